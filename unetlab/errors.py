@@ -1,0 +1,8 @@
+"""The one exception for what a user can mend."""
+
+
+class UserError(Exception):
+    """A mistake in the input or the call: its message is one line that says what came and what to do.
+
+    The command line prints it without a traceback and exits with status 2; everything else that is raised is a bug.
+    """

@@ -1,0 +1,159 @@
+"""From encoded bytes to arrays and back, the same in training and in service.
+
+This file travels inside every logged model, so it uses NumPy, Pillow and tifffile only and imports nothing of unetlab.
+"""
+
+import io
+
+import numpy as np
+import tifffile
+from PIL import Image
+
+MAX_PIXELS = 10_000 * 10_000
+"""Larger images are refused before they are decoded; cut them into tiles."""
+
+PERCENTILES = (1.0, 99.0)
+"""Where the per-image normalisation puts 0 and 1."""
+
+
+class PixelError(ValueError):
+    """The bytes are no image that can be used; the message says why, in one line."""
+
+
+def decode(data: bytes) -> tuple[np.ndarray, str]:
+    """Decodes PNG, JPEG, TIFF or BMP bytes.
+
+    Returns the image as uint8 (height, width, channels), channels 1 or 3, and the mode it was stored in, such as
+    "uint8 RGB" or "uint16 grey". Alpha is dropped; 16-bit and float images are mapped linearly from their own
+    minimum and maximum to 0..255, since microscopes seldom use the whole range. Of a multi-page TIFF the first page counts.
+
+    Raises PixelError for bytes that are no image, truncated ones, and images of more than MAX_PIXELS pixels.
+    """
+    if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        array, mode = _decode_tiff(data)
+    else:
+        array, mode = _decode_pillow(data)
+    if array.size == 0:
+        raise PixelError("the image has no pixels")
+    return to_uint8(array), mode
+
+
+def _decode_pillow(data: bytes) -> tuple[np.ndarray, str]:
+    Image.MAX_IMAGE_PIXELS = None  # our own bound below reads better than Pillow's warning
+    try:
+        with Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "BMP", "GIF", "WEBP")) as image:
+            _refuse_too_large(image.height, image.width)
+            stored = image.mode
+            if stored in ("1", "L", "LA", "La"):
+                return np.asarray(image.convert("L"))[:, :, None], "uint8 grey" if stored != "LA" else "uint8 grey+alpha"
+            if stored.startswith("I") or stored == "F":
+                return np.asarray(image)[:, :, None], "uint16 grey"
+            name = {"P": "palette", "PA": "palette"}.get(stored, stored)
+            return _drop_equal_channels(np.asarray(image.convert("RGB"))), f"uint8 {name}"
+    except PixelError:
+        raise
+    except Exception as error:  # Pillow raises many types for broken files
+        reason = "truncated or damaged" if _looks_like_image(data) else "not a PNG, JPEG, TIFF or BMP image"
+        raise PixelError(reason) from error
+
+
+def _decode_tiff(data: bytes) -> tuple[np.ndarray, str]:
+    try:
+        with tifffile.TiffFile(io.BytesIO(data)) as tiff:
+            page = tiff.pages[0]
+            _refuse_too_large(page.shape[0], page.shape[1])
+            array = page.asarray()
+            if page.photometric == tifffile.PHOTOMETRIC.PALETTE and array.ndim == 2:
+                array = np.moveaxis(page.colormap, 0, -1)[array] // 257
+                return _drop_equal_channels(array.astype(np.uint8)), "uint8 palette"
+            if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
+                array = array.max() - array
+            if array.ndim == 3 and page.planarconfig == tifffile.PLANARCONFIG.SEPARATE:
+                array = np.moveaxis(array, 0, -1)
+    except PixelError:
+        raise
+    except Exception as error:  # tifffile raises many types for broken files
+        raise PixelError("truncated or damaged TIFF") from error
+    if array.ndim == 2:
+        return array[:, :, None], f"{array.dtype} grey"
+    if array.shape[2] in (3, 4):
+        return _drop_equal_channels(array[:, :, :3]), f"{array.dtype} {'RGBA' if array.shape[2] == 4 else 'RGB'}"
+    return array[:, :, :1], f"{array.dtype} {array.shape[2]} channels"
+
+
+def _looks_like_image(data: bytes) -> bool:
+    return data.startswith((b"\x89PNG", b"\xff\xd8\xff", b"BM", b"GIF8", b"RIFF"))
+
+
+def _refuse_too_large(height: int, width: int) -> None:
+    if height * width > MAX_PIXELS:
+        raise PixelError(f"{width} x {height} pixels is more than {MAX_PIXELS:,} pixels; cut it into tiles")
+
+
+def _drop_equal_channels(rgb: np.ndarray) -> np.ndarray:
+    """Many grey micrographs are stored as RGB; keep one channel of those."""
+    equal = np.array_equal(rgb[..., 0], rgb[..., 1]) and np.array_equal(rgb[..., 1], rgb[..., 2])
+    return rgb[..., :1] if equal else rgb
+
+
+def to_uint8(array: np.ndarray) -> np.ndarray:
+    """Maps an image of any real dtype to uint8: uint8 and bool as they are, others from their own range to 0..255.
+
+    Raises PixelError if a float image holds NaN or infinity.
+    """
+    if array.dtype == np.uint8:
+        return np.ascontiguousarray(array)
+    if array.dtype == bool:
+        return array.astype(np.uint8) * 255
+    values = array.astype(np.float32)
+    if not np.isfinite(values).all():
+        raise PixelError(f"the {array.dtype} image holds NaN or infinite values; replace them first")
+    low, high = float(values.min()), float(values.max())
+    return np.rint((values - low) * (255.0 / max(high - low, 1e-12))).astype(np.uint8)
+
+
+def fit_channels(image: np.ndarray, channels: int) -> np.ndarray:
+    """uint8 (h, w, 1 or 3) to uint8 (h, w, channels): grey is repeated, colour becomes luma (ITU-R BT.601)."""
+    if image.shape[2] == channels:
+        return image
+    if channels == 3:
+        return np.repeat(image, 3, axis=2)
+    return np.asarray(Image.fromarray(image).convert("L"))[:, :, None]
+
+
+def resize_image(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """uint8 (h, w, c) to uint8 (height, width, c), bilinear, antialiased when it shrinks."""
+    if image.shape[:2] == (height, width):
+        return image
+    planes = image[:, :, 0] if image.shape[2] == 1 else image
+    resized = np.asarray(Image.fromarray(planes).resize((width, height), Image.Resampling.BILINEAR))
+    return resized.reshape(height, width, image.shape[2])
+
+
+def resize_map(values: np.ndarray, height: int, width: int) -> np.ndarray:
+    """float32 (h, w) to float32 (height, width), bilinear: for probabilities, and for masks before a cut at 0.5."""
+    if values.shape == (height, width):
+        return values
+    return np.asarray(Image.fromarray(values.astype(np.float32)).resize((width, height), Image.Resampling.BILINEAR))
+
+
+def normalise(images: np.ndarray, how: str) -> np.ndarray:
+    """uint8 (n, h, w, c) to float32 in [0, 1].
+
+    "scale" divides by 255, as the published recipes do; "percentile" stretches each image so that its own 1st and
+    99th percentile over all channels become 0 and 1, and clips, which is what dim images need.
+    """
+    if how == "scale":
+        return images.astype(np.float32) / 255.0
+    if how != "percentile":
+        raise ValueError(f"normalise must be 'scale' or 'percentile'. Received: {how!r}")
+    flat = images.reshape(len(images), -1)
+    low, high = np.percentile(flat, PERCENTILES, axis=1).astype(np.float32)[:, :, None, None, None]
+    return np.clip((images - low) / np.maximum(high - low, 1.0), 0.0, 1.0).astype(np.float32)
+
+
+def encode_mask(mask: np.ndarray) -> bytes:
+    """bool (h, w) to a PNG of 0 and 255."""
+    buffer = io.BytesIO()
+    Image.fromarray(mask.astype(np.uint8) * 255).save(buffer, format="PNG")
+    return buffer.getvalue()
