@@ -1,0 +1,1 @@
+"""One file a setup: what it is, its published figures, its recipe, its search space."""

@@ -1,0 +1,79 @@
+"""The U-Net of Ronneberger et al. (2015), https://arxiv.org/abs/1505.04597, with same padding, trained from scratch."""
+
+import keras
+from keras import layers
+
+
+def scratch_unet(
+    input_shape: tuple[int, int, int],
+    weights: None = None,
+    filters: int = 64,
+    depth: int = 4,
+    kernel_size: int = 3,
+    dropout: float = 0.0,
+    dropout_at: str = "all",
+    upsampling: str = "transposed",
+    activation: str = "relu",
+    initializer: str = "he_normal",
+) -> keras.Model:
+    """Builds a U-Net with `depth` halvings and filters, 2 * filters, 4 * filters, ... channels.
+
+    Args:
+        input_shape: (height, width, channels), both sides divisible by 2 ** depth; values in [0, 1].
+        weights: accepted so that all builders are called alike; nothing pretrained exists.
+        filters: channels of the first level.
+        depth: number of 2x2 max-poolings.
+        kernel_size: of the two convolutions of each level.
+        dropout: rate in the bottleneck.
+        dropout_at: "all" puts dropout between the convolutions of every level, rising from a third of the rate at the
+            top; "deep" after the last level before the bottleneck and after the bottleneck.
+        upsampling: "transposed" (2x2 transposed convolution) or "resize" (2x2 repetition, then a 2x2 convolution).
+        activation: of the hidden convolutions.
+        initializer: of all kernels but the output's.
+
+    Returns:
+        An uncompiled model from float images (n, h, w, c) to float32 probabilities (n, h, w, 1).
+
+    Raises:
+        ValueError: if a side is not divisible by 2 ** depth.
+    """
+    if input_shape[0] % 2**depth or input_shape[1] % 2**depth:
+        raise ValueError(f"image sides must be divisible by {2**depth} at depth {depth}. Received: {input_shape[:2]}")
+
+    def convolve(x, channels: int, size: int):
+        return layers.Conv2D(
+            channels, size, padding="same", activation=activation, kernel_initializer=initializer
+        )(x)
+
+    def level(x, index: int):
+        x = convolve(x, filters * 2**index, kernel_size)
+        if dropout and dropout_at == "all":
+            x = layers.Dropout(round(dropout * _rise(index, depth), 4))(x)
+        return convolve(x, filters * 2**index, kernel_size)
+
+    def up(x, index: int):
+        if upsampling == "transposed":
+            return layers.Conv2DTranspose(filters * 2**index, 2, strides=2, kernel_initializer=initializer)(x)
+        return convolve(layers.UpSampling2D(2)(x), filters * 2**index, 2)
+
+    x = inputs = layers.Input(input_shape, name="image")
+    skips = []
+    for index in range(depth):
+        x = level(x, index)
+        if dropout and dropout_at == "deep" and index == depth - 1:
+            x = layers.Dropout(dropout)(x)
+        skips.append(x)
+        x = layers.MaxPooling2D(2)(x)
+    x = level(x, depth)
+    if dropout and dropout_at == "deep":
+        x = layers.Dropout(dropout)(x)
+    for index in reversed(range(depth)):
+        x = level(layers.Concatenate()([skips[index], up(x, index)]), index)
+    # the output stays in float32 under mixed precision, so that the loss sees all digits
+    outputs = layers.Conv2D(1, 1, activation="sigmoid", dtype="float32", name="probability")(x)
+    return keras.Model(inputs, outputs, name="scratch_unet")
+
+
+def _rise(index: int, depth: int) -> float:
+    """A third at the top two levels, two thirds below, the whole rate in the bottleneck (0.1, 0.1, 0.2, 0.2, 0.3)."""
+    return 1.0 if index == depth else (1 + min(1, index * 2 // depth)) / 3

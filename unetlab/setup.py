@@ -1,0 +1,119 @@
+"""What a setup is: a description with no behaviour beyond what it declares."""
+
+import dataclasses
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from unetlab.errors import UserError
+
+SETUPS = {"nuclei": "experiments.nuclei", "nuclei-scratch": "experiments.nuclei_scratch"}
+"""Setup name to the module in `experiments/` that defines it as SETUP. A new setup is one file and one line here."""
+
+LOSSES = ("bce", "dice", "bce_dice", "focal")
+FLIPS = ("none", "horizontal", "both")
+NORMALISATIONS = ("scale", "percentile")
+SCHEDULES = ("constant", "cosine")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything one training needs besides the data: the hyperparameters of a trial.
+
+    Args:
+        image_size: height and width in pixels that images are resized to.
+        channels: 1 (grey) or 3 (colour).
+        epochs: passes over the training images, at most.
+        batch_size: images a step.
+        learning_rate: of Adam; the peak, where a schedule changes it.
+        schedule: "constant", or "cosine": one epoch of linear warm-up, then cosine decay to 0.
+        loss: "bce", "dice", "bce_dice" or "focal".
+        patience: epochs without a better validation loss before training stops; 0 trains all epochs. The weights
+            of the epoch with the best validation loss are kept either way.
+        normalise: "scale" (divide by 255) or "percentile" (stretch each image between its 1st and 99th percentile).
+        flips: "none", "horizontal" or "both".
+        quarter_turns: whether images are turned by a random multiple of 90 degrees.
+        invert: share of training images, 0..1, whose brightness is inverted.
+        brightness: largest relative change of brightness and contrast, 0 for none.
+        threshold: probability at and above which a pixel is foreground, or "mean": each image's mean prediction.
+        model: keyword arguments of the setup's model builder.
+    """
+
+    image_size: int
+    channels: int
+    epochs: int
+    batch_size: int
+    learning_rate: float = 1e-3
+    schedule: str = "constant"
+    loss: str = "bce"
+    patience: int = 0
+    normalise: str = "scale"
+    flips: str = "none"
+    quarter_turns: bool = False
+    invert: float = 0.0
+    brightness: float = 0.0
+    threshold: float | str = 0.5
+    model: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "model", MappingProxyType(dict(self.model)))
+        for name, allowed in (
+            ("loss", LOSSES),
+            ("flips", FLIPS),
+            ("normalise", NORMALISATIONS),
+            ("schedule", SCHEDULES),
+        ):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} must be one of {', '.join(allowed)}. Received: {getattr(self, name)!r}")
+
+    def changed(self, values: Mapping[str, Any]) -> "Recipe":
+        """A copy with other values; a name that is no field of the recipe is an argument of the model builder."""
+        own = {f.name for f in dataclasses.fields(self)} - {"model"}
+        mine = {name: value for name, value in values.items() if name in own}
+        model = {**self.model, **{name: value for name, value in values.items() if name not in own}}
+        return dataclasses.replace(self, **mine, model=model)
+
+    def flat(self) -> dict[str, Any]:
+        """All hyperparameters by name, the model's beside the others."""
+        own = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "model"}
+        return {**own, **self.model}
+
+
+@dataclass(frozen=True)
+class Setup:
+    """One reference setup, as `experiments/<name>.py` declares it.
+
+    Args:
+        name: as on the command line.
+        summary: one line for the list of setups.
+        data: default data source; "synthetic" is the built-in twin.
+        build: model builder, called as build(input_shape=(h, w, c), weights=..., **recipe.model).
+        stride: the image size must be divisible by it.
+        recipe: the published recipe, the reference trial of every search.
+        space: declares the search space on a `keras_tuner.HyperParameters`; its defaults are the recipe.
+        published: published figures by the metric they are read against, such as "val_accuracy".
+        pretrained: whether the builder takes ImageNet weights for its encoder.
+    """
+
+    name: str
+    summary: str
+    data: str
+    build: Callable[..., Any]
+    stride: int
+    recipe: Recipe
+    space: Callable[[Any, Recipe], None]
+    published: Mapping[str, float]
+    pretrained: bool = False
+
+
+def load_setup(name: str) -> Setup:
+    """The setup of that name.
+
+    Raises UserError for an unknown name, listing those there are.
+    """
+    if name not in SETUPS:
+        raise UserError(f"setup must be one of {', '.join(SETUPS)}. Received: {name!r}")
+    setup: Setup = importlib.import_module(SETUPS[name]).SETUP
+    return setup
