@@ -54,14 +54,14 @@ def prediction_panel(rows: Sequence[Mapping[str, Any]]) -> Figure:
     Each row holds id (str), image (uint8 (h, w, 1 or 3)), truth and mask (bool or {0, 1} (h, w)), probability
     (float (h, w) in [0, 1]) and dice; an optional label, such as "best", starts the line's title.
     """
-    figure = _figure(10.2, 3.5 * len(rows) + 0.7)
+    figure = _figure(12, 4.1 * len(rows) + 0.7)
     grid = figure.subplots(len(rows), 3, squeeze=False)
     for line, row in zip(grid, rows, strict=True):
         truth, mask = np.asarray(row["truth"]).astype(bool), np.asarray(row["mask"]).astype(bool)
         label = f"{row['label']}: " if "label" in row else ""
         _show_image(line[0], row["image"])
-        _outline(line[0], truth, GREEN, 2.2)
-        _outline(line[0], mask, MAGENTA, 0.9)  # thin upon thick: where both agree, both show
+        _outline(line[0], truth, GREEN, 1.3)
+        _outline(line[0], mask, MAGENTA, 1.0)
         line[0].set_title(f"{label}Dice {row['dice']:.3f}\n{_short(row['id'])}", fontsize=10)
         shown = line[1].imshow(row["probability"], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         line[1].set_title("foreground probability", fontsize=10)
