@@ -41,8 +41,6 @@ def space(hp, recipe: Recipe) -> None:
 
 SETUP = Setup(
     name="nuclei",
-    summary="MobileNetV2 U-Net, frozen ImageNet encoder, nuclei at 128x128x3",
-    data="synthetic",
     build=mobilenet_unet,
     stride=32,
     recipe=RECIPE,

@@ -42,8 +42,6 @@ def space(hp, recipe: Recipe) -> None:
 
 SETUP = Setup(
     name="nuclei-scratch",
-    summary="U-Net of 16 to 256 filters from random weights, nuclei at 128x128x3",
-    data="synthetic",
     build=scratch_unet,
     stride=16,
     recipe=RECIPE,

@@ -154,6 +154,11 @@ def normalise(images: np.ndarray, how: str) -> np.ndarray:
 
 def encode_mask(mask: np.ndarray) -> bytes:
     """bool (h, w) to a PNG of 0 and 255."""
+    return encode_image(mask[:, :, None].astype(np.uint8) * 255)
+
+
+def encode_image(image: np.ndarray) -> bytes:
+    """uint8 (h, w, 1 or 3) to a PNG."""
     buffer = io.BytesIO()
-    Image.fromarray(mask.astype(np.uint8) * 255).save(buffer, format="PNG")
+    Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image).save(buffer, format="PNG")
     return buffer.getvalue()

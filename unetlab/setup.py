@@ -9,8 +9,14 @@ from typing import Any
 
 from unetlab.errors import UserError
 
-SETUPS = {"nuclei": "experiments.nuclei", "nuclei-scratch": "experiments.nuclei_scratch"}
-"""Setup name to the module in `experiments/` that defines it as SETUP. A new setup is one file and one line here."""
+SETUPS = {
+    "nuclei": ("experiments.nuclei", "MobileNetV2 U-Net: frozen ImageNet encoder, small decoder, 128x128x3."),
+    "nuclei-scratch": ("experiments.nuclei_scratch", "U-Net of 16 to 256 filters from random weights, 128x128x3."),
+}
+"""Setup name to the module in `experiments/` that defines it as SETUP, and what it is.
+
+A new setup is one file, one line here and one entry point in the MLproject.
+"""
 
 LOSSES = ("bce", "dice", "bce_dice", "focal")
 FLIPS = ("none", "horizontal", "both")
@@ -37,7 +43,7 @@ class Recipe:
         quarter_turns: whether images are turned by a random multiple of 90 degrees.
         invert: share of training images, 0..1, whose brightness is inverted.
         brightness: largest relative change of brightness and contrast, 0 for none.
-        threshold: probability at and above which a pixel is foreground, or "mean": each image's mean prediction.
+        threshold: probability above which a pixel is foreground, or "mean": each image's mean prediction.
         model: keyword arguments of the setup's model builder.
     """
 
@@ -87,8 +93,6 @@ class Setup:
 
     Args:
         name: as on the command line.
-        summary: one line for the list of setups.
-        data: default data source; "synthetic" is the built-in twin.
         build: model builder, called as build(input_shape=(h, w, c), weights=..., **recipe.model).
         stride: the image size must be divisible by it.
         recipe: the published recipe, the reference trial of every search.
@@ -98,8 +102,6 @@ class Setup:
     """
 
     name: str
-    summary: str
-    data: str
     build: Callable[..., Any]
     stride: int
     recipe: Recipe
@@ -115,5 +117,5 @@ def load_setup(name: str) -> Setup:
     """
     if name not in SETUPS:
         raise UserError(f"setup must be one of {', '.join(SETUPS)}. Received: {name!r}")
-    setup: Setup = importlib.import_module(SETUPS[name]).SETUP
+    setup: Setup = importlib.import_module(SETUPS[name][0]).SETUP
     return setup

@@ -1,0 +1,27 @@
+# `make nuclei` and `make test` set up everything they need; PYTHON names another interpreter (3.11 or newer).
+PYTHON ?= python3
+BIN := $(CURDIR)/.venv/bin
+ENV := PATH="$(BIN):$$PATH" MLFLOW_DISABLE_TELEMETRY=true MLFLOW_EXPERIMENT_NAME=unetlab
+
+.PHONY: setup nuclei test ui lint
+
+setup: .venv/.ready
+
+.venv/.ready: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $@
+
+nuclei: setup
+	$(ENV) mlflow run . -e nuclei --env-manager local
+
+test: setup
+	$(ENV) python -m pytest
+
+ui: setup
+	$(ENV) python -m unetlab ui
+
+lint: setup
+	$(ENV) ruff check .
+	$(ENV) ruff format --check .
+	$(ENV) mypy

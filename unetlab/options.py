@@ -1,0 +1,33 @@
+"""What every setup can be told; the names are those of the MLproject parameters, the command line checks the values."""
+
+from dataclasses import dataclass
+
+TUNERS = ("random", "bayesian", "hyperband", "grid")
+PRECISIONS = ("auto", "float32", "bfloat16")
+
+
+@dataclass(frozen=True)
+class Options:
+    """Parameters shared by all setups.
+
+    Args:
+        data: a folder or zip, a named data set, or "synthetic".
+        trials: how many trials the search runs, at least 1; with 1 the published recipe is the only training.
+        tuner: one of TUNERS.
+        epochs: of every training; 0 leaves the recipe's own.
+        seed: of twin, split, search, weights and augmentation, at least 0.
+        precision: one of PRECISIONS.
+        encoder_weights: "auto", "imagenet", "none" or the path of a weights file.
+        models: "all" logs every trial's model, "best" the final one only.
+        register: whether the final model becomes `unetlab-<setup>`, alias champion.
+    """
+
+    data: str
+    trials: int
+    tuner: str = "random"
+    epochs: int = 0
+    seed: int = 0
+    precision: str = "auto"
+    encoder_weights: str = "auto"
+    models: str = "all"
+    register: bool = False

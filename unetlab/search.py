@@ -1,0 +1,114 @@
+"""The search: KerasTuner proposes hyperparameters, a function scores them. It knows nothing of U-Nets."""
+
+import logging
+import tempfile
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras_tuner
+import pandas as pd
+
+log = logging.getLogger(__name__)
+
+OBJECTIVE = "val_native_dice"
+
+Evaluate = Callable[[int, Mapping[str, Any], int | None], float]
+"""(trial number, hyperparameters, epochs or None for all) -> objective, higher is better."""
+
+
+class _Tuner(keras_tuner.engine.base_tuner.BaseTuner):
+    """Hands each trial to a function; the oracle does the rest."""
+
+    def __init__(self, oracle: keras_tuner.Oracle, evaluate: Evaluate, directory: str) -> None:
+        super().__init__(oracle=oracle, directory=directory, project_name="search", overwrite=True)
+        self.evaluate = evaluate
+
+    def run_trial(self, trial: Any, *args: Any, **kwargs: Any) -> dict[str, float]:
+        values = dict(trial.hyperparameters.values)
+        # Hyperband asks for few epochs first; a promoted trial is trained anew, since a recipe's
+        # learning-rate schedule and early stopping only mean something over its whole length.
+        epochs = values.get("tuner/epochs")
+        values = {name: value for name, value in values.items() if not name.startswith("tuner/")}
+        try:
+            return {OBJECTIVE: self.evaluate(int(trial.trial_id), values, epochs)}
+        except Exception as error:
+            log.warning("trial %s failed: %s", trial.trial_id, error)
+            return {OBJECTIVE: float("nan")}  # KerasTuner marks it FAILED; an exception it would print in full
+
+
+def search(
+    space: keras_tuner.HyperParameters, evaluate: Evaluate, *, tuner: str, trials: int, epochs: int, seed: int
+) -> pd.DataFrame:
+    """Runs `trials` trials, the first with the space's defaults; a trial that raises is FAILED and the search goes on.
+
+    Args:
+        space: the declared search space; its defaults are the reference trial.
+        evaluate: trains and scores one trial.
+        tuner: "random", "bayesian", "hyperband" or "grid".
+        trials: how many, at most; a grid or a Hyperband schedule may end earlier.
+        epochs: of a whole training, for Hyperband.
+        seed: of the proposals.
+
+    Returns:
+        One row a trial: number, status ("COMPLETED" or "FAILED"), objective (NaN if failed), epochs (NaN: all), and a
+        column for each hyperparameter.
+    """
+    oracle = _oracle(tuner, space, trials, epochs, seed)
+    if tuner != "grid":  # a grid begins with the defaults of its own accord
+        _begin_with(oracle, {hp.name: hp.default for hp in space.space})
+    with tempfile.TemporaryDirectory(prefix="unetlab-search-") as scratch:
+        runner = _Tuner(oracle, evaluate, scratch)
+        runner.search(verbose=0)
+        return _table(oracle)
+
+
+def _oracle(
+    tuner: str, space: keras_tuner.HyperParameters, trials: int, epochs: int, seed: int
+) -> keras_tuner.Oracle:
+    common = {
+        "objective": keras_tuner.Objective(OBJECTIVE, "max"),
+        "hyperparameters": space,
+        "seed": seed + 1,  # KerasTuner takes 0 for "any"
+        "max_consecutive_failed_trials": trials + 1,
+    }
+    if tuner == "hyperband":
+        oracle = keras_tuner.oracles.HyperbandOracle(max_epochs=epochs, **common)
+        oracle.max_trials = trials
+        return oracle
+    if tuner == "bayesian":
+        # KerasTuner's own default, three random trials a hyperparameter, would leave nothing for the model
+        return keras_tuner.oracles.BayesianOptimizationOracle(
+            max_trials=trials, num_initial_points=max(3, trials // 3), **common
+        )
+    kinds = {"random": keras_tuner.oracles.RandomSearchOracle, "grid": keras_tuner.oracles.GridSearchOracle}
+    return kinds[tuner](max_trials=trials, **common)
+
+
+def _begin_with(oracle: keras_tuner.Oracle, values: Mapping[str, Any]) -> None:
+    """Makes the oracle propose `values` first; KerasTuner has no such option."""
+    propose = oracle.populate_space
+
+    def populate_space(trial_id: str) -> dict[str, Any]:
+        if not oracle.trials:
+            return {"status": "RUNNING", "values": dict(values)}
+        answer: dict[str, Any] = propose(trial_id)
+        return answer
+
+    oracle.populate_space = populate_space
+
+
+def _table(oracle: keras_tuner.Oracle) -> pd.DataFrame:
+    rows = []
+    for trial_id in oracle.start_order:
+        trial = oracle.trials[trial_id]
+        values = {k: v for k, v in trial.hyperparameters.values.items() if not k.startswith("tuner/")}
+        rows.append(
+            {
+                "number": int(trial_id),
+                "status": str(trial.status),
+                "objective": trial.score if trial.score is not None else float("nan"),
+                "epochs": trial.hyperparameters.values.get("tuner/epochs", float("nan")),
+                **values,
+            }
+        )
+    return pd.DataFrame(rows)

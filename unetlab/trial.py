@@ -1,0 +1,176 @@
+"""One training as one MLflow run: fit, score on validation, log the model. Search and training meet here."""
+
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+
+from unetlab import fit, pixels, plots, scores, tracking
+from unetlab.data import Dataset
+from unetlab.progress import SearchProgress
+from unetlab.service.package import log_segmenter
+from unetlab.setup import Recipe, Setup
+from unetlab.split import Split
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What all trainings of a search share.
+
+    Args:
+        setup: the setup.
+        dataset: the images and masks.
+        split: the sides.
+        seed: of weights, shuffling and augmentation.
+        precision: "float32" or "bfloat16".
+        weights: of the encoder, as the model builder takes them.
+        models: "all" logs every trial's model, "best" the final one only.
+        progress: bars and lines on the terminal.
+    """
+
+    setup: Setup
+    dataset: Dataset
+    split: Split
+    seed: int
+    precision: str
+    weights: str | None
+    models: str
+    progress: SearchProgress
+
+    def tags(self, role: str) -> dict[str, str]:
+        """The tags every run carries."""
+        return {
+            "setup": self.setup.name,
+            "role": role,
+            "dataset": self.dataset.name,
+            "dataset_digest": self.dataset.digest,
+            "split_digest": self.split.digest,
+        }
+
+    def inputs(self) -> dict[str, Any]:
+        """MLflow's description of each side of the split."""
+        sides = {"train": self.split.train, "validation": self.split.validation, "test": self.split.test}
+        return {
+            side: tracking.split_input(self.dataset.name, self.dataset.digest, side, len(rows), self.split.digest)
+            for side, rows in sides.items()
+        }
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished training.
+
+    Args:
+        recipe: what was trained.
+        weights: of the best epoch, for `fit.rebuild`.
+        val: validation scores by name.
+        history: one row an epoch.
+        run_id: its MLflow run.
+        model_id: its logged model, None where it was not logged.
+    """
+
+    recipe: Recipe
+    weights: list[np.ndarray]
+    val: Mapping[str, float]
+    history: pd.DataFrame
+    run_id: str
+    model_id: str | None
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Predictions of one side and their scores: probabilities and masks (n, s, s), one row an image, figures by name."""
+
+    probabilities: np.ndarray
+    masks: np.ndarray
+    table: pd.DataFrame
+    figures: Mapping[str, float]
+
+
+def train(bench: Bench, recipe: Recipe, name: str, role: str, tags: Mapping[str, str] | None = None) -> Outcome:
+    """Trains a recipe inside a child run of the active one and logs everything it saw.
+
+    A training that raises leaves a FAILED run with `traceback.txt`, and raises on.
+    """
+    params = {**recipe.flat(), "seed": bench.seed, "precision": bench.precision, "encoder_weights": bench.weights}
+    with tracking.run(name, nested=True, tags={**bench.tags(role), **(tags or {})}, params=params) as active:
+        inputs = bench.inputs()
+        mlflow.log_inputs([inputs["train"], inputs["validation"]], ["training", "validation"], [None, None])
+        try:
+            return _train(bench, recipe, name, role, active.info.run_id, inputs)
+        except Exception:
+            mlflow.log_text(traceback.format_exc(), "traceback.txt")
+            bench.progress.done(f"{name}: failed; its run holds traceback.txt")
+            raise
+
+
+def _train(bench: Bench, recipe: Recipe, name: str, role: str, run_id: str, inputs: Mapping[str, Any]) -> Outcome:
+    images, masks = bench.dataset.at_size(recipe.image_size, recipe.channels)
+    logger = tracking.EpochLogger(run_id)
+    started = time.perf_counter()
+    fitted = fit.fit(
+        bench.setup.build,
+        recipe,
+        images,
+        masks,
+        bench.split.train,
+        bench.split.validation,
+        seed=bench.seed,
+        precision=bench.precision,
+        weights=bench.weights,
+        callbacks=[logger, bench.progress.start(name, recipe.epochs)],
+    )
+    validated = score(bench, fitted.model, recipe, bench.split.validation)
+    model_id = None
+    if bench.models == "all" or role == "final":
+        model_id = _log_model(bench, fitted.model, recipe)
+    tracking.log_scores("val", validated.figures, model_id, inputs["validation"])
+    mlflow.log_metrics(
+        {
+            "train/seconds": fitted.seconds,
+            "train/best_epoch": fitted.best_epoch,
+            "train/parameters": fitted.model.count_params(),
+            "train/tracking_share": logger.seconds / max(fitted.seconds, 1e-9),
+        }
+    )
+    tracking.log_table(validated.table, "scores/validation.csv")
+    tracking.log_figure(plots.learning_curves(fitted.history), "curves.png")
+    bench.progress.done(
+        f"{name}: val dice {validated.figures['native_dice']:.4f} at native size, "
+        f"accuracy {validated.figures['accuracy']:.4f}, {len(fitted.history)} epochs, "
+        f"{time.perf_counter() - started:.0f} s"
+    )
+    return Outcome(
+        recipe, fitted.model.get_weights(), validated.figures, fitted.history, run_id, model_id
+    )
+
+
+def score(bench: Bench, model: Any, recipe: Recipe, rows: np.ndarray) -> Scored:
+    """Scores a model on some images at its own size and at theirs."""
+    images, masks = bench.dataset.at_size(recipe.image_size, recipe.channels)
+    probabilities = fit.predict(model, images, rows, recipe.normalise)
+    truth = np.asarray(masks[rows][..., 0])
+    ids = [bench.dataset.ids[i] for i in rows]
+    table = scores.score_images(
+        probabilities, truth, ids, recipe.threshold, lambda i: bench.dataset.labels(int(rows[i]))
+    )
+    return Scored(probabilities, truth, table, scores.summarise(table, probabilities, truth))
+
+
+def _log_model(bench: Bench, model: Any, recipe: Recipe) -> str:
+    info = log_segmenter(
+        model,
+        name=bench.setup.name,
+        image_size=recipe.image_size,
+        channels=recipe.channels,
+        normalise=recipe.normalise,
+        threshold=recipe.threshold,
+        example=pixels.encode_image(bench.dataset.image(int(bench.split.train[0]))),
+        metadata={"setup": bench.setup.name, "dataset": bench.dataset.name, "dataset_digest": bench.dataset.digest},
+    )
+    return str(info.model_id)
