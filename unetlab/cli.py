@@ -122,7 +122,9 @@ def _shared(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _add_setup(name: str, summary: str) -> None:
-    @main.command(name, help=f"{summary}\n\nTrains the published recipe and a search around it, scores the best on test.")
+    @main.command(
+        name, help=f"{summary}\n\nTrains the published recipe and a search around it, scores the best on test."
+    )
     @_shared
     def command(**values: Any) -> None:
         from unetlab.run import run_setup

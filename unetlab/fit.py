@@ -152,7 +152,9 @@ def _learning_rate(recipe: Recipe, steps: int) -> Any:
     )
 
 
-def predict(model: keras.Model, images: np.ndarray, rows: np.ndarray, normalise: str, batch_size: int = 8) -> np.ndarray:
+def predict(
+    model: keras.Model, images: np.ndarray, rows: np.ndarray, normalise: str, batch_size: int = 8
+) -> np.ndarray:
     """Foreground probabilities, float32 (len(rows), s, s), of uint8 images (n, s, s, c)."""
     out = np.empty((len(rows), *images.shape[1:3]), np.float32)
     for start in range(0, len(rows), batch_size):

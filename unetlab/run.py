@@ -63,9 +63,7 @@ def run_setup(setup: Setup, options: Options, console: Console | None = None) ->
         with tracking.run(name, nested=False, tags=tags, params=asdict(options)) as parent:
             mlflow.log_dict(card.to_json(), "data_card.json")
             inputs = bench.inputs()
-            mlflow.log_inputs(
-                list(inputs.values()), ["training", "validation", "testing"], [None] * len(inputs)
-            )
+            mlflow.log_inputs(list(inputs.values()), ["training", "validation", "testing"], [None] * len(inputs))
 
             # search -> final -> scores on test, once
             reference, best = (None, recipe) if options.trials == 1 else _search(bench, recipe, options)
@@ -161,7 +159,10 @@ def _finish(
         table, rivals = _with_rivals(bench, tested, final.recipe, reference)
         _log_pictures(bench, final, tested, table)
     tracking.log_table(table, "scores/test.csv")
-    tracking.log_figure(plots.dice_strip(table), "test_dice.png")
+    strips = {"final": table["native_dice"], "Otsu": table["otsu_native_dice"]}
+    if reference is not None:
+        strips["reference"] = table["reference_native_dice"]
+    tracking.log_figure(plots.dice_strips(strips), "test_dice.png")
     dice = scores.interval(table["dice"])
     native = scores.interval(table["native_dice"])
     figures = {
@@ -194,9 +195,7 @@ def _with_rivals(
     """Adds Otsu's and the reference trial's Dice of each test image, and the paired gains with their intervals."""
     rows = bench.split.test
     images, _ = bench.dataset.at_size(recipe.image_size, recipe.channels)
-    otsu = scores.score_images(
-        baselines.otsu_masks(images[rows]), tested.masks, list(tested.table["id"]), 0.5
-    )
+    otsu = scores.score_images(baselines.otsu_masks(images[rows]), tested.masks, list(tested.table["id"]), 0.5)
     otsu_native = scores.score_native(
         lambda i, height, width: baselines.otsu_mask(bench.dataset.image(int(rows[i]))),
         lambda i: bench.dataset.labels(int(rows[i])),
@@ -212,7 +211,11 @@ def _with_rivals(
         names.append("reference")
     for name in names:
         gain = scores.paired_interval(table["native_dice"], table[f"{name}_native_dice"])
-        rivals |= {f"gain/over_{name}": gain.mean, f"gain/over_{name}_low": gain.low, f"gain/over_{name}_high": gain.high}
+        rivals |= {
+            f"gain/over_{name}": gain.mean,
+            f"gain/over_{name}_low": gain.low,
+            f"gain/over_{name}_high": gain.high,
+        }
     return table, rivals
 
 
@@ -225,7 +228,8 @@ def _log_pictures(bench: trial.Bench, final: trial.Outcome, tested: trial.Scored
     for label, i in (("best", order[-1]), ("median", order[len(order) // 2]), ("worst", order[0])):
         picked.append(
             {
-                "id": f"{label}: {table['id'][i]}",
+                "label": label,
+                "id": table["id"][i],
                 "image": np.asarray(images[bench.split.test[i]]),
                 "truth": tested.masks[i],
                 "probability": tested.probabilities[i],

@@ -2,11 +2,13 @@
 
 import logging
 import tempfile
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras_tuner
 import pandas as pd
+from sklearn.exceptions import ConvergenceWarning
 
 log = logging.getLogger(__name__)
 
@@ -58,13 +60,14 @@ def search(
         _begin_with(oracle, {hp.name: hp.default for hp in space.space})
     with tempfile.TemporaryDirectory(prefix="unetlab-search-") as scratch:
         runner = _Tuner(oracle, evaluate, scratch)
-        runner.search(verbose=0)
+        with warnings.catch_warnings():
+            # the few points of a young search leave the Gaussian process of "bayesian" at its bounds
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            runner.search(verbose=0)
         return _table(oracle)
 
 
-def _oracle(
-    tuner: str, space: keras_tuner.HyperParameters, trials: int, epochs: int, seed: int
-) -> keras_tuner.Oracle:
+def _oracle(tuner: str, space: keras_tuner.HyperParameters, trials: int, epochs: int, seed: int) -> keras_tuner.Oracle:
     common = {
         "objective": keras_tuner.Objective(OBJECTIVE, "max"),
         "hyperparameters": space,

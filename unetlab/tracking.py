@@ -54,9 +54,7 @@ def open_experiment() -> str:
         if "MLFLOW_RUN_ID" in os.environ:
             experiment_id: str = client.get_run(os.environ["MLFLOW_RUN_ID"]).info.experiment_id
         else:
-            experiment_id = mlflow.set_experiment(
-                os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
-            ).experiment_id
+            experiment_id = mlflow.set_experiment(os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)).experiment_id
         client.set_experiment_tag(experiment_id, "mlflow.note.content", DESCRIPTION)
         client.set_experiment_tag(experiment_id, f"mlflow.sharedViewState.{VIEW}", json.dumps(_view()))
     except MlflowException as error:

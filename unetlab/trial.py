@@ -145,9 +145,7 @@ def _train(bench: Bench, recipe: Recipe, name: str, role: str, run_id: str, inpu
         f"accuracy {validated.figures['accuracy']:.4f}, {len(fitted.history)} epochs, "
         f"{time.perf_counter() - started:.0f} s"
     )
-    return Outcome(
-        recipe, fitted.model.get_weights(), validated.figures, fitted.history, run_id, model_id
-    )
+    return Outcome(recipe, fitted.model.get_weights(), validated.figures, fitted.history, run_id, model_id)
 
 
 def score(bench: Bench, model: Any, recipe: Recipe, rows: np.ndarray) -> Scored:

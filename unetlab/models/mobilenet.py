@@ -34,9 +34,7 @@ def mobilenet_unet(
     if input_shape[0] % 32 or input_shape[1] % 32:
         raise ValueError(f"image sides must be divisible by 32. Received: {input_shape[:2]}")
     encoder = keras.applications.MobileNetV2(input_shape=input_shape, include_top=False, weights=weights, alpha=alpha)
-    features = keras.Model(
-        encoder.input, [encoder.get_layer(name).output for name in (*SKIPS, BOTTOM)], name="encoder"
-    )
+    features = keras.Model(encoder.input, [encoder.get_layer(name).output for name in (*SKIPS, BOTTOM)], name="encoder")
     features.trainable = train_encoder
 
     inputs = layers.Input(input_shape, name="image")

@@ -41,9 +41,7 @@ def scratch_unet(
         raise ValueError(f"image sides must be divisible by {2**depth} at depth {depth}. Received: {input_shape[:2]}")
 
     def convolve(x, channels: int, size: int):
-        return layers.Conv2D(
-            channels, size, padding="same", activation=activation, kernel_initializer=initializer
-        )(x)
+        return layers.Conv2D(channels, size, padding="same", activation=activation, kernel_initializer=initializer)(x)
 
     def level(x, index: int):
         x = convolve(x, filters * 2**index, kernel_size)

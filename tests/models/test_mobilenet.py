@@ -1,0 +1,83 @@
+"""The MobileNetV2 U-Net: frozen or trained encoder, and where its weights come from."""
+
+import os
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from unetlab.errors import UserError
+from unetlab.models.mobilenet import mobilenet_unet
+from unetlab.models.weights import resolve_weights
+from unetlab.setup import load_setup
+
+NUCLEI = load_setup("nuclei")
+
+
+def _real_weights() -> str:
+    folder = os.environ.get("UNETLAB_DATA")
+    if not folder:
+        pytest.skip("UNETLAB_DATA is not set")
+    return str(Path(folder) / "weights" / "mobilenet_v2_1.0_no_top.weights.h5")
+
+
+def test_a_frozen_encoder_has_no_trainable_weights():
+    frozen = mobilenet_unet((64, 64, 3), decoder_filters=32)
+    trained = mobilenet_unet((64, 64, 3), decoder_filters=32, train_encoder=True)
+    assert not frozen.get_layer("encoder").trainable_weights
+    assert len(trained.trainable_weights) > len(frozen.trainable_weights)
+
+
+@pytest.mark.parametrize("shape", [(64, 64, 3), (96, 128, 3)])
+def test_any_divisible_size_gives_probabilities_of_that_size(shape):
+    out = mobilenet_unet(shape, decoder_filters=16).predict_on_batch(np.zeros((1, *shape), np.float32))
+    assert out.shape == (1, *shape[:2], 1) and 0 <= out.min() and out.max() <= 1
+
+
+def test_a_size_that_does_not_divide_is_refused():
+    with pytest.raises(ValueError, match="divisible by 32"):
+        mobilenet_unet((48, 48, 3))
+
+
+def test_real_imagenet_weights_are_taken_from_a_file():
+    path = _real_weights()
+    assert resolve_weights(path, NUCLEI) == str(Path(path).resolve())
+    kernel = mobilenet_unet((64, 64, 3), weights=path).get_layer("encoder").get_layer("Conv1").get_weights()[0]
+    other = mobilenet_unet((64, 64, 3), weights=path).get_layer("encoder").get_layer("Conv1").get_weights()[0]
+    assert np.array_equal(kernel, other)
+
+
+def test_a_missing_weights_file_is_named():
+    with pytest.raises(UserError, match=r"no file .*nowhere\.h5; allowed are auto, imagenet, none"):
+        resolve_weights("/nowhere.h5", NUCLEI)
+
+
+def test_weights_of_another_model_are_refused(tmp_path):
+    path = tmp_path / "other.weights.h5"
+    keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(2)]).save_weights(path)
+    with pytest.raises(UserError, match=r"other\.weights\.h5 does not fit the encoder of nuclei"):
+        resolve_weights(str(path), NUCLEI)
+
+
+@pytest.fixture
+def unreachable(monkeypatch, tmp_path):
+    """Keras looks for weights in an empty cache and on a server that does not answer."""
+    monkeypatch.setattr("keras.applications.mobilenet_v2.BASE_WEIGHT_PATH", "http://127.0.0.1:9/", raising=False)
+    monkeypatch.setattr("keras.src.applications.mobilenet_v2.BASE_WEIGHT_PATH", "http://127.0.0.1:9/")
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setattr("keras.src.utils.file_utils.config.keras_home", lambda: str(tmp_path), raising=False)
+
+
+def test_imagenet_without_a_network_fails_clearly(unreachable):
+    with pytest.raises(UserError, match="could not be fetched"):
+        resolve_weights("imagenet", NUCLEI)
+
+
+def test_auto_without_a_network_says_so_loudly_and_goes_on(unreachable, caplog):
+    assert resolve_weights("auto", NUCLEI) is None
+    assert "NO IMAGENET WEIGHTS" in caplog.text
+
+
+def test_a_setup_without_an_encoder_needs_no_weights():
+    assert resolve_weights("auto", load_setup("nuclei-scratch")) is None

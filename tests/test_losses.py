@@ -1,0 +1,38 @@
+"""Losses against arithmetic done by hand."""
+
+import numpy as np
+import pytest
+
+from unetlab.losses import dice, get_loss
+
+TRUTH = np.array([[1, 1], [0, 0]], np.float32).reshape(1, 2, 2, 1)
+HALF = np.full((1, 2, 2, 1), 0.5, np.float32)
+
+
+def test_soft_dice_of_a_half_sure_prediction():
+    # 2 * (0.5 + 0.5) / (2 + 2) = 0.5
+    assert float(dice(TRUTH, HALF)) == pytest.approx(0.5, abs=1e-4)
+
+
+def test_soft_dice_is_a_mean_over_images_and_two_empty_masks_score_1():
+    empty = np.zeros_like(TRUTH)
+    both = float(dice(np.concatenate([TRUTH, empty]), np.concatenate([HALF, empty])))
+    assert both == pytest.approx((0.5 + 1) / 2, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("bce", np.log(2)),
+        ("dice", 0.5),
+        ("bce_dice", np.log(2) + 0.5),
+        ("focal", 0.25 * np.log(2)),  # (1 - p)^2 * -log(p) at p = 0.5
+    ],
+)
+def test_losses_of_a_half_sure_prediction(name, expected):
+    assert float(np.mean(get_loss(name)(TRUTH, HALF))) == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ["bce", "dice", "bce_dice", "focal"])
+def test_a_perfect_prediction_costs_next_to_nothing(name):
+    assert float(np.mean(get_loss(name)(TRUTH, TRUTH))) < 1e-4
