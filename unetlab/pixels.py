@@ -25,31 +25,48 @@ def decode(data: bytes) -> tuple[np.ndarray, str]:
 
     Returns the image as uint8 (height, width, channels), channels 1 or 3, and the mode it was stored in, such as
     "uint8 RGB" or "uint16 grey". Alpha is dropped; 16-bit and float images are mapped linearly from their own
-    minimum and maximum to 0..255, since microscopes seldom use the whole range. Of a multi-page TIFF the first page counts.
+    minimum and maximum to 0..255, since microscopes seldom use the whole range. Of a multi-page TIFF the first page
+    counts.
 
     Raises PixelError for bytes that are no image, truncated ones, and images of more than MAX_PIXELS pixels.
     """
-    if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-        array, mode = _decode_tiff(data)
-    else:
-        array, mode = _decode_pillow(data)
+    array, mode = _decode(data, as_mask=False)
+    return _drop_equal_channels(to_uint8(array)), mode
+
+
+def decode_mask(data: bytes) -> np.ndarray:
+    """Decodes a mask as bool (height, width): a pixel is foreground if any of its stored colours is above 0.
+
+    Alpha does not count; a palette mask is read by its index, since the colours of classes are a matter of taste.
+    Raises PixelError as `decode` does.
+    """
+    array, _ = _decode(data, as_mask=True)
+    if not np.isfinite(array).all():
+        raise PixelError("the mask holds NaN or infinite values")
+    return np.asarray((array > 0).any(axis=2))
+
+
+def _decode(data: bytes, as_mask: bool) -> tuple[np.ndarray, str]:
+    tiff = data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+    array, mode = _decode_tiff(data, as_mask) if tiff else _decode_pillow(data, as_mask)
     if array.size == 0:
         raise PixelError("the image has no pixels")
-    return to_uint8(array), mode
+    return array, mode
 
 
-def _decode_pillow(data: bytes) -> tuple[np.ndarray, str]:
+def _decode_pillow(data: bytes, as_mask: bool) -> tuple[np.ndarray, str]:
     Image.MAX_IMAGE_PIXELS = None  # our own bound below reads better than Pillow's warning
     try:
-        with Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "BMP", "GIF", "WEBP")) as image:
+        with Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "BMP")) as image:
             _refuse_too_large(image.height, image.width)
             stored = image.mode
-            if stored in ("1", "L", "LA", "La"):
-                return np.asarray(image.convert("L"))[:, :, None], "uint8 grey" if stored != "LA" else "uint8 grey+alpha"
-            if stored.startswith("I") or stored == "F":
+            if stored in ("1", "L", "LA"):
+                return np.asarray(image.convert("L"))[:, :, None], f"uint8 {'grey+alpha' if stored == 'LA' else 'grey'}"
+            if stored.startswith("I"):
                 return np.asarray(image)[:, :, None], "uint16 grey"
-            name = {"P": "palette", "PA": "palette"}.get(stored, stored)
-            return _drop_equal_channels(np.asarray(image.convert("RGB"))), f"uint8 {name}"
+            if stored == "P" and as_mask:
+                return np.asarray(image)[:, :, None], "uint8 palette"
+            return np.asarray(image.convert("RGB")), f"uint8 {'palette' if stored == 'P' else stored}"
     except PixelError:
         raise
     except Exception as error:  # Pillow raises many types for broken files
@@ -57,15 +74,14 @@ def _decode_pillow(data: bytes) -> tuple[np.ndarray, str]:
         raise PixelError(reason) from error
 
 
-def _decode_tiff(data: bytes) -> tuple[np.ndarray, str]:
+def _decode_tiff(data: bytes, as_mask: bool) -> tuple[np.ndarray, str]:
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as tiff:
-            page = tiff.pages[0]
+            page = tiff.pages.first
             _refuse_too_large(page.shape[0], page.shape[1])
             array = page.asarray()
-            if page.photometric == tifffile.PHOTOMETRIC.PALETTE and array.ndim == 2:
-                array = np.moveaxis(page.colormap, 0, -1)[array] // 257
-                return _drop_equal_channels(array.astype(np.uint8)), "uint8 palette"
+            if page.photometric == tifffile.PHOTOMETRIC.PALETTE and not as_mask:
+                return (np.moveaxis(page.colormap, 0, -1)[array] // 257).astype(np.uint8), "uint8 palette"
             if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
                 array = array.max() - array
             if array.ndim == 3 and page.planarconfig == tifffile.PLANARCONFIG.SEPARATE:
@@ -76,13 +92,13 @@ def _decode_tiff(data: bytes) -> tuple[np.ndarray, str]:
         raise PixelError("truncated or damaged TIFF") from error
     if array.ndim == 2:
         return array[:, :, None], f"{array.dtype} grey"
-    if array.shape[2] in (3, 4):
-        return _drop_equal_channels(array[:, :, :3]), f"{array.dtype} {'RGBA' if array.shape[2] == 4 else 'RGB'}"
-    return array[:, :, :1], f"{array.dtype} {array.shape[2]} channels"
+    if array.ndim == 3 and array.shape[2] in (3, 4):
+        return array[:, :, :3], f"{array.dtype} {'RGBA' if array.shape[2] == 4 else 'RGB'}"
+    return array.reshape(*array.shape[:2], -1)[:, :, :1], f"{array.dtype} many channels"
 
 
 def _looks_like_image(data: bytes) -> bool:
-    return data.startswith((b"\x89PNG", b"\xff\xd8\xff", b"BM", b"GIF8", b"RIFF"))
+    return data.startswith((b"\x89PNG", b"\xff\xd8\xff", b"BM"))
 
 
 def _refuse_too_large(height: int, width: int) -> None:
@@ -92,6 +108,8 @@ def _refuse_too_large(height: int, width: int) -> None:
 
 def _drop_equal_channels(rgb: np.ndarray) -> np.ndarray:
     """Many grey micrographs are stored as RGB; keep one channel of those."""
+    if rgb.shape[2] == 1:
+        return rgb
     equal = np.array_equal(rgb[..., 0], rgb[..., 1]) and np.array_equal(rgb[..., 1], rgb[..., 2])
     return rgb[..., :1] if equal else rgb
 

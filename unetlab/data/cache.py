@@ -1,0 +1,107 @@
+"""Decoded pixels on disk: written once, whole or not at all, then memory-mapped."""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+
+from unetlab.errors import UserError
+
+VERSION = 2
+"""Counted up when the layout or the decoding changes: older caches are then built anew."""
+
+Decoded = tuple[str, np.ndarray, np.ndarray, str]
+"""id, image uint8 (h, w, c), labels uint16 (h, w), stored mode."""
+
+
+def root() -> Path:
+    """The cache folder: UNETLAB_CACHE, or unetlab below XDG_CACHE_HOME or ~/.cache."""
+    given = os.environ.get("UNETLAB_CACHE")
+    if given:
+        return Path(given)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "unetlab"
+
+
+@contextmanager
+def new_folder(target: Path) -> Iterator[Path]:
+    """A folder to fill that appears at `target` only once it is complete; another process may have been faster."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    building = Path(tempfile.mkdtemp(prefix=".building-", dir=target.parent))
+    try:
+        yield building
+        try:
+            building.rename(target)
+        except OSError:
+            if not target.exists():
+                raise
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+def build(target: Path, header: dict[str, Any], jobs: list[Callable[[], Decoded]]) -> None:
+    """Runs the decoding jobs in threads and writes images.bin, labels.bin and index.json below `target`.
+
+    Raises UserError that lists the files which cannot be used.
+    """
+    problems: list[str] = []
+    with new_folder(target) as folder:
+        index: dict[str, list[Any]] = {"ids": [], "shapes": [], "modes": [], "sha": []}
+        with open(folder / "images.bin", "wb") as images, open(folder / "labels.bin", "wb") as labels:
+            for decoded in _run(jobs):
+                if isinstance(decoded, UserError):
+                    problems.append(str(decoded))
+                    continue
+                name, image, label, mode = decoded
+                images.write(np.ascontiguousarray(image).data)
+                labels.write(np.ascontiguousarray(label).data)
+                index["ids"].append(name)
+                index["shapes"].append(list(image.shape))
+                index["modes"].append(mode)
+                index["sha"].append(hashlib.sha256(str(image.shape).encode() + image.tobytes()).hexdigest())
+                header["content"].update(f"{name} {index['sha'][-1]}".encode() + label.tobytes())
+        if problems:
+            shown = "; ".join(problems[:5])
+            more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
+            count = "1 file cannot" if len(problems) == 1 else f"{len(problems)} files cannot"
+            raise UserError(f"{header['label']}: {count} be used: {shown}{more}")
+        meta = {"name": header["name"], "has_masks": header["has_masks"], "digest": header["content"].hexdigest()[:16]}
+        (folder / "index.json").write_text(json.dumps({**meta, **index}))
+
+
+def _run(jobs: list[Callable[[], Decoded]]) -> Iterator[Decoded | UserError]:
+    def attempt(job: Callable[[], Decoded]) -> Decoded | UserError:
+        try:
+            return job()
+        except UserError as error:
+            return error
+
+    console = Console(stderr=True)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        # in chunks, so that no more than a chunk of decoded images waits in memory
+        chunks: Iterable[int] = range(0, len(jobs), 64)
+        for start in track(chunks, "decoding images", console=console, disable=not console.is_terminal):
+            yield from pool.map(attempt, jobs[start : start + 64])
+
+
+def write_array(path: Path, shape: tuple[int, ...], rows: Iterable[np.ndarray]) -> None:
+    """Writes uint8 rows as one .npy that appears only once it is complete."""
+    handle, name = tempfile.mkstemp(prefix=".building-", dir=path.parent)
+    os.close(handle)
+    try:
+        out = np.lib.format.open_memmap(name, mode="w+", dtype=np.uint8, shape=shape)
+        for i, row in enumerate(rows):
+            out[i] = row
+        out.flush()
+        os.replace(name, path)
+    finally:
+        Path(name).unlink(missing_ok=True)

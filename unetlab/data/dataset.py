@@ -1,0 +1,140 @@
+"""A data set: ids, native pixels and labels, and both at a model's size, all from the memory map."""
+
+import functools
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from unetlab import pixels
+from unetlab.data import cache, named, synthetic
+from unetlab.data.files import Files, open_files
+from unetlab.data.readers import Sample, find_samples, read_sample
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Decoded images with their labels.
+
+    Args:
+        name: "synthetic", the name of a public data set, or the stem of the folder or zip.
+        ids: unique names, sorted.
+        digest: hash of ids, native pixels and labels, 16 hex digits.
+        sizes: int32 (n, 2), native height and width.
+        modes: how each image was stored, such as "uint8 RGB".
+        sha: hash of each image's native pixels.
+        has_masks: whether labels were given.
+        folder: where the decoded pixels lie.
+    """
+
+    name: str
+    ids: tuple[str, ...]
+    digest: str
+    sizes: np.ndarray
+    channels: np.ndarray
+    modes: tuple[str, ...]
+    sha: tuple[str, ...]
+    has_masks: bool
+    folder: Path
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @functools.cached_property
+    def _maps(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        area = self.sizes.astype(np.int64).prod(axis=1)
+        pixel_start = np.concatenate([[0], np.cumsum(area * self.channels)])
+        label_start = np.concatenate([[0], np.cumsum(area)])
+        images = np.memmap(self.folder / "images.bin", np.uint8, "r")
+        labels = np.memmap(self.folder / "labels.bin", np.uint16, "r")
+        return images, labels, pixel_start, label_start
+
+    def image(self, i: int) -> np.ndarray:
+        """The i-th image at its own size, uint8 (h, w, 1 or 3)."""
+        images, _, start, _ = self._maps
+        return np.asarray(images[start[i] : start[i + 1]]).reshape(*self.sizes[i], self.channels[i])
+
+    def labels(self, i: int) -> np.ndarray:
+        """The i-th image's objects at its own size, uint16 (h, w), 0 is background."""
+        _, labels, _, start = self._maps
+        return np.asarray(labels[start[i] : start[i + 1]]).reshape(*self.sizes[i])
+
+    def at_size(self, size: int, channels: int) -> tuple[np.ndarray, np.ndarray]:
+        """All images and masks squeezed to a square, made once and memory-mapped.
+
+        Returns uint8 images (n, size, size, channels) and uint8 masks {0, 1} (n, size, size, 1); a mask pixel is 1
+        where at least half of what it covers is foreground.
+        """
+        paths = [self.folder / f"{kind}-{size}-{channels}.npy" for kind in ("images", "masks")]
+        if not paths[0].exists():
+            shape = (len(self), size, size, channels)
+            cache.write_array(paths[0], shape, (self._sized_image(i, size, channels) for i in range(len(self))))
+        if not paths[1].exists():
+            cache.write_array(paths[1], (len(self), size, size, 1), (self._sized_mask(i, size) for i in range(len(self))))
+        return np.load(paths[0], mmap_mode="r"), np.load(paths[1], mmap_mode="r")
+
+    def _sized_image(self, i: int, size: int, channels: int) -> np.ndarray:
+        return pixels.resize_image(pixels.fit_channels(self.image(i), channels), size, size)
+
+    def _sized_mask(self, i: int, size: int) -> np.ndarray:
+        covered = pixels.resize_map((self.labels(i) > 0).astype(np.float32), size, size)
+        return (covered >= 0.5).astype(np.uint8)[:, :, None]
+
+
+def open_dataset(source: str, seed: int = 0) -> Dataset:
+    """Opens a data source, decoding it on first sight; unchanged files are not opened again.
+
+    Args:
+        source: "synthetic" (the built-in twin), the name of a public data set, or a folder or zip.
+        seed: of the twin.
+
+    Raises UserError for everything that is wrong with the source, naming the files.
+    """
+    if source == "synthetic":
+        jobs = synthetic.nuclei_jobs(seed)
+        return _open("synthetic", "synthetic", f"nuclei twin {synthetic.VERSION} seed {seed}", lambda: (jobs, True))
+    if source in named.SOURCES:
+        files: Files = named.fetch(source)
+        return _open(source, source, files.fingerprint(), lambda: _jobs(files, lambda: named.verify(source, files)))
+    path = Path(source).expanduser()
+    files = open_files(path)
+    return _open(path.resolve().stem, str(path), files.fingerprint(), lambda: _jobs(files))
+
+
+def _jobs(files: Files, verify: Callable[[], None] | None = None) -> tuple[list[Callable[[], cache.Decoded]], bool]:
+    if verify is not None:
+        verify()
+    samples = find_samples(files)
+
+    def job(sample: Sample) -> cache.Decoded:
+        image, labels, mode = read_sample(files, sample)
+        return sample.id, image, labels, mode
+
+    return [functools.partial(job, sample) for sample in samples], any(sample.masks for sample in samples)
+
+
+def _open(
+    name: str, label: str, fingerprint: str, prepare: Callable[[], tuple[list[Callable[[], cache.Decoded]], bool]]
+) -> Dataset:
+    key = hashlib.sha256(f"{cache.VERSION} {name} {fingerprint}".encode()).hexdigest()[:24]
+    folder = cache.root() / key
+    if not (folder / "index.json").exists():
+        jobs, has_masks = prepare()
+        header = {"name": name, "label": label, "has_masks": has_masks, "content": hashlib.sha256()}
+        cache.build(folder, header, jobs)
+    index = json.loads((folder / "index.json").read_text())
+    shapes = np.array(index["shapes"], np.int32)
+    return Dataset(
+        name=index["name"],
+        ids=tuple(index["ids"]),
+        digest=index["digest"],
+        sizes=shapes[:, :2],
+        channels=shapes[:, 2],
+        modes=tuple(index["modes"]),
+        sha=tuple(index["sha"]),
+        has_masks=index["has_masks"],
+        folder=folder,
+    )
