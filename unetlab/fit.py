@@ -159,5 +159,7 @@ def predict(
     out = np.empty((len(rows), *images.shape[1:3]), np.float32)
     for start in range(0, len(rows), batch_size):
         part = rows[start : start + batch_size]
-        out[start : start + len(part)] = model.predict_on_batch(pixels.normalise(images[part], normalise))[..., 0]
+        # called directly: predict() would trace a graph for each model of a search and each size of batch
+        found = model(pixels.normalise(images[part], normalise), training=False)
+        out[start : start + len(part)] = keras.ops.convert_to_numpy(found)[..., 0]
     return out

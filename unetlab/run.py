@@ -73,11 +73,26 @@ def run_setup(setup: Setup, options: Options, console: Console | None = None) ->
             published = {f"published/{key}": value for key, value in setup.published.items()}
             mlflow.log_metrics({**figures, **published})
             mlflow.log_params({f"best_{key}": value for key, value in best.flat().items()})
-            if options.register:
-                version = register(final.model_id, setup.name, parent.info.run_id)
-                console.print(f"registered as unetlab-{setup.name} version {version}, alias champion")
             assert final.model_id is not None  # the final model is always logged
+            mlflow.set_tag("final_model", final.model_id)
+            if options.register:
+                console.print(f"registered {register(parent.info.run_id)}, alias champion")
             return Summary(parent.info.run_id, experiment_id, final.model_id, figures)
+
+
+def run_check(data: str, seed: int) -> DataCard:
+    """Checks a data set, prints what was found and logs it as a run of its own.
+
+    Raises UserError for files that cannot be used.
+    """
+    dataset = open_dataset(data, seed)
+    card = check(dataset)
+    Console().print(card.table())
+    tracking.open_experiment()
+    tags = {"role": "check", "dataset": dataset.name, "dataset_digest": dataset.digest}
+    with tracking.run(f"check {dataset.name}", nested=False, tags=tags, params={"data": data, "seed": seed}):
+        mlflow.log_dict(card.to_json(), "data_card.json")
+    return card
 
 
 def _refuse_unusable(card: DataCard, has_masks: bool) -> None:

@@ -12,8 +12,8 @@ import pandas as pd
 
 from unetlab import fit, pixels, plots, scores, tracking
 from unetlab.data import Dataset
+from unetlab.package import log_segmenter
 from unetlab.progress import SearchProgress
-from unetlab.service.package import log_segmenter
 from unetlab.setup import Recipe, Setup
 from unetlab.split import Split
 
@@ -84,7 +84,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Scored:
-    """Predictions of one side and their scores: probabilities and masks (n, s, s), one row an image, figures by name."""
+    """Predictions of one side, (n, s, s) like their masks, and their scores an image and by name."""
 
     probabilities: np.ndarray
     masks: np.ndarray
@@ -128,7 +128,7 @@ def _train(bench: Bench, recipe: Recipe, name: str, role: str, run_id: str, inpu
     validated = score(bench, fitted.model, recipe, bench.split.validation)
     model_id = None
     if bench.models == "all" or role == "final":
-        model_id = _log_model(bench, fitted.model, recipe)
+        model_id = _log_model(bench, fitted.model, recipe, role)
     tracking.log_scores("val", validated.figures, model_id, inputs["validation"])
     mlflow.log_metrics(
         {
@@ -160,7 +160,7 @@ def score(bench: Bench, model: Any, recipe: Recipe, rows: np.ndarray) -> Scored:
     return Scored(probabilities, truth, table, scores.summarise(table, probabilities, truth))
 
 
-def _log_model(bench: Bench, model: Any, recipe: Recipe) -> str:
+def _log_model(bench: Bench, model: Any, recipe: Recipe, role: str) -> str:
     info = log_segmenter(
         model,
         name=bench.setup.name,
@@ -169,6 +169,6 @@ def _log_model(bench: Bench, model: Any, recipe: Recipe) -> str:
         normalise=recipe.normalise,
         threshold=recipe.threshold,
         example=pixels.encode_image(bench.dataset.image(int(bench.split.train[0]))),
-        metadata={"setup": bench.setup.name, "dataset": bench.dataset.name, "dataset_digest": bench.dataset.digest},
+        tags=bench.tags(role),
     )
     return str(info.model_id)

@@ -37,7 +37,7 @@ def test_any_divisible_size_gives_probabilities_of_that_size(options, shape):
     model = scratch_unet(shape, filters=2, **options)
     out = model.predict_on_batch(np.random.default_rng(0).random((2, *shape), dtype=np.float32))
     assert out.shape == (2, *shape[:2], 1) and out.dtype == np.float32
-    assert 0 <= out.min() and out.max() <= 1
+    assert out.min() >= 0 and out.max() <= 1
 
 
 def test_a_size_that_does_not_divide_is_refused():

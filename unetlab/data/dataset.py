@@ -73,7 +73,9 @@ class Dataset:
             shape = (len(self), size, size, channels)
             cache.write_array(paths[0], shape, (self._sized_image(i, size, channels) for i in range(len(self))))
         if not paths[1].exists():
-            cache.write_array(paths[1], (len(self), size, size, 1), (self._sized_mask(i, size) for i in range(len(self))))
+            cache.write_array(
+                paths[1], (len(self), size, size, 1), (self._sized_mask(i, size) for i in range(len(self)))
+            )
         return np.load(paths[0], mmap_mode="r"), np.load(paths[1], mmap_mode="r")
 
     def _sized_image(self, i: int, size: int, channels: int) -> np.ndarray:

@@ -42,7 +42,9 @@ def find_samples(files: Files) -> list[Sample]:
     """
     names = [name for name in files.names if PurePosixPath(name).suffix.lower() in ENDINGS]
     if not names:
-        raise UserError(f"{files.label} holds no PNG, JPEG, TIFF or BMP image; put images into images/, masks into masks/")
+        raise UserError(
+            f"{files.label} holds no PNG, JPEG, TIFF or BMP image; put images into images/, masks into masks/"
+        )
     by_folder: dict[tuple[str, str], list[str]] = defaultdict(list)
     for name in names:
         path = PurePosixPath(name)

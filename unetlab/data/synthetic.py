@@ -108,8 +108,10 @@ def _light(rng: np.random.Generator, shape: tuple[int, int], strength: float) ->
     """Illumination around 1: brighter to one side and falling off from a centre, as lamps do."""
     y, x = np.mgrid[-1 : 1 : shape[0] * 1j, -1 : 1 : shape[1] * 1j]
     centre = rng.uniform(-0.5, 0.5, 2)
-    return 1 + strength * (rng.uniform(-0.5, 0.5) * x + rng.uniform(-0.5, 0.5) * y) - strength * (
-        0.5 * ((y - centre[0]) ** 2 + (x - centre[1]) ** 2)
+    return (
+        1
+        + strength * (rng.uniform(-0.5, 0.5) * x + rng.uniform(-0.5, 0.5) * y)
+        - strength * (0.5 * ((y - centre[0]) ** 2 + (x - centre[1]) ** 2))
     )
 
 
@@ -132,9 +134,9 @@ def _fluorescence(rng: np.random.Generator, field: Field) -> np.ndarray:
 def _stained(rng: np.random.Generator, field: Field) -> np.ndarray:
     shape = field.labels.shape
     nuclei = ndimage.gaussian_filter(np.minimum(field.density, 1.6), rng.uniform(0.6, 1.2))
-    fibres = _clouds(rng, shape, rng.uniform(6, 14)) + 0.7 * _clouds(rng, shape, 3)
-    pink = np.clip(rng.uniform(0.25, 0.55) * (1 + 0.3 * fibres), 0.02, None)
-    purple = nuclei * rng.uniform(0.55, 1.0) + np.clip(0.06 * (1 + 0.5 * fibres), 0, None)
+    fibres = _clouds(rng, shape, rng.uniform(10, 24)) + 0.4 * _clouds(rng, shape, 4)
+    pink = np.clip(rng.uniform(0.05, 0.4) * (1 + 0.2 * fibres), 0.02, None)
+    purple = nuclei * rng.uniform(0.55, 1.1) + np.clip(rng.uniform(0.1, 0.25) * (1 + 0.15 * fibres), 0, None)
     optical = purple[..., None] * HAEMATOXYLIN + (pink * (1 - 0.4 * np.minimum(nuclei, 1)))[..., None] * EOSIN
     lit = np.exp(-optical) * _light(rng, shape, rng.uniform(0, 0.15))[..., None] * rng.uniform(0.85, 0.98)
     return _camera(rng, lit, photons=2500, read=1.0)

@@ -1,0 +1,1 @@
+"""The best model in use: registered under an alias, and run over folders."""
