@@ -1,4 +1,4 @@
-"""The command line behind the MLproject's entry points: checks values, calls one function, prints errors in one line."""
+"""The command line behind the MLproject's entry points: checks values, calls one function, errors in one line."""
 
 import logging
 import os
@@ -70,7 +70,7 @@ def _shared(command: Callable[..., None]) -> Callable[..., None]:
             type=click.Choice(TUNERS),
             default="random",
             show_default=True,
-            help="KerasTuner's way of proposing hyperparameters. Hyperband wants many trials: it starts with short ones.",
+            help="How KerasTuner proposes trials. Hyperband begins with short trainings and wants many.",
         ),
         click.option(
             "--epochs",

@@ -28,7 +28,7 @@ class Fitted:
 
     Args:
         model: uncompiled, float32, with the weights of the best epoch: the model that is scored and served.
-        history: one row an epoch: epoch, loss, accuracy, dice, val_loss, val_accuracy, val_dice, learning_rate, seconds.
+        history: one row an epoch: epoch, loss, accuracy, dice, the same with val_, learning_rate, seconds.
         best_epoch: 1-based epoch of the lowest validation loss.
         seconds: wall time of training.
     """

@@ -10,7 +10,7 @@ TAGS = ("setup", "dataset", "dataset_digest", "split_digest", "git_commit")
 
 
 def register(run_id: str) -> str:
-    """Registers the final model of a setup run as `unetlab-<setup>` and makes it the champion; returns "name version N".
+    """Registers a setup run's final model as `unetlab-<setup>`, alias champion; returns "name version N".
 
     Raises UserError if there is no such run, it has not finished, or has no final model.
     """

@@ -1,0 +1,56 @@
+"""The cache: decoded once, whole or not at all, and squeezed to a model's size."""
+
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from unetlab.data import cache, dataset, open_dataset
+
+
+def test_a_second_start_opens_no_image(pairs, monkeypatch):
+    first = open_dataset(str(pairs))
+    monkeypatch.setattr(dataset, "read_sample", lambda *_: pytest.fail("an image was opened"))
+    second = open_dataset(str(pairs))
+    assert second.digest == first.digest and np.array_equal(second.image(3), first.image(3))
+
+
+def test_a_changed_file_is_read_again(pairs):
+    first = open_dataset(str(pairs))
+    path = pairs / "images" / "cell00.png"
+    Image.fromarray(255 - np.asarray(Image.open(path))).save(path)
+    os.utime(path, ns=(1, 1))
+    second = open_dataset(str(pairs))
+    assert second.digest != first.digest
+    assert np.array_equal(second.image(0), 255 - first.image(0))
+
+
+def test_a_killed_decode_leaves_nothing_that_counts(pairs, monkeypatch):
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(dataset, "read_sample", killed)
+        with pytest.raises(KeyboardInterrupt):
+            open_dataset(str(pairs))
+    assert not list(cache.root().glob(".building-*"))
+    assert len(open_dataset(str(pairs))) == 12
+
+
+def test_at_size_squeezes_images_and_keeps_masks_binary(pairs):
+    data = open_dataset(str(pairs))
+    images, masks = data.at_size(32, 3)
+    assert images.shape == (12, 32, 32, 3) and images.dtype == np.uint8
+    assert masks.shape == (12, 32, 32, 1) and set(np.unique(masks)) == {0, 1}
+    native = np.mean([(data.labels(i) > 0).mean() for i in range(12)])
+    assert masks.mean() == pytest.approx(native, abs=0.01)
+    assert isinstance(images, np.memmap)
+
+
+def test_506_real_nuclei_images(real_data, monkeypatch):
+    data = open_dataset(str(real_data / "stage1_train.zip"))
+    assert len(data) == 506 and data.has_masks
+    assert sum(int(data.labels(i).max()) for i in range(506)) > 20_000
+    monkeypatch.setattr(dataset, "read_sample", lambda *_: pytest.fail("an image was opened"))
+    assert open_dataset(str(real_data / "stage1_train.zip")).digest == data.digest

@@ -1,0 +1,90 @@
+"""Public data by name: fetched from a local server, checked against its pin, clear when offline."""
+
+import contextlib
+import dataclasses
+import functools
+import http.server
+import io
+import threading
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from unetlab.data import cache, named, open_dataset
+from unetlab.data.files import open_files
+from unetlab.errors import UserError
+
+
+def _archive() -> tuple[bytes, dict[str, bytes]]:
+    files = {}
+    for i in range(3):
+        for kind, name in (("images", f"id{i}"), ("masks", "nucleus")):
+            array = np.zeros((8, 8), np.uint8)
+            array[i : i + 4] = 200
+            buffer = io.BytesIO()
+            Image.fromarray(array).save(buffer, format="PNG")
+            files[f"stage1_train/id{i}/{kind}/{name}.png"] = buffer.getvalue()
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("repo-123/README.md", "not used")
+        for name, data in files.items():
+            archive.writestr(f"repo-123/{name}", data)
+    return out.getvalue(), files
+
+
+@pytest.fixture
+def served(tmp_path, monkeypatch):
+    """dsb2018 points to a server on this machine; the cache is empty. Yields the pin's setter."""
+    data, files = _archive()
+    (tmp_path / "www").mkdir()
+    (tmp_path / "www" / "a.zip").write_bytes(data)
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path / "www"))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        source = dataclasses.replace(
+            named.SOURCES["dsb2018"],
+            url=f"http://127.0.0.1:{server.server_port}/a.zip",
+            files=len(files),
+            sha256=named.content_sha256(files),
+        )
+        monkeypatch.setitem(named.SOURCES, "dsb2018", source)
+        monkeypatch.setenv("UNETLAB_CACHE", str(tmp_path / "cache"))
+        with contextlib.redirect_stderr(io.StringIO()):
+            yield source
+        server.shutdown()
+
+
+def test_a_named_set_is_fetched_once_and_read(served, tmp_path):
+    data = open_dataset("dsb2018")
+    assert data.name == "dsb2018" and data.ids == ("id0", "id1", "id2")
+    (tmp_path / "www" / "a.zip").unlink()
+    assert open_dataset("dsb2018").digest == data.digest
+
+
+def test_other_content_than_published_is_refused(served, monkeypatch):
+    monkeypatch.setitem(named.SOURCES, "dsb2018", dataclasses.replace(served, sha256="0" * 64))
+    with pytest.raises(UserError, match="does not hold what was published"):
+        open_dataset("dsb2018")
+    assert not list(cache.root().glob("*/index.json"))
+
+
+def test_offline_is_said_clearly(served, monkeypatch):
+    monkeypatch.setitem(named.SOURCES, "dsb2018", dataclasses.replace(served, url="http://127.0.0.1:9/a.zip"))
+    with pytest.raises(UserError, match=r"data=dsb2018: .* could not be fetched .* give the path of a copy"):
+        open_dataset("dsb2018")
+
+
+def test_the_pin_is_that_of_the_published_files():
+    # sha256 of the one line "a.png\0<sha256 of b'x'>\n", worked out by hand with sha256sum
+    import hashlib
+
+    line = b"a.png\0" + hashlib.sha256(b"x").hexdigest().encode() + b"\n"
+    assert named.content_sha256({"a.png": b"x"}) == hashlib.sha256(line).hexdigest()
+
+
+@pytest.mark.slow
+def test_ids_of_the_real_archive_follow_the_published_layout(real_data):
+    files = open_files(real_data / "stage1_train.zip")
+    assert all(name.startswith("stage1_train/") for name in files.names)

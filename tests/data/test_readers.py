@@ -1,0 +1,219 @@
+"""Layouts, formats and everything that can be wrong with a folder of images."""
+
+import io
+import struct
+import zipfile
+import zlib
+
+import numpy as np
+import pytest
+import tifffile
+from conftest import write_pairs
+from PIL import Image
+
+from unetlab.check import check
+from unetlab.data import open_dataset
+from unetlab.errors import UserError
+from unetlab.split import split
+
+
+def _png(array: np.ndarray, mode: str | None = None) -> bytes:
+    buffer = io.BytesIO()
+    image = Image.fromarray(array)
+    (image.convert(mode) if mode else image).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def _bowl(folder, n=3):
+    """The Data Science Bowl's layout: two nuclei an image, one PNG each."""
+    for i in range(n):
+        for kind in ("images", "masks"):
+            (folder / f"id{i}" / kind).mkdir(parents=True)
+        rng = np.random.default_rng(i)
+        rgba = np.dstack([rng.integers(0, 255, (20, 30, 3), dtype=np.uint8), np.full((20, 30), 255, np.uint8)])
+        (folder / f"id{i}" / "images" / f"id{i}.png").write_bytes(_png(rgba))
+        for k, rows in enumerate((slice(0, 5), slice(8, 12))):
+            mask = np.zeros((20, 30), np.uint8)
+            mask[rows, 3:9] = 255
+            (folder / f"id{i}" / "masks" / f"nucleus{k}.png").write_bytes(_png(mask))
+    return folder
+
+
+def _zipped(folder, path):
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in sorted(folder.rglob("*.png")):
+            archive.write(file, f"stage1_train/{file.relative_to(folder).as_posix()}")
+    return path
+
+
+def test_bowl_folder_and_zip_give_the_same_data(tmp_path):
+    folder = _bowl(tmp_path / "bowl")
+    one = open_dataset(str(folder))
+    two = open_dataset(str(_zipped(folder, tmp_path / "bowl.zip")))
+    assert one.digest == two.digest and one.ids == ("id0", "id1", "id2")
+    assert one.labels(0).max() == 2 and (one.labels(0) > 0).sum() == 6 * (5 + 4)
+    assert one.image(1).shape == (20, 30, 3) and one.modes[0] == "uint8 RGBA"
+
+
+def test_plain_masks_are_taken_apart_into_objects(pairs):
+    data = open_dataset(str(pairs))
+    assert len(data) == 12 and data.has_masks
+    assert all(data.labels(i).max() == 1 for i in range(12))
+
+
+def test_masks_of_several_values_are_one_foreground(pairs):
+    mask = np.zeros((40, 40), np.uint8)
+    mask[:5], mask[10:15], mask[20:25] = 85, 170, 255
+    (pairs / "masks" / "cell00.png").write_bytes(_png(mask))
+    labels = open_dataset(str(pairs)).labels(0)
+    assert labels.max() == 3 and (labels > 0).sum() == 15 * 40
+
+
+def test_a_constant_16_bit_mask_is_all_foreground(pairs):
+    Image.fromarray(np.full((40, 40), 65535, np.uint16)).save(pairs / "masks" / "cell00.png")
+    assert (open_dataset(str(pairs)).labels(0) > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "mode", "channels"),
+    [
+        ("a.png", lambda a, p: Image.fromarray(a).save(p), "uint8 grey", 1),
+        ("a.jpg", lambda a, p: Image.fromarray(a).save(p), "uint8 grey", 1),
+        ("a.bmp", lambda a, p: Image.fromarray(a).save(p), "uint8 grey", 1),
+        ("a.tif", lambda a, p: tifffile.imwrite(p, a), "uint8 grey", 1),
+        ("a.png", lambda a, p: Image.fromarray(a.astype(np.uint16) * 16).save(p), "uint16 grey", 1),
+        ("a.tiff", lambda a, p: tifffile.imwrite(p, a.astype(np.uint16) * 16), "uint16 grey", 1),
+        ("a.tif", lambda a, p: tifffile.imwrite(p, a.astype(np.float32)), "float32 grey", 1),
+        ("a.png", lambda a, p: Image.fromarray(np.dstack([a, a // 2, a])).save(p), "uint8 RGB", 3),
+        ("a.tif", lambda a, p: tifffile.imwrite(p, np.dstack([a, a // 2, a]), photometric="rgb"), "uint8 RGB", 3),
+        ("a.png", lambda a, p: Image.fromarray(np.dstack([a, a // 2, a, a])).save(p), "uint8 RGBA", 3),
+        ("a.png", lambda a, p: Image.fromarray(np.dstack([a, a // 2, a])).quantize(64).save(p), "uint8 palette", 3),
+    ],
+)
+def test_formats_and_modes(tmp_path, name, write, mode, channels):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "masks").mkdir()
+    ramp = np.add.outer(np.arange(24), np.arange(32)).astype(np.uint8) * 4
+    write(ramp, tmp_path / "images" / name)
+    Image.fromarray((ramp > 90).astype(np.uint8)).save(tmp_path / "masks" / "a.png")
+    data = open_dataset(str(tmp_path))
+    assert data.modes == (mode,) and data.image(0).shape == (24, 32, channels)
+    grey = data.image(0)[..., 0].astype(float)
+    assert np.corrcoef(grey.ravel(), ramp.ravel())[0, 1] > 0.98
+    assert grey.max() - grey.min() > 200
+
+
+def _huge_png() -> bytes:
+    """A header that claims 50,000 x 50,000 pixels, and one chunk of data."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", 50_000, 50_000, 8, 0, 0, 0, 0)
+    data = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"0" * 100)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + data
+
+
+def _break(name):
+    """Each way to spoil a good folder, and what the error must say."""
+
+    def spoil(folder):
+        image, mask = folder / "images" / "cell03.png", folder / "masks" / "cell03.png"
+        if name == "truncated PNG":
+            image.write_bytes(image.read_bytes()[:200])
+        elif name == "text named .png":
+            image.write_text("this is no image")
+        elif name == "mask of another size":
+            mask.write_bytes(_png(np.zeros((41, 40), np.uint8)))
+        elif name == "image without mask":
+            mask.unlink()
+        elif name == "mask without image":
+            image.unlink()
+        elif name == "two endings":
+            Image.open(image).save(image.with_suffix(".bmp"))
+        elif name == "50,000 x 50,000":
+            image.write_bytes(_huge_png())
+        elif name == "NaN":
+            image.unlink()
+            tifffile.imwrite(image.with_suffix(".tif"), np.full((40, 40), np.nan, np.float32))
+
+    return spoil
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("truncated PNG", "images/cell03.png: truncated or damaged"),
+        ("text named .png", "images/cell03.png: not a PNG, JPEG, TIFF or BMP image"),
+        ("mask of another size", "masks/cell03.png: the mask is 40 x 41 pixels, its image 40 x 40"),
+        ("image without mask", "images/cell03.png has no mask"),
+        ("mask without image", "masks/cell03.png has no image"),
+        ("two endings", "cell03.bmp and images/cell03.png have the same name"),
+        ("50,000 x 50,000", "images/cell03.png: 50000 x 50000 pixels is more than"),
+        ("NaN", "images/cell03.tif: the float32 image holds NaN"),
+    ],
+)
+def test_bad_files_are_named_in_one_line(pairs, name, message):
+    _break(name)(pairs)
+    with pytest.raises(UserError) as caught:
+        open_dataset(str(pairs))
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_all_bad_files_are_listed_at_once(pairs):
+    for i in (1, 2):
+        (pairs / "images" / f"cell{i:02d}.png").write_text("no")
+    with pytest.raises(UserError, match=r"2 files cannot be used: images/cell01.*images/cell02"):
+        open_dataset(str(pairs))
+
+
+@pytest.mark.parametrize("name", ["../escape.png", "/absolute.png"])
+def test_a_zip_that_leads_out_is_refused(tmp_path, name):
+    with zipfile.ZipFile(tmp_path / "evil.zip", "w") as archive:
+        archive.writestr(name, _png(np.zeros((4, 4), np.uint8)))
+    with pytest.raises(UserError, match="leads out of the zip"):
+        open_dataset(str(tmp_path / "evil.zip"))
+
+
+def test_missing_empty_and_other_files(tmp_path):
+    with pytest.raises(UserError, match="no folder or zip at .*nowhere"):
+        open_dataset(str(tmp_path / "nowhere"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="empty holds no files"):
+        open_dataset(str(tmp_path / "empty"))
+    (tmp_path / "notes.zip").write_text("no zip")
+    with pytest.raises(UserError, match=r"notes\.zip is no readable zip"):
+        open_dataset(str(tmp_path / "notes.zip"))
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "readme.txt").write_text("nothing to see")
+    with pytest.raises(UserError, match="text holds no PNG, JPEG, TIFF or BMP image"):
+        open_dataset(str(tmp_path / "text"))
+
+
+def test_empty_masks_are_an_error_of_the_check(pairs):
+    for path in (pairs / "masks").iterdir():
+        path.write_bytes(_png(np.zeros((40, 40), np.uint8)))
+    findings = check(open_dataset(str(pairs))).findings
+    assert [(f.code, f.severity) for f in findings if f.severity == "error"] == [("D007", "error")]
+
+
+def test_one_image_only_cannot_be_split(tmp_path):
+    data = open_dataset(str(write_pairs(tmp_path / "one", n=1)))
+    card = check(data)
+    assert ("D001", "error") in [(f.code, f.severity) for f in card.findings]
+    with pytest.raises(UserError, match="1 images in 1 groups"):
+        split(data.ids, card.groups, card.modality, seed=0)
+
+
+def test_images_without_masks_are_readable_and_say_so(pairs):
+    for path in (pairs / "masks").iterdir():
+        path.unlink()
+    data = open_dataset(str(pairs))
+    assert not data.has_masks
+    assert "D006" in [f.code for f in check(data).findings]
+
+
+def test_hidden_files_are_left_out(pairs):
+    (pairs / "images" / "._cell00.png").write_text("resource fork")
+    (pairs / "images" / "Thumbs.db").write_text("thumbnails")
+    assert len(open_dataset(str(pairs))) == 12

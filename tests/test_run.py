@@ -1,0 +1,203 @@
+"""A whole small search: what MLflow holds afterwards."""
+
+import dataclasses
+import io
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow.tracking import MlflowClient
+from rich.console import Console
+
+from unetlab import fit
+from unetlab.errors import UserError
+from unetlab.models.scratch import scratch_unet
+from unetlab.options import Options
+from unetlab.run import run_check, run_setup
+from unetlab.service.registry import register
+from unetlab.setup import Recipe, Setup
+
+RECIPE = Recipe(image_size=32, channels=1, epochs=2, batch_size=4, learning_rate=1e-2, model={"filters": 2, "depth": 2})
+
+
+def _space(hp, recipe):
+    hp.Choice("image_size", [32, 64], default=recipe.image_size)
+    hp.Float("learning_rate", 1e-3, 3e-2, sampling="log", default=recipe.learning_rate)
+    hp.Choice("loss", ["bce", "dice"], default=recipe.loss)
+
+
+TINY = Setup(name="tiny", build=scratch_unet, stride=4, recipe=RECIPE, space=_space, published={"val_accuracy": 0.9})
+QUIET = Console(file=io.StringIO())
+ALL = {"dice", "iou", "accuracy", "precision", "recall", "f1", "boundary_f1", "auc", "ece"} | {
+    "native_dice",
+    "native_iou",
+    "ap50",
+    "ap_dsb",
+    "count_error",
+}
+
+
+def _children(run_id: str) -> list:
+    client = MlflowClient()
+    experiment = client.get_run(run_id).info.experiment_id
+    return client.search_runs([experiment], f"tags.mlflow.parentRunId = '{run_id}'", order_by=["start_time ASC"])
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory, migrated):
+    """A finished search of three trials of which one fails; shared by the tests below."""
+    import shutil
+
+    from conftest import write_pairs
+
+    folder = tmp_path_factory.mktemp("searched")
+    shutil.copy(migrated, folder / "mlflow.db")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        mlflow.set_tracking_uri(f"sqlite:///{folder / 'mlflow.db'}")
+        real, calls = fit.fit, []
+
+        def fails_once(*args, **kwargs):
+            calls.append(args[1])
+            if len(calls) == 2:
+                raise fit.TrainingFailed("the loss became nan in epoch 1, step 2")
+            return real(*args, **kwargs)
+
+        patch.setattr(fit, "fit", fails_once)
+        data = write_pairs(folder / "cells", n=24)
+        summary = run_setup(TINY, Options(data=str(data), trials=3, seed=1), QUIET)
+        yield summary
+    mlflow.set_tracking_uri(None)
+
+
+def test_the_parent_carries_the_final_scores_beside_the_published_figures(searched):
+    run = MlflowClient().get_run(searched.run_id)
+    for side in ("val", "test"):
+        assert {f"{side}/{name}" for name in ALL} <= set(run.data.metrics)
+    assert run.data.metrics["published/val_accuracy"] == 0.9
+    assert {"baseline/otsu_dice", "gain/over_otsu", "gain/over_reference", "test/dice_low"} <= set(run.data.metrics)
+    assert run.data.metrics["test/dice_low"] <= run.data.metrics["test/dice"] <= run.data.metrics["test/dice_high"]
+    assert len(run.data.metrics) < 60
+    tags = run.data.tags
+    assert (tags["setup"], tags["role"], tags["dataset"]) == ("tiny", "search", "cells")
+    assert tags["dataset_digest"] and tags["split_digest"] and tags["git_commit"]
+    assert {"trials", "seed", "best_learning_rate", "best_image_size"} <= set(run.data.params)
+    contexts = [tag.value for entry in run.inputs.dataset_inputs for tag in entry.tags]
+    assert sorted(contexts) == ["testing", "training", "validation"]
+
+
+def test_trials_are_children_and_a_failed_one_keeps_its_traceback(searched):
+    children = _children(searched.run_id)
+    assert [c.data.tags["role"] for c in children] == ["trial", "trial", "trial", "final"]
+    assert [c.info.status for c in children] == ["FINISHED", "FAILED", "FINISHED", "FINISHED"]
+    reference = children[0]
+    assert reference.info.run_name == "trial 00 reference"
+    assert {k: reference.data.params[k] for k in ("image_size", "learning_rate", "loss", "epochs", "filters")} == {
+        "image_size": "32",
+        "learning_rate": "0.01",
+        "loss": "bce",
+        "epochs": "2",
+        "filters": "2",
+    }
+    text = mlflow.artifacts.load_text(f"runs:/{children[1].info.run_id}/traceback.txt")
+    assert "TrainingFailed: the loss became nan in epoch 1, step 2" in text
+    for child in (children[0], children[2]):
+        assert {"epoch/loss", "epoch/val_dice", "epoch/learning_rate", "epoch/seconds"} <= set(child.data.metrics)
+        history = MlflowClient().get_metric_history(child.info.run_id, "epoch/loss")
+        assert [point.step for point in history] == [1, 2]
+        assert {f"val/{name}" for name in ALL} <= set(child.data.metrics)
+        assert not [name for name in child.data.metrics if name.startswith("test/")]
+
+
+def test_only_the_final_model_is_scored_on_test_and_once(searched):
+    final = _children(searched.run_id)[-1]
+    assert len(MlflowClient().get_metric_history(final.info.run_id, "test/dice")) == 1
+    table = pd.read_csv(io.StringIO(mlflow.artifacts.load_text(f"runs:/{searched.run_id}/scores/test.csv")))
+    assert len(table) == int(searched.figures["test/images"])
+    assert table["dice"].mean() == pytest.approx(final.data.metrics["test/dice"])
+    assert {"otsu_dice", "otsu_native_dice", "reference_dice", "reference_native_dice"} <= set(table)
+
+
+def test_artifacts_a_person_looks_for_are_there(searched):
+    client = MlflowClient()
+    final = _children(searched.run_id)[-1]
+    names = {a.path for a in client.list_artifacts(final.info.run_id)}
+    assert {"curves.png", "predictions.png", "confusion.png", "reliability.png", "classification_report.txt"} <= names
+    parent = {a.path for a in client.list_artifacts(searched.run_id)}
+    assert {"data_card.json", "test_dice.png", "search", "scores"} <= parent
+    trials = pd.read_csv(io.StringIO(mlflow.artifacts.load_text(f"runs:/{searched.run_id}/search/trials.csv")))
+    assert trials["status"].tolist() == ["COMPLETED", "FAILED", "COMPLETED"]
+
+
+def test_models_are_linked_to_run_data_and_scores(searched):
+    client = MlflowClient()
+    model = client.get_logged_model(searched.model_id)
+    assert model.source_run_id == _children(searched.run_id)[-1].info.run_id
+    metrics = {metric.key: metric for metric in model.metrics}
+    assert {"val/dice", "val/accuracy", "test/dice", "test/accuracy"} <= set(metrics)
+    assert metrics["test/dice"].dataset_name == "cells-test"
+    experiment = client.get_run(searched.run_id).info.experiment_id
+    assert len(client.search_logged_models([experiment])) == 3  # two trials and the final one
+
+
+def test_the_run_table_has_its_view(searched):
+    tags = MlflowClient().get_experiment(searched.experiment_id).tags
+    assert "metrics.`test/dice`" in tags["mlflow.sharedViewState.unetlab-dice"]
+    assert "mlflow.note.content" in tags
+
+
+def test_registering_makes_the_champion(searched):
+    assert register(searched.run_id) == "unetlab-tiny version 1"
+    version = MlflowClient().get_model_version_by_alias("unetlab-tiny", "champion")
+    assert version.run_id == searched.run_id and "Test Dice" in version.description
+    assert version.tags["split_digest"]
+    trial = _children(searched.run_id)[0].info.run_id
+    with pytest.raises(UserError, match="has no final model"):
+        register(trial)
+
+
+def test_one_trial_trains_the_recipe_once_and_models_best_logs_one(store, pairs):
+    options = Options(data=str(pairs), trials=1, models="best", epochs=1)
+    summary = run_setup(TINY, options, QUIET)
+    assert [child.data.tags["role"] for child in _children(summary.run_id)] == ["final"]
+    assert len(MlflowClient().search_logged_models([summary.experiment_id])) == 1
+
+
+def test_every_trial_failing_is_said_in_one_line(store, pairs, monkeypatch):
+    def fails(*_, **__):
+        raise fit.TrainingFailed("the loss became nan in epoch 1, step 1")
+
+    monkeypatch.setattr(fit, "fit", fails)
+    with pytest.raises(UserError, match="every trial failed"):
+        run_setup(TINY, Options(data=str(pairs), trials=2), QUIET)
+    assert mlflow.search_runs(search_all_experiments=True)["status"].eq("FAILED").all()
+
+
+def test_the_same_seed_gives_the_same_scores(store, pairs):
+    options = Options(data=str(pairs), trials=1, seed=3, precision="float32")
+    one, two = (run_setup(TINY, options, QUIET).figures for _ in range(2))
+    keys = [key for key in one if key.startswith(("val/", "test/"))]
+    assert all(np.isclose(one[key], two[key]) for key in keys)
+
+
+def test_check_logs_a_data_card(store, pairs, capsys):
+    card = run_check(str(pairs), 0)
+    assert "12 images" in capsys.readouterr().out
+    runs = mlflow.search_runs(search_all_experiments=True)
+    assert runs.loc[0, "tags.role"] == "check"
+    logged = mlflow.artifacts.load_dict(f"runs:/{runs.loc[0, 'run_id']}/data_card.json")
+    assert logged["images"] == 12 and logged["digest"] == card.digest
+
+
+def test_memory_does_not_grow_over_trials(store, pairs):
+    import resource
+
+    def peak() -> int:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    options = Options(data=str(pairs), trials=4, epochs=1, models="best")
+    run_setup(TINY, options, QUIET)
+    before = peak()
+    run_setup(TINY, dataclasses.replace(options, trials=8, seed=1), QUIET)
+    assert peak() - before < 150_000  # KiB; one more model's graph would be some MiB, one more TensorFlow 400
