@@ -1,5 +1,6 @@
 """The cache: decoded once, whole or not at all, and squeezed to a model's size."""
 
+import hashlib
 import os
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from PIL import Image
 
 from unetlab.data import cache, dataset, open_dataset
+from unetlab.errors import UserError
 
 
 def test_a_second_start_opens_no_image(pairs, monkeypatch):
@@ -36,6 +38,20 @@ def test_a_killed_decode_leaves_nothing_that_counts(pairs, monkeypatch):
             open_dataset(str(pairs))
     assert not list(cache.root().glob(".building-*"))
     assert len(open_dataset(str(pairs))) == 12
+
+
+def test_a_cache_that_cannot_be_written_is_said_clearly(pairs, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("UNETLAB_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(UserError, match="set UNETLAB_CACHE"):
+        open_dataset(str(pairs))
+
+
+def test_the_faster_of_two_processes_wins(pairs):
+    first = open_dataset(str(pairs))
+    slower = {"name": "slower", "label": "slower", "has_masks": True, "content": hashlib.sha256()}
+    cache.build(first.folder, slower, [lambda: ("x", first.image(0), first.labels(0), "uint8 grey")])
+    assert open_dataset(str(pairs)).ids == first.ids and not list(cache.root().glob(".building-*"))
 
 
 def test_at_size_squeezes_images_and_keeps_masks_binary(pairs):

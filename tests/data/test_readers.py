@@ -217,3 +217,78 @@ def test_hidden_files_are_left_out(pairs):
     (pairs / "images" / "._cell00.png").write_text("resource fork")
     (pairs / "images" / "Thumbs.db").write_text("thumbnails")
     assert len(open_dataset(str(pairs))) == 12
+
+
+def _write(folder, files):
+    for name, array in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(_png(array))
+    return folder
+
+
+GREY = np.arange(64, dtype=np.uint8).reshape(8, 8)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("a/x/images/x", "a/x/masks/1", "b/x/images/x", "b/x/masks/1"), "a/x/images/x.png and b/x/images/x.png have"),
+        (("x/images/x", "x/masks/1", "y/masks/1"), "y/masks/1.png has no image"),
+        (("x/images/x", "x/masks/1", "y/images/y"), "y/images/y.png has no mask"),
+        (("masks/a", "masks/b"), "masks/a.png has no image"),
+        (("images/a", "masks/a", "images/more/b"), "images/more/b.png lies too deep"),
+        (("images/a", "images/b", "images/c", "masks/a"), r"images/b.png has no mask \(nor have 1 more\)"),
+    ],
+)
+def test_no_file_is_left_out_in_silence(tmp_path, names, message):
+    _write(tmp_path / "data", {f"{name}.png": GREY for name in names})
+    with pytest.raises(UserError, match=message):
+        open_dataset(str(tmp_path / "data"))
+
+
+def test_a_bowl_folder_without_any_mask_has_no_masks(tmp_path):
+    data = open_dataset(str(_write(tmp_path / "test", {f"{name}/images/{name}.png": GREY for name in "ab"})))
+    assert data.ids == ("a", "b") and not data.has_masks
+
+
+def test_more_objects_than_labels_can_number_are_refused(tmp_path):
+    speckle = np.zeros((520, 520), np.uint8)
+    speckle[::2, ::2] = 255
+    _write(tmp_path / "data", {"images/a.png": speckle, "masks/a.png": speckle})
+    with pytest.raises(UserError, match=r"masks/a.png: 67,600 separate objects"):
+        open_dataset(str(tmp_path / "data"))
+
+
+def test_a_palette_mask_is_read_by_its_index(tmp_path):
+    index = np.zeros((8, 8), np.uint8)
+    index[:3], index[5:] = 1, 2
+    mask = Image.fromarray(index).convert("P")
+    mask.putpalette([200, 0, 0, 0, 0, 0, 9, 9, 9])
+    _write(tmp_path, {"images/a.png": GREY})
+    (tmp_path / "masks").mkdir()
+    mask.save(tmp_path / "masks" / "a.png")
+    labels = open_dataset(str(tmp_path)).labels(0)
+    assert np.array_equal(labels > 0, np.asarray(mask) > 0) and labels.max() == 2
+
+
+def test_damaged_bytes_inside_a_zip_are_named(tmp_path):
+    path = tmp_path / "damaged.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("images/a.png", b"A" * 200 + _png(GREY))
+        archive.writestr("masks/a.png", _png(GREY))
+    data = bytearray(path.read_bytes())
+    start = 30 + len("images/a.png")  # after the local file header
+    data[start : start + 20] = b"\xff" * 20
+    path.write_bytes(data)
+    with pytest.raises(UserError, match="images/a.png cannot be read"):
+        open_dataset(str(path))
+
+
+def test_a_file_that_may_not_be_read_is_named(pairs, monkeypatch):
+    def denied(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("pathlib.Path.read_bytes", denied)
+    with pytest.raises(UserError, match=r"cell00\.png cannot be read \(Permission denied\)"):
+        open_dataset(str(pairs))

@@ -17,7 +17,7 @@ from rich.progress import track
 
 from unetlab.errors import UserError
 
-VERSION = 2
+VERSION = 3
 """Counted up when the layout or the decoding changes: older caches are then built anew."""
 
 Decoded = tuple[str, np.ndarray, np.ndarray, str]
@@ -34,9 +34,16 @@ def root() -> Path:
 
 @contextmanager
 def new_folder(target: Path) -> Iterator[Path]:
-    """A folder to fill that appears at `target` only once it is complete; another process may have been faster."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(prefix=".building-", dir=target.parent))
+    """A folder to fill that appears at `target` only once it is complete; another process may have been faster.
+
+    Raises UserError if there is no writing there.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        building = Path(tempfile.mkdtemp(prefix=".building-", dir=target.parent))
+    except OSError as error:
+        where = f"the cache folder {target.parent} cannot be written ({error.strerror})"
+        raise UserError(f"{where}; set UNETLAB_CACHE to one that can") from error
     try:
         yield building
         try:
@@ -91,6 +98,17 @@ def _run(jobs: list[Callable[[], Decoded]]) -> Iterator[Decoded | UserError]:
         chunks: Iterable[int] = range(0, len(jobs), 64)
         for start in track(chunks, "decoding images", console=console, disable=not console.is_terminal):
             yield from pool.map(attempt, jobs[start : start + 64])
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file that appears only once it is complete, so that a killed process leaves no half of it."""
+    handle, name = tempfile.mkstemp(prefix=".building-", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w") as out:
+            out.write(text)
+        os.replace(name, path)
+    finally:
+        Path(name).unlink(missing_ok=True)
 
 
 def write_array(path: Path, shape: tuple[int, ...], rows: Iterable[np.ndarray]) -> None:

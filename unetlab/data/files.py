@@ -2,6 +2,7 @@
 
 import hashlib
 import zipfile
+import zlib
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Protocol
@@ -36,8 +37,11 @@ class FolderFiles:
         self.names = sorted(name for name in found if _wanted(name))
 
     def read(self, name: str) -> bytes:
-        """The bytes of a file."""
-        return (self.folder / name).read_bytes()
+        """The bytes of a file; raises UserError if it cannot be read."""
+        try:
+            return (self.folder / name).read_bytes()
+        except OSError as error:
+            raise UserError(f"{self.folder / name} cannot be read ({error.strerror}); check its permissions") from error
 
     def fingerprint(self) -> str:
         """Hash of names, sizes and times of change."""
@@ -73,7 +77,7 @@ class ZipFiles:
         """The bytes of a file; raises UserError if they are damaged."""
         try:
             return self.zip.read(name)
-        except (zipfile.BadZipFile, OSError, EOFError, RuntimeError) as error:
+        except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError) as error:
             raise UserError(f"{self.path}: {name} cannot be read ({error}); make the zip anew") from error
 
     def fingerprint(self) -> str:
