@@ -3,6 +3,7 @@
 import shutil
 
 import numpy as np
+import pytest
 from conftest import write_pairs
 from PIL import Image
 
@@ -30,7 +31,10 @@ def test_exact_and_near_copies_are_found_and_stay_together(tmp_path):
     assert card.groups[index["copy"]] == card.groups[index["cell00"]]
     assert card.groups[index["near"]] == card.groups[index["cell01"]]
     assert len(np.unique(card.groups)) == 24
-    assert {"D003", "D004"} <= {finding.code for finding in card.findings}
+    messages = {finding.code: finding.message for finding in card.findings}
+    assert (
+        messages["D003"] == "1 exact copies (cell00, copy)" and messages["D004"] == "1 near duplicates (cell01, near)"
+    )
     for seed in range(5):
         sides = split(data.ids, card.groups, card.modality, seed)
         for pair in (("copy", "cell00"), ("near", "cell01")):
@@ -49,6 +53,19 @@ def test_a_second_check_reads_no_pixel(pairs, monkeypatch):
     first = check(data)
     monkeypatch.setattr(module, "_measure", lambda _: 1 / 0)
     assert check(data).to_json() == first.to_json()
+
+
+def test_a_check_killed_while_it_writes_leaves_nothing_that_counts(pairs, monkeypatch):
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    data = open_dataset(str(pairs))
+    with monkeypatch.context() as patch:
+        patch.setattr("os.replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            check(data)
+    assert {path.name for path in data.folder.iterdir()} == {"images.bin", "labels.bin", "index.json"}
+    assert check(data).images == 12
 
 
 def test_the_card_counts(pairs):

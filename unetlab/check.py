@@ -12,7 +12,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from unetlab import pixels
-from unetlab.data import Dataset
+from unetlab.data import Dataset, cache
 
 THUMBNAIL = 24
 """Images are compared for near duplicates at this many pixels a side."""
@@ -110,7 +110,7 @@ def check(dataset: Dataset) -> DataCard:
         stored = json.loads(path.read_text())
     else:
         stored = _measure(dataset)
-        path.write_text(json.dumps(stored))
+        cache.write_text(path, json.dumps(stored))
     groups = np.array(stored["groups"])
     shares, objects = np.array(stored["foreground"]), np.array(stored["objects"])
     return DataCard(
@@ -186,6 +186,13 @@ def duplicate_groups(thumbnails: np.ndarray, sha: Sequence[str], sizes: np.ndarr
     return np.asarray(connected_components(graph, directed=False)[1])
 
 
+def _repeated(sha: Sequence[str], groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of images with an exact copy, and rows of images in a group of different ones."""
+    _, content, times = np.unique(np.asarray(sha), return_inverse=True, return_counts=True)
+    kinds = np.bincount(np.unique(np.stack([groups, content]), axis=1)[0])
+    return np.flatnonzero(times[content] > 1), np.flatnonzero(kinds[groups] > 1)
+
+
 def _findings(dataset: Dataset, groups: np.ndarray, shares: np.ndarray, flat: np.ndarray) -> list[Finding]:
     found = []
 
@@ -199,16 +206,15 @@ def _findings(dataset: Dataset, groups: np.ndarray, shares: np.ndarray, flat: np
     n = len(dataset)
     exact = n - len(set(dataset.sha))
     near = n - len(np.unique(groups)) - exact
-    sizes = np.bincount(groups)
-    repeated = np.flatnonzero(sizes[groups] > 1)
+    copies, alike = _repeated(dataset.sha, groups)
     if n < 3:
         add("D001", "error", f"{n} image{'s' * (n > 1)} cannot be split", "give at least 3 different images")
     elif n < SMALL:
         add("D002", "warning", f"only {n} images", f"fewer than {SMALL} give intervals too wide to tell models apart")
     if exact:
-        add("D003", "warning", f"{exact} exact copies ({some(repeated)})", "they stay on one side of the split")
+        add("D003", "warning", f"{exact} exact copies ({some(copies)})", "they stay on one side of the split")
     if near:
-        add("D004", "notice", f"{near} near duplicates ({some(repeated)})", "they stay on one side of the split")
+        add("D004", "notice", f"{near} near duplicates ({some(alike)})", "they stay on one side of the split")
     if flat.any():
         add("D005", "warning", f"{flat.sum()} images of one value ({some(np.flatnonzero(flat))})", "look at them")
     if not dataset.has_masks:

@@ -43,9 +43,9 @@ def split(ids: Sequence[str], groups: np.ndarray, modality: Sequence[str], seed:
     for kind in sorted(set(modality)):
         _assign(side, [g for g in _groups(groups) if modality[g[0]] == kind], rng)
     _fill_empty_sides(side, groups)
-    parts = [np.flatnonzero(side == k) for k in range(3)]
-    text = "|".join(",".join(sorted(ids[i] for i in part)) for part in parts)
-    return Split(*parts, hashlib.sha256(text.encode()).hexdigest()[:16])
+    train, validation, test = (np.flatnonzero(side == k) for k in range(3))
+    text = "|".join(",".join(sorted(ids[int(i)] for i in part)) for part in (train, validation, test))
+    return Split(train, validation, test, hashlib.sha256(text.encode()).hexdigest()[:16])
 
 
 def _groups(groups: np.ndarray) -> list[np.ndarray]:
