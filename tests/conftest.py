@@ -1,5 +1,6 @@
 """What many tests share: a fresh MLflow store, a cache of their own, small images."""
 
+import io
 import os
 import shutil
 import warnings
@@ -15,6 +16,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 with warnings.catch_warnings():
     # modules of MLflow and TensorFlow warn as they are imported, which no test is about
     warnings.simplefilter("ignore")
+    import keras
     import mlflow.pyfunc
     import tensorflow  # noqa: F401
 
@@ -75,6 +77,41 @@ def write_pairs(folder: Path, n: int = 12, size: int = 40, seed: int = 0) -> Pat
 def pairs(tmp_path) -> Path:
     """A folder of 12 images with masks."""
     return write_pairs(tmp_path / "pairs")
+
+
+def brightness_model(size: int = 32, channels: int = 3) -> keras.Model:
+    """A convolution whose probability is above one half where the mean of the channels is above one half."""
+    inputs = keras.Input((size, size, channels))
+    outputs = keras.layers.Conv2D(1, 1, activation="sigmoid")(inputs)
+    model = keras.Model(inputs, outputs)
+    model.layers[-1].set_weights([np.full((1, 1, channels, 1), 20 / channels, np.float32), np.float32([-10])])
+    return model
+
+
+def blob(height: int, width: int) -> np.ndarray:
+    """uint8 (height, width): two bright squares on black, far enough apart to stay two at any size used here."""
+    image = np.zeros((height, width), np.uint8)
+    image[height // 8 : height // 2, width // 8 : width // 3] = 255
+    image[height // 2 : height * 7 // 8, width * 5 // 8 : width * 7 // 8] = 255
+    return image
+
+
+def encoded(image: np.ndarray, form: str = "PNG", mode: str | None = None) -> bytes:
+    """An image's bytes, stored in a Pillow mode if one is named."""
+    buffer = io.BytesIO()
+    picture = Image.fromarray(image)
+    (picture.convert(mode) if mode else picture).save(buffer, format=form)
+    return buffer.getvalue()
+
+
+def log_tiny(**changes):
+    """Logs a segmenter of what is bright, in a run of its own; `changes` as `log_segmenter` takes them."""
+    from unetlab.package import log_segmenter  # the modules under test are for those tests that want them
+
+    settings = {"name": "tiny", "image_size": 32, "channels": 3, "normalise": "scale", "threshold": 0.5}
+    settings |= {"example": encoded(blob(32, 32)), "tags": {"setup": "tiny"}, **changes}
+    with mlflow.start_run():
+        return log_segmenter(brightness_model(settings["image_size"], settings["channels"]), **settings)
 
 
 @pytest.fixture

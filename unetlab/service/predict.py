@@ -1,15 +1,19 @@
 """A folder of images through a logged model: masks, overlays and a table."""
 
 from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import mlflow
+import mlflow.pyfunc
 import numpy as np
 import pandas as pd
 from mlflow.exceptions import MlflowException
-from PIL import Image
+from mlflow.pyfunc import PyFuncModel
 from rich.console import Console
 from rich.progress import track
+from scipy import ndimage
 from skimage.segmentation import find_boundaries
 
 from unetlab import pixels
@@ -17,13 +21,34 @@ from unetlab.data.readers import ENDINGS
 from unetlab.errors import UserError
 
 OUTLINE = (255, 0, 200)
-"""A magenta that is seen on dark fluorescence and on purple stains alike."""
+"""A magenta that is seen on dark fluorescence and on purple stains alike; a black rim sets it off from bright ones."""
+
+COLUMNS = ("file", "height", "width", "mode", "foreground_fraction", "object_count", "error")
+
+BATCH = 8
+BATCH_PIXELS = 16_000_000
+"""A batch ends early once its images have so many pixels together, so that memory stays bounded."""
 
 
-def predict_folder(model: str, images: Path, out: Path, threshold: float | None = None) -> pd.DataFrame:
+@dataclass(frozen=True)
+class Item:
+    """A file on its way: the name its outputs get, its bytes, and its pixels or why there are none."""
+
+    file: str
+    name: str
+    data: bytes = b""
+    image: np.ndarray | None = None
+    mode: str = ""
+    error: str = ""
+
+
+def predict_folder(
+    model: str, images: Path, out: Path, threshold: float | None = None, batch: int = BATCH
+) -> pd.DataFrame:
     """Segments every image of a folder, or one image.
 
-    Writes masks/<name>.png (0 and 255, the image's own size), overlays/<name>.png and predictions.csv below `out`.
+    Writes masks/<name>.png (0 and 255, the image's own size), overlays/<name>.png and predictions.csv below `out`;
+    <name> is the file's without its ending, which stays (a_png, a_tif) where two files differ in nothing else.
     Images that cannot be read are listed there and at the end, and do not stop the others.
 
     Args:
@@ -31,36 +56,30 @@ def predict_folder(model: str, images: Path, out: Path, threshold: float | None 
         images: a folder or a file.
         out: created where needed; must not be the images' folder.
         threshold: in [0, 1]; None for the model's own.
+        batch: images the model sees at once, at most.
 
     Returns:
         The table: file, height, width, mode, foreground_fraction, object_count, error.
 
     Raises:
-        UserError: if there are no images, none can be read, the model cannot be found, or `out` is `images`.
+        UserError: if there are no images, none can be read, the model cannot be found or is none of unetlab's, the
+            threshold is out of range, or `out` cannot be written or is where the images lie.
     """
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise UserError(f"threshold must lie in [0, 1]. Received: {threshold}")
     paths = _images(images)
-    if out.resolve() in (images.resolve(), images.resolve().parent if images.is_file() else images.resolve()):
-        raise UserError(f"out={out} is the folder of the images; give another, so that nothing is overwritten")
+    _refuse_overwriting(images, out)
     segmenter = _load(model)
-    for name in ("masks", "overlays"):
-        (out / name).mkdir(parents=True, exist_ok=True)
-    stems = Counter(path.stem for path in paths)
+    _make_folders(out)
     params = {} if threshold is None else {"threshold": threshold}
     console = Console(stderr=True)
-    rows = []
-    for path in track(paths, "segmenting", console=console, disable=not console.is_terminal):
-        name = path.stem if stems[path.stem] == 1 else path.name.replace(".", "_")
-        rows.append({"file": path.name, **_predict(segmenter, path, out, name, params)})
-    table = pd.DataFrame(rows)
+    items = (_read(path, name) for path, name in zip(paths, _names(paths), strict=True))
+    shown = track(items, "segmenting", total=len(paths), console=console, disable=not console.is_terminal)
+    rows = [row for some in _batches(shown, batch) for row in _segment(segmenter, some, out, params)]
+    table = pd.DataFrame(rows, columns=list(COLUMNS)).astype({"height": "Int64", "width": "Int64"})
+    table = table.astype({"object_count": "Int64", "foreground_fraction": "float64"})
     table.to_csv(out / "predictions.csv", index=False)
-    failed = table[table["error"] != ""]
-    for row in failed.itertuples():
-        console.print(f"not segmented: {row.file}: {row.error}", highlight=False, soft_wrap=True)
-    if len(failed) == len(table):
-        raise UserError(f"none of the {len(table)} images in {images} can be read; {out / 'predictions.csv'} says why")
-    console.print(
-        f"{len(table) - len(failed)} of {len(table)} images segmented: {out}", highlight=False, soft_wrap=True
-    )
+    _report(table, images, out, console)
     return table
 
 
@@ -69,43 +88,124 @@ def _images(images: Path) -> list[Path]:
         raise UserError(f"no folder or image at {images}; give one that exists")
     if images.is_file():
         return [images]
-    paths = sorted(p for p in images.iterdir() if p.suffix.lower() in ENDINGS and not p.name.startswith("."))
+    paths = sorted(
+        path
+        for path in images.iterdir()
+        if path.suffix.lower() in ENDINGS and not path.name.startswith(".") and not path.is_dir()
+    )
     if not paths:
         raise UserError(f"{images} holds no PNG, JPEG, TIFF or BMP image; give a folder that does")
     return paths
 
 
-def _load(model: str) -> mlflow.pyfunc.PyFuncModel:
+def _refuse_overwriting(images: Path, out: Path) -> None:
+    folder = (images.parent if images.is_file() else images).resolve()
+    for written in (out, out / "masks", out / "overlays"):
+        if written.resolve() == folder:
+            raise UserError(f"out={out} would write where the images lie, in {folder}; give another folder")
+
+
+def _make_folders(out: Path) -> None:
     try:
-        return mlflow.pyfunc.load_model(model)
+        for name in ("masks", "overlays"):
+            (out / name).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"out={out} cannot be written ({error.strerror}); give a folder that can") from error
+
+
+def _load(model: str) -> PyFuncModel:
+    advice = "the Models page of `make ui` lists what there is, for example models:/unetlab-nuclei@champion"
+    try:
+        segmenter = mlflow.pyfunc.load_model(model)
     except (MlflowException, OSError) as error:
-        reason = str(error).splitlines()[0][:160]
-        raise UserError(
-            f"model={model} cannot be loaded ({reason}); the Models page of `make ui` lists what there is, "
-            "for example models:/unetlab-nuclei@champion"
-        ) from error
+        reason = (str(error) or repr(error)).splitlines()[0][:160]
+        raise UserError(f"model={model} cannot be loaded ({reason}); {advice}") from error
+    schema = segmenter.metadata.get_input_schema()
+    if schema is None or schema.input_names() != ["image"]:
+        raise UserError(f"model={model} takes no encoded images, so unetlab did not make it; {advice}")
+    return segmenter
 
 
-def _predict(
-    segmenter: mlflow.pyfunc.PyFuncModel, path: Path, out: Path, name: str, params: dict[str, float]
-) -> dict[str, object]:
-    data = path.read_bytes()
+def _names(paths: Sequence[Path]) -> list[str]:
+    """A name for each file's outputs, no two alike even where the file system ignores case."""
+    stems = Counter(path.stem.casefold() for path in paths)
+    taken: set[str] = set()
+    names = []
+    for path in paths:
+        first = path.stem if stems[path.stem.casefold()] == 1 else path.name.replace(".", "_")
+        name, number = first, 1
+        while name.casefold() in taken:
+            number += 1
+            name = f"{first}_{number}"
+        taken.add(name.casefold())
+        names.append(name)
+    return names
+
+
+def _read(path: Path, name: str) -> Item:
     try:
+        data = path.read_bytes()
         image, mode = pixels.decode(data)
+    except OSError as error:
+        return Item(path.name, name, error=f"cannot be opened ({error.strerror})")
     except pixels.PixelError as error:
-        return {"error": str(error)}
-    answer = segmenter.predict(pd.DataFrame({"image": [data]}), params=params).iloc[0]
-    (out / "masks" / f"{name}.png").write_bytes(answer["mask"])
-    drawn = overlay(image, pixels.decode_mask(answer["mask"]))
-    Image.fromarray(drawn).save(out / "overlays" / f"{name}.png")
-    height, width = image.shape[:2]
-    found = {"foreground_fraction": answer["foreground_fraction"], "object_count": answer["object_count"]}
-    return {"height": height, "width": width, "mode": mode, **found, "error": ""}
+        return Item(path.name, name, error=str(error))
+    return Item(path.name, name, data, image, mode)
+
+
+def _batches(items: Any, size: int) -> Iterator[list[Item]]:
+    """Lists of at most `size` items and, past the first, of at most BATCH_PIXELS pixels."""
+    waiting: list[Item] = []
+    held = 0
+    for item in items:
+        count = 0 if item.image is None else item.image.shape[0] * item.image.shape[1]
+        if waiting and (len(waiting) == size or held + count > BATCH_PIXELS):
+            yield waiting
+            waiting, held = [], 0
+        waiting.append(item)
+        held += count
+    if waiting:
+        yield waiting
+
+
+def _segment(
+    segmenter: PyFuncModel, items: Sequence[Item], out: Path, params: Mapping[str, float]
+) -> list[dict[str, Any]]:
+    """Writes masks and overlays of the items that are images; returns a row of the table each."""
+    readable = [item for item in items if item.image is not None]
+    frame = pd.DataFrame({"image": [item.data for item in readable]})
+    answered = pd.DataFrame(segmenter.predict(frame, params=dict(params)) if readable else None)
+    answers = iter(answered.to_dict("records"))
+    rows = []
+    for item in items:
+        if item.image is None:
+            rows.append({"file": item.file, "error": item.error})
+            continue
+        answer = next(answers)
+        (out / "masks" / f"{item.name}.png").write_bytes(answer["mask"])
+        drawn = overlay(item.image, pixels.decode_mask(answer["mask"]))
+        (out / "overlays" / f"{item.name}.png").write_bytes(pixels.encode_image(drawn))
+        found = {key: answer[key] for key in ("foreground_fraction", "object_count")}
+        height, width = item.image.shape[:2]
+        rows.append({"file": item.file, "height": height, "width": width, "mode": item.mode, **found, "error": ""})
+    return rows
+
+
+def _report(table: pd.DataFrame, images: Path, out: Path, console: Console) -> None:
+    failed = table[table["error"] != ""]
+    for row in failed.to_dict("records"):
+        console.print(f"not segmented: {row['file']}: {row['error']}", highlight=False, soft_wrap=True, markup=False)
+    if len(failed) == len(table):
+        raise UserError(f"none of the {len(table)} images in {images} can be read; {out / 'predictions.csv'} says why")
+    done = f"{len(table) - len(failed)} of {len(table)} images segmented: {out}"
+    console.print(done, highlight=False, soft_wrap=True, markup=False)
 
 
 def overlay(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Outlines of a bool mask (h, w) over an image uint8 (h, w, 1 or 3), uint8 (h, w, 3), dim images brightened."""
     bright = pixels.normalise(image[None], "percentile")[0] * 255
     drawn = pixels.fit_channels(bright.astype(np.uint8), 3).copy()
-    drawn[find_boundaries(mask, mode="inner")] = OUTLINE
+    line = find_boundaries(mask, mode="inner")
+    drawn[ndimage.binary_dilation(line) & ~mask] = 0
+    drawn[line] = OUTLINE
     return drawn

@@ -1,0 +1,112 @@
+"""`mlflow models serve` of a registered champion, over HTTP."""
+
+import base64
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import blob, encoded, log_tiny
+from mlflow.tracking import MlflowClient
+
+from unetlab import pixels
+
+STARTS_WITHIN = 120
+
+
+def champion() -> None:
+    client = MlflowClient()
+    info = log_tiny()
+    client.create_registered_model("unetlab-test")
+    client.create_model_version("unetlab-test", f"models:/{info.model_id}", info.run_id, model_id=info.model_id)
+    client.set_registered_model_alias("unetlab-test", "champion", "1")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+def address(store, tmp_path):
+    """The address of a served champion; the server and its worker end with the test."""
+    champion()
+    port, log = free_port(), tmp_path / "server.log"
+    bin_folder = str(Path(sys.executable).parent)  # MLflow starts `uvicorn` from PATH
+    command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", "models:/unetlab-test@champion"]
+    with log.open("w") as output:
+        server = subprocess.Popen(
+            [*command, "--env-manager", "local", "--port", str(port)],
+            cwd=tmp_path,
+            env={**os.environ, "PATH": bin_folder + os.pathsep + os.environ["PATH"]},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        wait_for(f"http://127.0.0.1:{port}/ping", server, log)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(30)
+
+
+def wait_for(url: str, server: subprocess.Popen, log: Path) -> None:
+    deadline = time.monotonic() + STARTS_WITHIN
+    while time.monotonic() < deadline:
+        assert server.poll() is None, log.read_text()[-3000:]
+        try:
+            urllib.request.urlopen(url, timeout=5).close()
+            return
+        except OSError:
+            time.sleep(0.2)
+    raise AssertionError(log.read_text()[-3000:])
+
+
+def post(address: str, rows: list[bytes], **more) -> tuple[int, dict]:
+    table = {"columns": ["image"], "data": [[base64.b64encode(row).decode()] for row in rows]}
+    body = json.dumps({"dataframe_split": table, **more}).encode()
+    request = urllib.request.Request(f"{address}/invocations", body, {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.load(error)
+
+
+def test_images_of_four_kinds_get_masks_and_a_bad_row_a_readable_400(address):
+    images = {
+        (700, 1000): encoded(np.stack([blob(700, 1000)] * 3, 2)),
+        (90, 120): encoded(blob(90, 120).astype(np.uint16) * 16, "TIFF"),
+        (80, 60): encoded(blob(80, 60), mode="RGBA"),
+        (50, 200): encoded(blob(50, 200), mode="P"),
+    }
+    status, answer = post(address, list(images.values()))
+    assert status == 200
+    for size, row in zip(images, answer["predictions"], strict=True):
+        mask = pixels.decode_mask(base64.b64decode(row["mask"]))
+        assert mask.shape == size
+        assert (mask != (blob(*size) > 127)).mean() < 0.04
+        assert row["object_count"] == 2 and row["foreground_fraction"] == pytest.approx(mask.mean())
+
+    status, answer = post(address, [images[80, 60]], params={"threshold": 1.0})
+    assert status == 200 and answer["predictions"][0]["foreground_fraction"] == 0
+
+    for rows, more, reason in (
+        ([images[80, 60], b"hello"], {}, "row 1: not a PNG, JPEG, TIFF or BMP image"),
+        ([images[700, 1000][:500]], {}, "row 0: truncated or damaged"),
+        ([images[80, 60]], {"params": {"threshold": 2.0}}, "threshold must lie in [0, 1]"),
+    ):
+        status, answer = post(address, rows, **more)
+        assert status == 400 and reason in answer["message"]
+        assert "Traceback" not in answer["message"] and "stack_trace" not in answer

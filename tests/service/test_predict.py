@@ -1,0 +1,132 @@
+"""Prediction over folders: what is written, and what mistakes get."""
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import blob, encoded, log_tiny
+
+from unetlab import pixels
+from unetlab.errors import UserError
+from unetlab.service import predict
+from unetlab.service.predict import OUTLINE, overlay, predict_folder
+
+
+@pytest.fixture
+def model(store) -> str:
+    return log_tiny().model_uri
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Images of several kinds, two of one stem, and two files that are none."""
+    path = tmp_path / "images"
+    path.mkdir()
+    (path / "a.png").write_bytes(encoded(blob(40, 50)))
+    (path / "a.tif").write_bytes(encoded(blob(60, 70).astype(np.uint16) * 16, "TIFF"))
+    (path / "a_png.bmp").write_bytes(encoded(blob(33, 44), "BMP"))
+    (path / "colour.PNG").write_bytes(encoded(np.stack([blob(30, 90)] * 3, 2), mode="RGBA"))
+    (path / "text.png").write_text("no image")
+    (path / "cut.png").write_bytes(encoded(blob(40, 50))[:60])
+    (path / "notes.txt").write_text("not looked at")
+    (path / "folder.png").mkdir()
+    return path
+
+
+def test_a_folder_becomes_masks_overlays_and_a_table(model, folder, tmp_path, capsys):
+    out = tmp_path / "out"
+    predict_folder(model, folder, out)
+    table = pd.read_csv(out / "predictions.csv").set_index("file")
+    assert list(table.columns) == ["height", "width", "mode", "foreground_fraction", "object_count", "error"]
+    assert sorted(table.index) == ["a.png", "a.tif", "a_png.bmp", "colour.PNG", "cut.png", "text.png"]
+    assert table.loc["a.tif", ["height", "width", "mode"]].tolist() == [60, 70, "uint16 grey"]
+    assert table["object_count"].dropna().eq(2).all() and table["object_count"].count() == 4
+    assert table["error"].dropna().to_dict() == {
+        "cut.png": "truncated or damaged",
+        "text.png": "not a PNG, JPEG, TIFF or BMP image",
+    }
+    sizes = {path.stem: pixels.decode_mask(path.read_bytes()).shape for path in (out / "masks").iterdir()}
+    assert sizes == {"a_png": (40, 50), "a_tif": (60, 70), "a_png_2": (33, 44), "colour": (30, 90)}
+    assert {path.stem for path in (out / "overlays").iterdir()} == set(sizes)
+    printed = capsys.readouterr().err
+    assert "not segmented: cut.png: truncated or damaged" in printed and "4 of 6 images segmented" in printed
+
+
+def test_small_batches_and_few_pixels_at_once_change_nothing(model, folder, tmp_path, monkeypatch):
+    whole = predict_folder(model, folder, tmp_path / "whole")
+    pd.testing.assert_frame_equal(predict_folder(model, folder, tmp_path / "pairs", batch=2), whole)
+    monkeypatch.setattr(predict, "BATCH_PIXELS", 1)
+    pd.testing.assert_frame_equal(predict_folder(model, folder, tmp_path / "singles"), whole)
+
+
+def test_one_file_and_a_threshold_of_ones_own(model, folder, tmp_path):
+    table = predict_folder(model, folder / "a.png", tmp_path / "out", threshold=1.0)
+    assert table["file"].tolist() == ["a.png"] and table["foreground_fraction"].tolist() == [0]
+
+
+@pytest.mark.parametrize("value", [0, 255])
+def test_an_outline_shows_on_dark_and_on_bright_images(value):
+    mask = np.zeros((20, 20), bool)
+    mask[5:15, 5:15] = True
+    drawn = overlay(np.full((20, 20, 1), value, np.uint8), mask)
+    assert drawn.shape == (20, 20, 3) and drawn.dtype == np.uint8
+    assert (drawn[5, 5:15] == OUTLINE).all() and (drawn[4, 5:15] == 0).all()
+
+
+def test_a_missing_or_empty_folder(model, tmp_path):
+    with pytest.raises(UserError, match="no folder or image at"):
+        predict_folder(model, tmp_path / "nowhere", tmp_path / "out")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="holds no PNG, JPEG, TIFF or BMP image"):
+        predict_folder(model, tmp_path / "empty", tmp_path / "out")
+
+
+def test_none_readable(model, folder, tmp_path):
+    with pytest.raises(UserError, match="none of the 1 images"):
+        predict_folder(model, folder / "text.png", tmp_path / "out")
+
+
+@pytest.mark.parametrize("threshold", [-0.1, 1.5, float("nan")])
+def test_a_threshold_out_of_range(model, folder, tmp_path, threshold):
+    with pytest.raises(UserError, match=r"threshold must lie in \[0, 1\]"):
+        predict_folder(model, folder, tmp_path / "out", threshold=threshold)
+
+
+@pytest.mark.parametrize("below", ["", "masks", "overlays"])
+def test_images_are_never_written_over(model, folder, tmp_path, below):
+    images = folder
+    if below:
+        images = folder.rename(tmp_path / below)
+    before = (images / "a.png").read_bytes()
+    for given in (images, images / "a.png"):
+        with pytest.raises(UserError, match="would write where the images lie"):
+            predict_folder(model, given, images.parent if below else images)
+    assert (images / "a.png").read_bytes() == before
+
+
+def test_an_out_that_is_a_file(model, folder, tmp_path):
+    (tmp_path / "out").write_text("")
+    with pytest.raises(UserError, match="cannot be written"):
+        predict_folder(model, folder, tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["models:/unetlab-none@champion", "models:/m-0", "runs:/0/model", "/no/such", "x"])
+def test_a_model_that_is_not_there(name, store, folder, tmp_path):
+    with pytest.raises(UserError, match=f"^model={name} cannot be loaded .*models:/unetlab-nuclei@champion$"):
+        predict_folder(name, folder, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_of_another_kind(store, folder, tmp_path):
+    (tmp_path / "echo.py").write_text(
+        "import mlflow\n"
+        "import pandas as pd\n"
+        "class Echo(mlflow.pyfunc.PythonModel):\n"
+        "    def predict(self, context, model_input: pd.DataFrame, params=None) -> pd.DataFrame:\n"
+        "        return model_input\n"
+        "mlflow.models.set_model(Echo())\n"
+    )
+    with mlflow.start_run():
+        info = mlflow.pyfunc.log_model(name="echo", python_model=str(tmp_path / "echo.py"), pip_requirements=["mlflow"])
+    with pytest.raises(UserError, match="takes no encoded images"):
+        predict_folder(info.model_uri, folder, tmp_path / "out")
