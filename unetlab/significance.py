@@ -1,0 +1,225 @@
+"""Statistics of paired scores, for many pairs at once: intervals, sign-flip tests, Holm, repeated splits, power.
+
+Rows are pairs and columns images throughout. Everything that is random is seeded and the same for all pairs, so that a
+pair's figures do not depend on which other pairs are asked for.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import special, stats
+
+DRAWS = 10_000
+"""Resamples of images for an interval, and sign flips for a p-value."""
+
+BLOCK = 512
+"""Pairs handled at a time: 512 pairs and 10,000 draws are 41 MB."""
+
+RARE = 100
+"""Fewer exceedances than this among the flips, and the p-value comes from the saddlepoint instead."""
+
+_TOLERANCE = 1e-12
+
+
+class Paired(NamedTuple):
+    """Figures of pairs, float64 (pairs,) each.
+
+    Args:
+        mean: mean difference.
+        low: lower end of its 95 % interval.
+        high: upper end.
+        p_value: two-sided, of no difference.
+        effect: Cohen's d of paired data: mean difference over the standard deviation of the differences, 0 where all
+            differences are 0 and infinite where all are the same.
+    """
+
+    mean: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    p_value: np.ndarray
+    effect: np.ndarray
+
+
+def paired(differences: np.ndarray, draws: int = DRAWS, seed: int = 0) -> Paired:
+    """Interval, test and effect size of differences, float64 (pairs, images) with at least two images.
+
+    Raises ValueError for fewer than two images.
+
+    Example:
+
+        >>> found = paired(np.array([[0.02, 0.03, 0.01, 0.04, 0.02, 0.03], [0.02, -0.03, 0.01, -0.01, 0.02, 0.03]]))
+        >>> found.p_value.round(3).tolist()
+        [0.031, 0.594]
+    """
+    if differences.ndim != 2 or differences.shape[1] < 2:
+        raise ValueError(f"differences must be (pairs, images) of two images or more. Received: {differences.shape}")
+    mean = differences.mean(axis=1)
+    low, high = bootstrap_interval(differences, draws, seed)
+    return Paired(mean, low, high, sign_flip_test(differences, draws, seed), effect_size(differences))
+
+
+def bootstrap_interval(differences: np.ndarray, draws: int = DRAWS, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """95 % intervals of the means of rows, float64 (pairs,) low and high: BCa, widened for few images.
+
+    The bootstrap with correction for bias and acceleration (Efron 1987) resamples images; the acceleration of a mean
+    is its skewness / (6 sqrt(n)). The levels are those of Student's t with the factor sqrt(n / (n - 1)) (Hesterberg,
+    The American Statistician 2015, "expanded percentile"): the plain bootstrap knows neither that the spread of n
+    values is too small nor that it is estimated, and covers 91 to 93 % instead of 95 % at 20 images.
+    """
+    n = differences.shape[1]
+    weights = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=draws).T / n
+    level = np.sqrt(n / (n - 1)) * stats.t.ppf(0.975, n - 1)
+    parts = [
+        _bca(differences[start : start + BLOCK], weights, level) for start in range(0, max(len(differences), 1), BLOCK)
+    ]
+    low, high = np.concatenate(parts, axis=1)
+    return low, high
+
+
+def _bca(differences: np.ndarray, weights: np.ndarray, level: float) -> np.ndarray:
+    """Low and high, (2, pairs), from resampling weights (images, draws)."""
+    mean = differences.mean(axis=1)
+    centred = differences - mean[:, None]
+    means = np.sort(centred @ weights, axis=1)
+    draws = means.shape[1]
+    below = (means < 0).mean(axis=1) / 2 + (means <= 0).mean(axis=1) / 2
+    bias = special.ndtri(np.clip(below, 0.5 / draws, 1 - 0.5 / draws))
+    squares = (centred**2).sum(axis=1)
+    spread = np.where(squares > 0, squares, 1)
+    acceleration = (centred**3).sum(axis=1) / (6 * spread**1.5)
+    ends = []
+    for z in (-level, level):
+        moved = bias + z
+        share = special.ndtr(bias + moved / np.maximum(1 - acceleration * moved, 1e-6))
+        place = share * (draws - 1)
+        left = np.floor(place).astype(np.intp)
+        rows = np.arange(len(means))
+        lower, upper = means[rows, left], means[rows, np.minimum(left + 1, draws - 1)]
+        ends.append(mean + lower + (place - left) * (upper - lower))
+    return np.stack(ends)
+
+
+def sign_flip_test(differences: np.ndarray, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
+    """Two-sided p-values of the paired permutation test of the mean, float64 (pairs,).
+
+    If two models are equally good, each image could as well have scored the other way round: the sign of every
+    difference is flipped at random, and the p-value is the share of flips whose mean is as far from 0 as the one seen.
+    This is `scipy.stats.permutation_test` with `permutation_type="samples"`, for all pairs by one matrix product: all
+    flips where they are no more than `draws`, else `draws` of them and the one seen.
+
+    Where fewer than RARE of the flips go as far, the share is too coarse for Holm's correction of many pairs, which
+    needs p-values far below 1 / draws: there the tail comes from the saddlepoint approximation of the same distribution
+    (Robinson, JRSS B 1982; Lugannani and Rice 1980), which knows no draws.
+    """
+    n = differences.shape[1]
+    everything = 2**n <= draws if n < 60 else False
+    if everything:
+        signs = 1.0 - 2.0 * ((np.arange(2**n)[None, :] >> np.arange(n)[:, None]) & 1)
+    else:
+        signs = 1.0 - 2.0 * np.random.default_rng(seed).integers(0, 2, size=(n, draws)).astype(np.float64)
+    p = np.empty(len(differences))
+    for start in range(0, len(differences), BLOCK):
+        block = differences[start : start + BLOCK]
+        seen = np.abs(block.sum(axis=1)) - _TOLERANCE * np.abs(block).sum(axis=1)
+        exceeding = (np.abs(block @ signs) >= seen[:, None]).sum(axis=1)
+        if everything:
+            p[start : start + BLOCK] = exceeding / 2**n
+            continue
+        found = (exceeding + 1) / (draws + 1)
+        rare = np.flatnonzero(exceeding < RARE)
+        found[rare] = saddlepoint_p(block[rare])
+        p[start : start + BLOCK] = found
+    return p
+
+
+def saddlepoint_p(differences: np.ndarray) -> np.ndarray:
+    """Two-sided p-values of the sign-flip test by Lugannani and Rice's formula, float64 (pairs,).
+
+    The sum of flipped differences has the cumulant function K(t) = sum(log(cosh(t d))). For small p-values; close to
+    p = 1 the formula is 0 / 0, and 1 is returned.
+    """
+    size = np.abs(differences)
+    seen = np.abs(differences.sum(axis=1))
+    reach = size.sum(axis=1)
+    least = 2.0 ** (1 - (size > 0).sum(axis=1))  # all signs the same
+    squares = (size**2).sum(axis=1)
+    inside = (seen > 1e-9 * reach) & (seen < (1 - 1e-9) * reach)
+    p = np.where(seen > 1e-9 * reach, least, 1.0)
+    size, seen = size[inside], seen[inside]
+    t = seen / squares[inside]
+    for _ in range(100):  # Newton from the left of a concave, rising function: it cannot overshoot
+        tanh = np.tanh(t[:, None] * size)
+        slope = (size**2 * (1 - tanh**2)).sum(axis=1)
+        t = t + (seen - (size * tanh).sum(axis=1)) / np.maximum(slope, 1e-300)
+    x = t[:, None] * size
+    cumulant = (x + np.log1p(np.exp(-2 * x)) - np.log(2)).sum(axis=1)
+    curvature = (size**2 * (1 - np.tanh(x) ** 2)).sum(axis=1)
+    w = np.sqrt(np.maximum(2 * (t * seen - cumulant), 1e-30))
+    u = t * np.sqrt(np.maximum(curvature, 1e-300))
+    tail = special.ndtr(-w) + np.exp(-(w**2) / 2) / np.sqrt(2 * np.pi) * (1 / u - 1 / w)
+    p[inside] = np.clip(2 * tail, least[inside], 1)
+    return p
+
+
+def effect_size(differences: np.ndarray) -> np.ndarray:
+    """Cohen's d of paired data, float64 (pairs,): mean over standard deviation (n - 1) of the differences."""
+    mean, spread = differences.mean(axis=1), differences.std(axis=1, ddof=1)
+    flat = spread <= _TOLERANCE * np.abs(differences).max(axis=1, initial=0)
+    same = np.where(np.abs(mean) > 0, np.copysign(np.inf, mean), 0.0)
+    return np.where(flat, same, mean / np.where(flat, 1, spread))
+
+
+def holm(p_values: np.ndarray, family: int | None = None) -> np.ndarray:
+    """p-values adjusted for many comparisons (Holm, Scandinavian Journal of Statistics 1979), in the order given.
+
+    Args:
+        p_values: float64 (k,).
+        family: how many comparisons they are drawn from, at least k; those not given count as if they showed nothing,
+            which errs on the careful side. Defaults to k.
+    """
+    k = len(p_values)
+    order = np.argsort(p_values, kind="stable")
+    factors = (family or k) - np.arange(k)
+    adjusted = np.empty(k)
+    adjusted[order] = np.minimum(np.maximum.accumulate(p_values[order] * factors), 1)
+    return adjusted
+
+
+def corrected_resampled_t(differences: np.ndarray, test_share: float) -> Paired:
+    """Interval and test of mean differences over repeated splits, float64 (pairs, repeats) with two repeats or more.
+
+    The repeats share images, so their results hang together and their plain variance is too small: it is multiplied by
+    1 / repeats + test_share instead of 1 / repeats (the corrected resampled t-test of Nadeau and Bengio, Machine
+    Learning 52, 2003).
+
+    Args:
+        differences: of each repeat, the mean difference of two models on its test images.
+        test_share: test images / training images.
+
+    Example:
+
+        >>> found = corrected_resampled_t(np.array([[0.02, 0.03, 0.01, 0.02]]), test_share=0.2)
+        >>> round(float(found.p_value[0]), 3)
+        0.035
+    """
+    repeats = differences.shape[1]
+    mean, spread = differences.mean(axis=1), differences.std(axis=1, ddof=1)
+    error = np.sqrt(1 / repeats + test_share) * spread
+    reach = stats.t.ppf(0.975, repeats - 1) * error
+    moved = np.abs(mean) > 0
+    flat = spread <= _TOLERANCE * np.abs(mean)
+    t = np.where(flat, np.where(moved, np.inf, 0.0), mean / np.where(flat, 1, error))
+    p = 2 * stats.t.sf(np.abs(t), repeats - 1)
+    return Paired(mean, mean - reach, mean + reach, p, effect_size(differences))
+
+
+def detectable_difference(differences: np.ndarray, power: float = 0.8) -> float:
+    """The smallest mean difference that a paired test at 5 % sees with this power, from differences (images,).
+
+    (t(0.975) + t(power)) s / sqrt(n), the usual sample-size formula solved for the difference; NaN for one image.
+    """
+    n = len(differences)
+    if n < 2:
+        return float("nan")
+    quantiles = stats.t.ppf(0.975, n - 1) + stats.t.ppf(power, n - 1)
+    return float(quantiles * np.std(differences, ddof=1) / np.sqrt(n))
