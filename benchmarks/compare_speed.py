@@ -1,0 +1,104 @@
+"""How long and how much memory `compare` takes over many runs, reading from a SQLite store included.
+
+    python -m benchmarks.compare_speed --runs 1000 --images 100
+
+Writes so many finished runs with per-image tables into a temporary store, then compares them in a fresh process whose
+time and memory are measured, the import of MLflow included. Writing the store takes longer than comparing it.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+import mlflow
+import numpy as np
+import pandas as pd
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.tracking import MlflowClient
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from unetlab.compare import METRICS
+
+PROBE = """
+import json, resource, time
+started = time.perf_counter()
+import mlflow
+from unetlab.compare import compare
+imported = time.perf_counter()
+found = compare(experiment="speed")
+seconds = time.perf_counter() - imported
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+print(json.dumps({"import_seconds": imported - started, "seconds": seconds, "peak_gb": peak, "best": len(found.best)}))
+"""
+
+
+def write_store(folder: Path, runs: int, images: int) -> str:
+    """Fills a SQLite store with finished setup runs; returns its address."""
+    uri = f"sqlite:///{folder / 'mlflow.db'}"
+    client = MlflowClient(uri)
+    experiment = client.create_experiment("speed", artifact_location=(folder / "artifacts").as_uri())
+    rng = np.random.default_rng(0)
+    difficulty = 0.97 - rng.gamma(1.2, 0.06, images)
+    ids = [f"image{i:05d}" for i in range(images)]
+    tags = {"role": "search", "dataset": "twin", "dataset_digest": "0" * 16, "split_digest": "0" * 16}
+    for k in track(range(runs), f"writing {runs} runs", console=Console(stderr=True)):
+        dice = np.clip(difficulty + rng.normal(0, 0.03, images) - 0.05 * k / runs, 0, 1)
+        run = client.create_run(experiment, run_name=f"setup-{k:05d} twin")
+        client.log_batch(
+            run.info.run_id,
+            [Metric(f"test/{name}", float(dice.mean()), 0, 0) for name in [*METRICS, *"abcdefghijklmnopqrst"]],
+            [Param(f"best_{name}", "0.5") for name in "abcdefghijklmnopqrst"],
+            [RunTag(name, value) for name, value in {**tags, "setup": f"setup-{k:05d}"}.items()],
+        )
+        path = Path(run.info.artifact_uri.removeprefix("file://")) / "scores" / "test.csv"
+        path.parent.mkdir(parents=True)
+        counts = {name: rng.integers(0, 10_000, images) for name in ("tp", "fp", "fn", "tn")}
+        others = {name: dice for name in ("dice", "iou", "precision", "recall", "ap50", "otsu_dice")}
+        table = pd.DataFrame({"id": ids, **counts, **others, **{name: dice for name in METRICS}})
+        table.to_csv(path, index=False)
+        client.set_terminated(run.info.run_id)
+    return uri
+
+
+def measure(uri: str) -> dict[str, float]:
+    """Seconds and peak memory of a process that compares the store's runs."""
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": uri, "MLFLOW_DISABLE_TELEMETRY": "true"}
+    answer = subprocess.run([sys.executable, "-c", PROBE], env=environment, capture_output=True, text=True, check=True)
+    found: dict[str, float] = json.loads(answer.stdout.splitlines()[-1])
+    return found
+
+
+@click.command()
+@click.option("--runs", type=click.IntRange(2), multiple=True, default=(100, 1000), show_default=True)
+@click.option("--images", type=click.IntRange(2), default=100, show_default=True)
+def main(runs: tuple[int, ...], images: int) -> None:
+    """Prints a table and logs it to MLflow."""
+    table = Table("runs", "import s", "compare s", "ms a run", "peak GB", title=f"compare, {images} images a run")
+    results = []
+    for count in runs:
+        with tempfile.TemporaryDirectory() as folder:
+            found = measure(write_store(Path(folder), count, images))
+        results.append({"runs": count, "images": images, **found})
+        table.add_row(
+            f"{count:,}",
+            f"{found['import_seconds']:.1f}",
+            f"{found['seconds']:.1f}",
+            f"{1000 * found['seconds'] / count:.1f}",
+            f"{found['peak_gb']:.2f}",
+        )
+    Console().print(table)
+    mlflow.set_experiment("unetlab-benchmarks")
+    with mlflow.start_run(run_name="compare speed", tags={"role": "benchmark"}):
+        mlflow.log_text(pd.DataFrame(results).to_csv(index=False), "compare_speed.csv")
+        for row in results:
+            mlflow.log_metrics({name: row[name] for name in ("seconds", "peak_gb")}, step=row["runs"])
+
+
+if __name__ == "__main__":
+    main()
