@@ -159,7 +159,7 @@ def plot(table: pd.DataFrame, comparisons: int) -> Figure:
     left.set(title="Equal models called different", ylabel="% of comparisons", xlabel="test images", ylim=(0, 12))
     left.legend(fontsize=9)
     for points, color in zip(POINTS, ("#d9730d", "#1f6fb4", "#2b8a57"), strict=True):
-        right.plot(x, 100 * table[f"power_{points}"], marker="o", color=color, label=f"{points} points of Dice")
+        right.plot(x, 100 * table[f"power_{points}"], marker="o", color=color, label=f"{points} point{'s' * (points > 1)} of Dice")
     right.set(title="A real difference seen", ylabel="% of comparisons", xlabel="test images", ylim=(0, 103))
     right.legend(fontsize=9, loc="lower right")
     for axes in (left, right):
@@ -174,7 +174,7 @@ def show(table: pd.DataFrame, source: str, console: Console) -> None:
     for heading in ("test images", "pair called different", "some pair of five", "interval holds the truth"):
         shown.add_column(heading, justify="right")
     for points in POINTS:
-        shown.add_column(f"sees {points} points", justify="right")
+        shown.add_column(f"sees {points} point{'s' * (points > 1)}", justify="right")
     for row in table.itertuples(index=False):
         shown.add_row(str(int(row[0])), *(f"{value:.1%}" for value in row[1:]))
     console.print(shown)

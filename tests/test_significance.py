@@ -73,14 +73,20 @@ def test_p_does_not_depend_on_the_other_pairs_nor_on_which_comes_first():
     np.testing.assert_allclose(sign_flip_test(-values), sign_flip_test(values))
 
 
-def test_the_interval_is_scipys_bca_where_images_are_many():
-    values = np.random.default_rng(0).gamma(0.5, 0.05, (3, 400))
+def test_the_interval_is_scipys_percentile_interval_where_images_are_many():
+    values = np.random.default_rng(0).normal(0.02, 0.05, (3, 400))
     low, high = bootstrap_interval(values)
     for k, row in enumerate(values):
-        found = stats.bootstrap((row,), np.mean, n_resamples=10_000, method="BCa", rng=np.random.default_rng(1))
+        found = stats.bootstrap((row,), np.mean, n_resamples=10_000, method="percentile", rng=np.random.default_rng(1))
         expected = found.confidence_interval
         assert low[k] == pytest.approx(expected.low, abs=0.03 * (high[k] - low[k]))
         assert high[k] == pytest.approx(expected.high, abs=0.03 * (high[k] - low[k]))
+
+
+def test_the_bias_correction_leans_towards_the_long_tail():
+    low, high = bootstrap_interval(np.random.default_rng(0).gamma(0.3, 0.1, (1, 40)))
+    mean = np.random.default_rng(0).gamma(0.3, 0.1, (1, 40)).mean()
+    assert high[0] - mean > 1.2 * (mean - low[0])
 
 
 def test_the_interval_covers_at_few_images_too():

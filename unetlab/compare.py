@@ -113,7 +113,7 @@ def compare(
     Every difference is paired: two models are compared image by image, so what makes an image hard for both drops out.
     For Dice, IoU, accuracy, boundary F1 and the object score it gives
 
-    - the mean difference and its 95 % interval: bias-corrected and accelerated bootstrap over images, 10,000 draws;
+    - the mean difference and its 95 % interval: bias-corrected bootstrap over images, 10,000 draws;
     - the p-value of a paired permutation test (random sign flips, see `significance.sign_flip_test`);
     - Holm's correction over all pairs, for each metric on its own; Dice is the metric that ranks, the others explain;
     - Cohen's d of paired data: the mean difference in standard deviations of the differences; 0.2 is called small, 0.8

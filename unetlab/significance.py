@@ -59,41 +59,38 @@ def paired(differences: np.ndarray, draws: int = DRAWS, seed: int = 0) -> Paired
 
 
 def bootstrap_interval(differences: np.ndarray, draws: int = DRAWS, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """95 % intervals of the means of rows, float64 (pairs,) low and high: BCa, widened for few images.
+    """95 % intervals of the means of rows, float64 (pairs,) low and high: bias-corrected bootstrap over images.
 
-    The bootstrap with correction for bias and acceleration (Efron 1987) resamples images; the acceleration of a mean
-    is its skewness / (6 sqrt(n)). The levels are those of Student's t with the factor sqrt(n / (n - 1)) (Hesterberg,
-    The American Statistician 2015, "expanded percentile"): the plain bootstrap knows neither that the spread of n
-    values is too small nor that it is estimated, and covers 91 to 93 % instead of 95 % at 20 images.
+    The bootstrap resamples images; the bias correction moves its levels by how far the resampled means' median lies
+    from the mean (Efron, Canadian Journal of Statistics 1981). The levels themselves are those of Student's t with the
+    factor sqrt(n / (n - 1)) (Hesterberg, The American Statistician 2015, "expanded percentile"), since the plain
+    bootstrap knows neither that the spread of n values is too small nor that it is estimated.
+
+    There is no acceleration (BCa) on purpose. It is estimated from third powers, and differences of Dice have heavy
+    tails: resampled from real pairs at 20, 67 and 150 images, BCa covers 85, 90 and 93 %, with the widened levels 88,
+    91 and 94 %, and this interval 91, 93 and 94 %.
     """
     n = differences.shape[1]
     weights = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=draws).T / n
     level = np.sqrt(n / (n - 1)) * stats.t.ppf(0.975, n - 1)
-    parts = [
-        _bca(differences[start : start + BLOCK], weights, level) for start in range(0, max(len(differences), 1), BLOCK)
-    ]
+    starts = range(0, max(len(differences), 1), BLOCK)
+    parts = [_bias_corrected(differences[start : start + BLOCK], weights, level) for start in starts]
     low, high = np.concatenate(parts, axis=1)
     return low, high
 
 
-def _bca(differences: np.ndarray, weights: np.ndarray, level: float) -> np.ndarray:
+def _bias_corrected(differences: np.ndarray, weights: np.ndarray, level: float) -> np.ndarray:
     """Low and high, (2, pairs), from resampling weights (images, draws)."""
     mean = differences.mean(axis=1)
-    centred = differences - mean[:, None]
-    means = np.sort(centred @ weights, axis=1)
+    means = np.sort((differences - mean[:, None]) @ weights, axis=1)
     draws = means.shape[1]
     below = (means < 0).mean(axis=1) / 2 + (means <= 0).mean(axis=1) / 2
     bias = special.ndtri(np.clip(below, 0.5 / draws, 1 - 0.5 / draws))
-    squares = (centred**2).sum(axis=1)
-    spread = np.where(squares > 0, squares, 1)
-    acceleration = (centred**3).sum(axis=1) / (6 * spread**1.5)
+    rows = np.arange(len(means))
     ends = []
     for z in (-level, level):
-        moved = bias + z
-        share = special.ndtr(bias + moved / np.maximum(1 - acceleration * moved, 1e-6))
-        place = share * (draws - 1)
+        place = special.ndtr(2 * bias + z) * (draws - 1)
         left = np.floor(place).astype(np.intp)
-        rows = np.arange(len(means))
         lower, upper = means[rows, left], means[rows, np.minimum(left + 1, draws - 1)]
         ends.append(mean + lower + (place - left) * (upper - lower))
     return np.stack(ends)
