@@ -159,7 +159,8 @@ def plot(table: pd.DataFrame, comparisons: int) -> Figure:
     left.set(title="Equal models called different", ylabel="% of comparisons", xlabel="test images", ylim=(0, 12))
     left.legend(fontsize=9)
     for points, color in zip(POINTS, ("#d9730d", "#1f6fb4", "#2b8a57"), strict=True):
-        right.plot(x, 100 * table[f"power_{points}"], marker="o", color=color, label=f"{points} point{'s' * (points > 1)} of Dice")
+        label = f"{points} point{'s' * (points > 1)} of Dice"
+        right.plot(x, 100 * table[f"power_{points}"], marker="o", color=color, label=label)
     right.set(title="A real difference seen", ylabel="% of comparisons", xlabel="test images", ylim=(0, 103))
     right.legend(fontsize=9, loc="lower right")
     for axes in (left, right):

@@ -76,6 +76,11 @@ def find(runs: Sequence[str] = (), experiment: str | None = None, where: str | N
     return sorted((record(run) for run in found), key=lambda each: (each.started, each.name))
 
 
+def find_one(run_id: str) -> Record:
+    """A run by its id, finished or not. Raises UserError if there is none."""
+    return record(_get(MlflowClient(), run_id))
+
+
 def _get(client: MlflowClient, run_id: str) -> Run:
     try:
         return client.get_run(run_id)
