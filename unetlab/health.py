@@ -198,14 +198,14 @@ def too_few_images(run: RunData) -> HealthFinding | None:
     words = {"reference": "its published recipe", "otsu": "Otsu's threshold"}
     gains = (run.scores["native_dice"] - run.scores[f"{rival}_native_dice"]).to_numpy(float)
     least, gain = detectable_difference(gains), float(gains.mean())
-    if n >= FEW_IMAGES and not 0 < gain < least:
+    if n >= FEW_IMAGES and (gain <= 0 or gain >= least or _better(gains)):
         return None
     return HealthFinding(
         "H006",
         "too few test images for the difference",
         f"{n} test images show a difference of {least:.3f} Dice four times in five, and smaller ones less often; this "
         f"run's gain over {words[rival]} is {gain:+.3f}.",
-        f"Take about {_images_needed(gains):,} test images, or claim no gain."
+        f"Claim no gain; about {_images_needed(gains):,} test images would show one of this size, if there is one."
         if gain > 0
         else "Take more test images before you rank models.",
         {"images": n, "detectable": least, "gain": gain},
