@@ -1,5 +1,7 @@
 """Training: best weights, early stopping, losses that are not finite, the served model."""
 
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -69,3 +71,18 @@ def test_cosine_warms_up_over_an_epoch_and_decays_to_nothing():
     assert rates.max() == pytest.approx(1e-2, rel=0.1)
     assert rates.iloc[-1] < 1e-3
     assert rates.idxmax() == 0  # read at the epoch's end: the warm-up is just over
+
+
+def test_memory_does_not_grow_from_training_to_training():
+    def resident() -> float:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 2**20
+
+    if not Path("/proc/self/statm").exists():
+        pytest.skip("needs /proc")
+    recipe = RECIPE.changed({"epochs": 1})
+    for _ in range(2):
+        _fit(recipe)
+    before = resident()
+    for _ in range(6):
+        _fit(recipe)
+    assert resident() - before < 60  # MiB; a graph kept for each training would be about 150

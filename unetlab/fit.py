@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import pandas as pd
 import tensorflow as tf
+from tensorflow.python.framework import ops as tensorflow_ops
 
 from unetlab import losses, pixels
 from unetlab.batches import Batches
@@ -138,6 +139,10 @@ def rebuild(
 def forget_models() -> None:
     """Frees graphs and weights of earlier trainings, which otherwise pile up over a search."""
     keras.backend.clear_session()
+    # TensorFlow registers a gradient for each traced custom gradient and never forgets one; each holds its whole graph
+    registered = tensorflow_ops.gradient_registry._registry
+    for name in [name for name in registered if name.startswith("CustomGradient-")]:
+        del registered[name]
     gc.collect()
 
 

@@ -92,7 +92,8 @@ def run(name: str, *, nested: bool, tags: Mapping[str, str], params: Mapping[str
 
 
 def _short(value: Any) -> str:
-    return str(value)[:500]
+    # under `mlflow run` the parameters are logged already, with the project's "true" and "false"
+    return str(value).lower() if isinstance(value, bool) else str(value)[:500]
 
 
 def git_commit() -> str:

@@ -1,0 +1,41 @@
+"""`mlflow run` in a subprocess, as a user types it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import mlflow
+from conftest import write_pairs
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def _mlflow_run(store: str, entry: str, **parameters: str) -> subprocess.CompletedProcess[str]:
+    chosen = [argument for name, value in parameters.items() for argument in ("-P", f"{name}={value}")]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return subprocess.run(
+        [sys.executable, "-m", "mlflow", "run", ".", "-e", entry, "--env-manager", "local", *chosen],
+        cwd=ROOT,
+        env={**os.environ, "MLFLOW_TRACKING_URI": store, "MLFLOW_EXPERIMENT_NAME": "unetlab", "PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def test_a_setup_runs_and_registers(store, tmp_path):
+    data = write_pairs(tmp_path / "cells", n=16)
+    done = _mlflow_run(store, "nuclei-scratch", data=str(data), trials="1", epochs="1", register="true")
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "test Dice" in done.stdout and "viewStateShareKey" in done.stdout
+    runs = mlflow.search_runs(experiment_names=["unetlab"])
+    assert set(runs["tags.role"]) == {"search", "final"} and set(runs["status"]) == {"FINISHED"}
+    assert mlflow.MlflowClient().get_model_version_by_alias("unetlab-nuclei-scratch", "champion").version == "1"
+
+
+def test_a_mistake_is_one_line_without_a_traceback(store):
+    done = _mlflow_run(store, "nuclei", data="/no/such/folder")
+    assert done.returncode != 0
+    assert "error: no folder or zip at /no/such/folder" in done.stderr and "Traceback" not in done.stderr
