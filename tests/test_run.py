@@ -202,3 +202,20 @@ def test_memory_does_not_grow_over_trials(store, pairs):
     before = peak()
     run_setup(TINY, dataclasses.replace(options, trials=30, seed=1), QUIET)
     assert peak() - before < 150_000  # KiB; a graph kept for each trial would be 600,000
+
+
+def test_without_weights_every_trial_trains_the_encoder(store, pairs):
+    from unetlab.setup import load_setup
+
+    nuclei = load_setup("nuclei")
+    recipe = nuclei.recipe.changed({"image_size": 32, "decoder_filters": 16})
+
+    def space(hp, recipe):
+        hp.Boolean("train_encoder", default=recipe.model["train_encoder"])
+        hp.Choice("loss", ["bce", "dice", "focal"], default=recipe.loss)
+
+    small = dataclasses.replace(nuclei, recipe=recipe, space=space)
+    options = Options(data=str(pairs), trials=2, epochs=1, encoder_weights="none", models="best")
+    summary = run_setup(small, options, QUIET)
+    assert {child.data.params["train_encoder"] for child in _children(summary.run_id)} == {"True"}
+    assert MlflowClient().get_run(summary.run_id).data.tags["encoder"] == "random, trained"

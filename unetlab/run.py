@@ -121,10 +121,10 @@ def _encoder_tag(setup: Setup, weights: str | None) -> str:
 
 def _search(bench: trial.Bench, reference: Recipe, options: Options) -> tuple[trial.Outcome | None, Recipe]:
     """Runs the trials; returns the reference trial's outcome (None if it failed) and the best recipe."""
-    space = keras_tuner.HyperParameters()
-    bench.setup.space(space, reference)
-    if bench.setup.pretrained and bench.weights is None:
-        space.space = [hp for hp in space.space if hp.name != "train_encoder"]
+    declared, space = keras_tuner.HyperParameters(), keras_tuner.HyperParameters()
+    bench.setup.space(declared, reference)
+    random_encoder = bench.setup.pretrained and bench.weights is None
+    space.merge([hp for hp in declared.space if not (random_encoder and hp.name == "train_encoder")])
     outcomes: dict[int, trial.Outcome] = {}
 
     def evaluate(number: int, values: Mapping[str, Any], epochs: int | None) -> float:
