@@ -217,5 +217,5 @@ def test_without_weights_every_trial_trains_the_encoder(store, pairs):
     small = dataclasses.replace(nuclei, recipe=recipe, space=space)
     options = Options(data=str(pairs), trials=2, epochs=1, encoder_weights="none", models="best")
     summary = run_setup(small, options, QUIET)
-    assert {child.data.params["train_encoder"] for child in _children(summary.run_id)} == {"True"}
+    assert {child.data.params["train_encoder"] for child in _children(summary.run_id)} == {"true"}
     assert MlflowClient().get_run(summary.run_id).data.tags["encoder"] == "random, trained"

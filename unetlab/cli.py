@@ -44,6 +44,7 @@ def main(context: click.Context) -> None:
     Every command is an entry point of the MLproject too: `mlflow run . -e nuclei -P data=FOLDER -P trials=12`.
     """
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of every new model of a search
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
 

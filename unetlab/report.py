@@ -109,6 +109,7 @@ def html(comparison: Comparison) -> str:
         left_out=max(0, len(comparison.names) - MOST_ROWS),
         metrics=METRICS,
         pairs=_pairs(comparison),
+        splits=_splits(comparison),
         gains=[_gain(name, own) for name, own in _named(comparison)],
         costs=_costs(comparison),
         cost_plot=_cost_plot(comparison),
@@ -133,14 +134,16 @@ def _units(comparison: Comparison) -> str:
 
 
 def _p(value: float) -> str:
-    return "< 0.0001" if value < 0.0001 else f"{value:.4f}" if value < 0.01 else f"{value:.2f}"
+    return "< 0.0001" if value < 0.0001 else f"{value:.4f}" if value < 0.01 else f"{value:.{3 if value < 0.1 else 2}f}"
 
 
 def _headline(comparison: Comparison) -> str:
     best, k = comparison.best, len(comparison.names)
     if len(best) == 1:
         return f"{comparison.names[0]} is the best of {k}." if k > 2 else f"{comparison.names[0]} is better."
-    return "No clear winner." if len(best) == k else f"No single winner: {len(best)} of {k} are level at the top."
+    if len(best) < k:
+        return f"No single winner: {len(best)} of {k} are level at the top."
+    return f"No clear winner: {' and '.join(best)} cannot be told apart." if k == 2 else "No clear winner."
 
 
 def _facts(comparison: Comparison) -> list[str]:
@@ -194,10 +197,11 @@ def _axes(comparison: Comparison) -> list[list[tuple[float, str]]]:
     axes = []
     for scale, sign in zip(_scales(comparison), ("", "+"), strict=True):
         step = 10.0 ** math.floor(math.log10(scale[1] - scale[0]))
-        step = next(s for s in (step, step / 2, step / 5, step / 10) if (scale[1] - scale[0]) / s >= 3)
+        step = next(s for s in (step, step / 2, step / 5, step / 10) if (scale[1] - scale[0]) / s >= 2.5)
         ticks = np.arange(math.ceil(scale[0] / step), math.floor(scale[1] / step) + 1) * step
         digits = max(0, -math.floor(math.log10(step)))
-        axes.append([(_place(tick, scale), f"{tick + 0.0:{sign}.{digits}f}") for tick in ticks])
+        texts = ["0" if sign and abs(tick) < step / 2 else f"{tick:{sign}.{digits}f}" for tick in ticks]
+        axes.append([(_place(tick, scale), text) for tick, text in zip(ticks, texts, strict=True)])
     return axes
 
 
@@ -221,17 +225,25 @@ def _ranking(comparison: Comparison) -> list[dict[str, Any]]:
     return rows
 
 
-def _pairs(comparison: Comparison) -> list[dict[str, Any]]:
-    """Rows of the pair table, by metric: all of them where they are few, else those with the best."""
+def _pairs(comparison: Comparison) -> dict[str, list[dict[str, Any]]]:
+    """Metric to the rows of its pair table: all of them where they are few, else those with the best."""
     found = comparison.pairs
     if len(comparison.names) > 6:
         found = found[found["a"] == comparison.names[0]]
-    rows = [{str(key): value for key, value in row.items()} for row in found.head(200).to_dict("records")]
+    rows = [{str(key): value for key, value in row.items()} for row in found.to_dict("records")]
     verdicts = {"a better": lambda row: f"{row['a']} better", "b better": lambda row: f"{row['b']} better"}
     for row in rows:
         row["p_text"], row["p_holm_text"] = _p(row["p"]), _p(row["p_holm"])
         row["verdict"] = verdicts[row["verdict"]](row) if row["verdict"] in verdicts else "cannot tell"
-    return rows
+    return {metric: [row for row in rows if row["metric"] == metric][:MOST_ROWS] for metric in comparison.scores}
+
+
+def _splits(comparison: Comparison) -> list[dict[str, Any]]:
+    """Each contender's mean Dice on each split; empty for a comparison on one split."""
+    if comparison.repeats == 1:
+        return []
+    dice = next(iter(comparison.scores.values()))
+    return [{"name": name, "dice": list(dice[i])} for i, name in enumerate(comparison.names[:MOST_ROWS])]
 
 
 def _gain(name: str, own: Sequence[Record]) -> dict[str, Any]:

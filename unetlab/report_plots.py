@@ -1,7 +1,7 @@
 """Pictures of the report: each function returns PNG or JPEG bytes."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
 from PIL import Image
 from scipy import ndimage
 
@@ -30,21 +31,26 @@ def cost_plot(table: pd.DataFrame) -> bytes:
     }
     shown = [name for name in words if name in table and table[name].notna().any()]
     figure = _figure(4.4 * max(len(shown), 1), 3.9)
-    for axes, name in zip(figure.subplots(1, max(len(shown), 1), squeeze=False)[0], shown, strict=False):
+    panels = list(figure.subplots(1, max(len(shown), 1), squeeze=False)[0])
+    for axes, name in zip(panels, shown, strict=False):
         there = table[table[name].notna()]
         for k, row in enumerate(there.itertuples()):
             value = getattr(row, name)
             reach = [[row.dice - row.low], [row.high - row.dice]]
-            axes.errorbar([value], [row.dice], yerr=reach, fmt="o", color=SERIES[k % len(SERIES)], capsize=3)
-            axes.annotate(row.name, (value, row.dice), (7, 5), textcoords="offset points", fontsize=9)
+            axes.errorbar(
+                [value], [row.dice], yerr=reach, fmt="o", color=SERIES[k % len(SERIES)], capsize=3, label=row.name
+            )
         low, high = there[name].min(), there[name].max()
         if low > 0 and high / low > 8:
             axes.set_xscale("log")
+            axes.margins(x=0.3)
         else:
-            axes.set_xlim(0, high * 1.35)
-        axes.margins(x=0.3)
+            axes.set_xlim(0, high * 1.15)
+        if name == "parameters":
+            axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
         axes.set(xlabel=words[name], ylabel="mean Dice on test")
         axes.grid(alpha=0.3)
+    _legend(figure, panels)
     return _png(figure)
 
 
@@ -64,11 +70,7 @@ def hyperparameter_plot(trials: Mapping[str, pd.DataFrame]) -> bytes | None:
         _against(axes, name, {setup: table for setup, table in trials.items() if name in table})
     for axes in panels[len(names) :]:
         axes.set_axis_off()
-    found: dict[str, Any] = {}
-    for axes in panels[: len(names)]:
-        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
-            found.setdefault(label, handle)
-    figure.legend(list(found.values()), list(found), loc="outside upper center", ncols=len(found), fontsize=9)
+    _legend(figure, panels[: len(names)])
     return _png(figure)
 
 
@@ -117,6 +119,15 @@ def overlay(image: np.ndarray, truth: np.ndarray, mask: np.ndarray | None, size:
     out = io.BytesIO()
     Image.fromarray(picture).save(out, format="JPEG", quality=88, subsampling=0)
     return out.getvalue()
+
+
+def _legend(figure: Figure, panels: Sequence[Axes]) -> None:
+    """One legend above all panels, each label once."""
+    found: dict[str, Any] = {}
+    for axes in panels:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    figure.legend(list(found.values()), list(found), loc="outside upper center", ncols=min(len(found), 6), fontsize=9)
 
 
 def _figure(width: float, height: float) -> Figure:
