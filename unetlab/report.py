@@ -332,7 +332,7 @@ def _disagreements(comparison: Comparison) -> list[dict[str, Any]]:
 
 def _pictures(image: dict[str, Any], albums: dict[str, album.Album | None]) -> list[dict[str, Any]]:
     """The image with its truth, then with each contender's outline; empty where no run keeps an album."""
-    pictures = []
+    pictures: list[dict[str, Any]] = []
     for name, record in image["runs"].items():
         if record.run_id not in albums:
             content = runs.artifact(record, album.PATH)

@@ -65,7 +65,7 @@ def hyperparameter_plot(trials: Mapping[str, pd.DataFrame]) -> bytes | None:
     columns = min(4, len(names))
     lines = -(-len(names) // columns)
     figure = _figure(3.3 * columns, 2.9 * lines + 0.5)
-    panels = figure.subplots(lines, columns, squeeze=False).ravel()
+    panels = list(figure.subplots(lines, columns, squeeze=False).ravel())
     for axes, name in zip(panels, names, strict=False):
         _against(axes, name, {setup: table for setup, table in trials.items() if name in table})
     for axes in panels[len(names) :]:

@@ -36,6 +36,11 @@ def mobilenet_unet(
     encoder = keras.applications.MobileNetV2(input_shape=input_shape, include_top=False, weights=weights, alpha=alpha)
     features = keras.Model(encoder.input, [encoder.get_layer(name).output for name in (*SKIPS, BOTTOM)], name="encoder")
     features.trainable = train_encoder
+    if weights is None:
+        # Keras' momentum of 0.999 needs thousands of steps; a random encoder on a small set never gets there
+        for layer in encoder.layers:
+            if isinstance(layer, layers.BatchNormalization):
+                layer.momentum = 0.9
 
     inputs = layers.Input(input_shape, name="image")
     *skips, x = features(layers.Rescaling(2.0, offset=-1.0)(inputs))
