@@ -1,0 +1,48 @@
+"""The benchmarks of the comparison, small: what they measure holds, and they find what is wrong."""
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from fake_runs import difficulty, log_setup_run
+
+from benchmarks import compare_speed, false_alarms
+
+
+def test_equal_models_are_called_different_as_often_as_promised():
+    assert 0.02 < false_alarms.false_alarms(false_alarms.simulated, 67, 800, 0) < 0.08
+    assert false_alarms.family_alarms(false_alarms.simulated, 67, 400, 0) < 0.08
+
+
+def test_power_rises_with_images_and_with_the_difference():
+    few, many = (false_alarms.power(false_alarms.simulated, n, 0.01, 300, 0) for n in (20, 150))
+    assert few < many < false_alarms.power(false_alarms.simulated, 150, 0.05, 300, 0) + 1e-9
+
+
+def test_bounds_are_those_promised():
+    good = pd.DataFrame(
+        {"images": [20, 67, 150], "called_different": [0.08, 0.03, 0.07], "family_called_different": [0.0, 0.05, 0.07]}
+    )
+    assert false_alarms.within_bounds(good)
+    assert not false_alarms.within_bounds(good.assign(called_different=[0.05, 0.08, 0.05]))
+    assert not false_alarms.within_bounds(good.assign(family_called_different=[0.05, 0.08, 0.05]))
+
+
+@pytest.mark.slow
+def test_the_whole_benchmark_on_real_tables_of_an_experiment(store, tmp_path):
+    rng = np.random.default_rng(0)
+    for k in range(5):
+        log_setup_run(f"setup{k}", difficulty() + rng.normal(0, 0.03, 30))
+    plot = tmp_path / "plot.png"
+    answer = CliRunner().invoke(false_alarms.main, ["--experiment", "unetlab", "--plot", str(plot)])
+    assert answer.exit_code == 0, answer.output
+    assert "pairs: 10 of experiment unetlab, groups of five: unetlab" in answer.output.replace("\n", " ")
+    experiment = mlflow.MlflowClient().get_experiment_by_name("unetlab-benchmarks")
+    run = mlflow.MlflowClient().search_runs([experiment.experiment_id])[0]
+    assert 0.03 <= run.data.metrics["called_different"] <= 0.07 and plot.stat().st_size > 10_000
+
+
+def test_the_speed_of_a_comparison_is_measured_in_a_process_of_its_own(tmp_path):
+    found = compare_speed.measure(compare_speed.write_store(tmp_path, 6, 20))
+    assert found["seconds"] < 15 and found["peak_gb"] < 1.5 and found["best"] >= 1
