@@ -37,7 +37,7 @@ def test_the_whole_benchmark_on_real_tables_of_an_experiment(store, tmp_path):
     plot = tmp_path / "plot.png"
     answer = CliRunner().invoke(false_alarms.main, ["--experiment", "unetlab", "--plot", str(plot)])
     assert answer.exit_code == 0, answer.output
-    assert "pairs: 10 of experiment unetlab, groups of five: unetlab" in answer.output.replace("\n", " ")
+    assert "pairs: 10 of experiment unetlab, groups of five: unetlab" in " ".join(answer.output.split())
     experiment = mlflow.MlflowClient().get_experiment_by_name("unetlab-benchmarks")
     run = mlflow.MlflowClient().search_runs([experiment.experiment_id])[0]
     assert 0.03 <= run.data.metrics["called_different"] <= 0.07 and plot.stat().st_size > 10_000
