@@ -16,6 +16,7 @@ AUGMENTATIONS = [
     {"flips": "both", "quarter_turns": True, "invert": 0.5, "brightness": 0.4},
 ]
 GEOMETRIC = AUGMENTATIONS[:3]
+WARPS = [{"rotation": 20.0}, {"shift": 0.1}, {"shear": 10.0}, {"zoom": 0.2}]
 
 
 def _pair(n: int = 32) -> tuple[np.ndarray, np.ndarray]:
@@ -80,3 +81,32 @@ def test_validation_batches_are_in_order_and_unchanged():
     recipe = PLAIN.changed({"flips": "both", "quarter_turns": True, "invert": 1.0})
     x, y = Batches(images, masks, np.arange(6), recipe, seed=0, training=False)[0]
     assert np.allclose(x, images[:4] / 255) and np.array_equal(y, masks[:4])
+
+
+@pytest.mark.parametrize("changes", WARPS, ids=str)
+def test_warps_move_image_and_mask_together_and_keep_two_values(changes):
+    y, x = np.mgrid[:64, :64]
+    masks = np.stack([((y - 30) ** 2 + (x - c) ** 2 < 150) for c in (22, 32, 42)]).astype(np.uint8)[..., None]
+    images = np.repeat(masks * 200, 3, axis=3)
+    moved, after = augment(images, masks, PLAIN.changed(changes), np.random.default_rng(1))
+    assert set(np.unique(after)) == {0, 1} and not np.array_equal(after, masks)
+    # linear against nearest: they may differ by half a pixel along the outline
+    assert np.mean((moved[..., :1] > 100) != after) < 0.01
+
+
+def test_warped_masks_keep_the_pixels_nobody_knows():
+    images, masks = _pair()
+    masks[:, :8] = 2
+    _, after = augment(images, masks, PLAIN.changed({"rotation": 30.0, "zoom": 0.2}), np.random.default_rng(1))
+    assert set(np.unique(after)) == {0, 1, 2}
+
+
+def test_symmetries_give_each_image_eight_times_an_epoch_with_its_mask():
+    images, masks = _pair(3)
+    batches = Batches(images, masks, np.array([0, 2]), PLAIN.changed({"symmetries": True}), seed=0, training=True)
+    assert len(batches) == 4
+    x, y = (np.concatenate(parts) for parts in zip(*(batches[i] for i in range(4)), strict=True))
+    assert np.allclose(x[..., :1] * 255, y * 200)
+    assert len(np.unique(y.reshape(16, -1), axis=0)) == 16
+    validation = Batches(images, masks, np.arange(3), PLAIN.changed({"symmetries": True}), seed=0, training=False)
+    assert len(validation) == 1

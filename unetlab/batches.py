@@ -1,20 +1,28 @@
 """Batches for training: images and masks gathered from the memory map, augmented together, normalised."""
 
+import math
+
 import keras
 import numpy as np
+from scipy import ndimage
 
 from unetlab import pixels
 from unetlab.setup import Recipe
 
 
+SYMMETRIES = 8
+"""Flips and quarter turns of a square."""
+
+
 class Batches(keras.utils.PyDataset):
     """Training batches of (images float32 (b, s, s, c) in [0, 1], masks float32 (b, s, s, 1) in {0, 1}).
 
-    Every epoch is shuffled and augmented anew, from a seed: the same seed gives the same batches.
+    Every epoch is shuffled and augmented anew, from a seed: the same seed gives the same batches. With
+    `recipe.symmetries` an epoch has each image in all its eight flips and quarter turns.
 
     Args:
         images: uint8 (n, s, s, c), may be a memory map.
-        masks: uint8 {0, 1} (n, s, s, 1), may be a memory map.
+        masks: uint8 {0, 1} (n, s, s, 1), and 2 where nobody knows; may be a memory map.
         rows: the indices to draw from.
         recipe: batch size, normalisation and augmentation.
         seed: of shuffling and augmentation.
@@ -27,17 +35,21 @@ class Batches(keras.utils.PyDataset):
         super().__init__(workers=1)
         self.images, self.masks, self.rows = images, masks, np.asarray(rows)
         self.recipe, self.seed, self.training = recipe, seed, training
+        self.copies = SYMMETRIES if training and recipe.symmetries else 1
         self.epoch = 0
         self._shuffle()
 
     def __len__(self) -> int:
-        return -(-len(self.rows) // self.recipe.batch_size)
+        return -(-len(self.order) // self.recipe.batch_size)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         size = self.recipe.batch_size
-        rows = np.sort(self.order[index * size : (index + 1) * size])  # ascending reads suit a memory map
+        # ascending reads suit a memory map
+        rows, copies = np.divmod(np.sort(self.order[index * size : (index + 1) * size]), self.copies)
         images, masks = self.images[rows], self.masks[rows]
         if self.training:
+            for i, copy in enumerate(copies):
+                images[i], masks[i] = turned(images[i], int(copy)), turned(masks[i], int(copy))
             rng = np.random.default_rng([self.seed, self.epoch, index])
             images, masks = augment(images, masks, self.recipe, rng)
         return pixels.normalise(images, self.recipe.normalise), masks.astype(np.float32)
@@ -48,7 +60,14 @@ class Batches(keras.utils.PyDataset):
 
     def _shuffle(self) -> None:
         rng = np.random.default_rng([self.seed, self.epoch])
-        self.order = rng.permutation(self.rows) if self.training else self.rows
+        every = (self.rows[:, None] * self.copies + np.arange(self.copies)).ravel()
+        self.order = rng.permutation(every) if self.training else every
+
+
+def turned(square: np.ndarray, symmetry: int) -> np.ndarray:
+    """(s, s, c) in one of its eight flips and quarter turns, 0 is as it was; a copy."""
+    flipped = square[:, ::-1] if symmetry >= 4 else square
+    return np.rot90(flipped, symmetry % 4).copy()
 
 
 def augment(
@@ -71,12 +90,36 @@ def augment(
             images[i], masks[i] = images[i, ::-1].copy(), masks[i, ::-1].copy()
         if recipe.quarter_turns:
             turns = int(rng.integers(4))
-            images[i], masks[i] = np.rot90(images[i], turns).copy(), np.rot90(masks[i], turns).copy()
+            images[i], masks[i] = turned(images[i], turns), turned(masks[i], turns)
+        if recipe.rotation or recipe.shift or recipe.shear or recipe.zoom:
+            images[i], masks[i] = _warped(images[i], masks[i], recipe, rng)
         if recipe.invert and rng.random() < recipe.invert:
             images[i] = 255 - images[i]
         if recipe.brightness:
             images[i] = _relight(images[i], recipe.brightness, rng)
     return images, masks
+
+
+def _warped(
+    image: np.ndarray, mask: np.ndarray, recipe: Recipe, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rotates, shears, zooms and shifts a square about its centre; what comes in from outside is mirrored.
+
+    The image is interpolated linearly, the mask takes its nearest pixel.
+    """
+    turn = math.radians(rng.uniform(-recipe.rotation, recipe.rotation))
+    shear = math.radians(rng.uniform(-recipe.shear, recipe.shear))
+    scale = 1 + rng.uniform(-recipe.zoom, recipe.zoom, 2)
+    rotation = np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
+    matrix = rotation @ np.array([[1.0, math.tan(shear)], [0.0, 1.0]]) @ np.diag(1 / scale)
+    middle = (np.array(image.shape[:2]) - 1) / 2
+    offset = middle - matrix @ middle + rng.uniform(-recipe.shift, recipe.shift, 2) * image.shape[0]
+
+    def warp(plane: np.ndarray, order: int) -> np.ndarray:
+        return np.asarray(ndimage.affine_transform(plane, matrix, offset, order=order, mode="mirror"))
+
+    planes = [warp(image[..., k], 1) for k in range(image.shape[2])]
+    return np.stack(planes, axis=-1), warp(mask[..., 0], 0)[..., None]
 
 
 def _relight(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:

@@ -104,7 +104,7 @@ def fit(
         model.compile(
             optimizer=keras.optimizers.Adam(_learning_rate(recipe, len(batches))),
             loss=losses.get_loss(recipe.loss),
-            metrics=[keras.metrics.BinaryAccuracy(name="accuracy"), losses.dice],
+            metrics=[losses.accuracy, losses.dice],
             jit_compile=bool(tf.config.list_physical_devices("GPU")),  # XLA halves the speed on processors
         )
         best = keras.callbacks.EarlyStopping(

@@ -41,6 +41,11 @@ class Recipe:
         normalise: "scale" (divide by 255) or "percentile" (stretch each image between its 1st and 99th percentile).
         flips: "none", "horizontal" or "both".
         quarter_turns: whether images are turned by a random multiple of 90 degrees.
+        symmetries: whether an epoch has each training image in all its eight flips and quarter turns.
+        rotation: largest turn in degrees, either way.
+        shift: largest shift along each axis as a share of the side.
+        shear: largest shear in degrees, either way.
+        zoom: largest relative change of size along each axis.
         invert: share of training images, 0..1, whose brightness is inverted.
         brightness: largest relative change of brightness and contrast, 0 for none.
         threshold: probability above which a pixel is foreground, or "mean": each image's mean prediction.
@@ -58,6 +63,11 @@ class Recipe:
     normalise: str = "scale"
     flips: str = "none"
     quarter_turns: bool = False
+    symmetries: bool = False
+    rotation: float = 0.0
+    shift: float = 0.0
+    shear: float = 0.0
+    zoom: float = 0.0
     invert: float = 0.0
     brightness: float = 0.0
     threshold: float | str = 0.5
