@@ -1,0 +1,107 @@
+"""The end of a run: the final model is scored on test, once, beside Otsu's threshold and the reference trial."""
+
+import math
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+
+from unetlab import baselines, fit, plots, scores, tracking, trial
+from unetlab.setup import Recipe
+
+
+def finish(
+    bench: trial.Bench, final: trial.Outcome, reference: trial.Outcome | None, test_input: Any
+) -> dict[str, float]:
+    """Scores the final model on test, beside Otsu's threshold and the reference trial on the same images."""
+    with mlflow.start_run(run_id=final.run_id, nested=True):
+        model = _model(bench, final)
+        tested = trial.score(bench, model, final.recipe, bench.split.test)
+        tracking.log_scores("test", tested.figures, final.model_id, test_input)
+        table, rivals = _with_rivals(bench, tested, final.recipe, reference)
+        _log_pictures(bench, final, tested, table)
+    tracking.log_table(table, "scores/test.csv")
+    strips = {"final": table["native_dice"], "Otsu": table["otsu_native_dice"]}
+    if reference is not None:
+        strips["reference"] = table["reference_native_dice"]
+    tracking.log_figure(plots.dice_strips(strips), "test_dice.png")
+    dice = scores.interval(table["dice"])
+    native = scores.interval(table["native_dice"])
+    figures = {
+        **{f"val/{key}": value for key, value in final.val.items()},
+        **{f"test/{key}": value for key, value in tested.figures.items()},
+        "test/dice_low": dice.low,
+        "test/dice_high": dice.high,
+        "test/native_dice_low": native.low,
+        "test/native_dice_high": native.high,
+        "test/images": float(len(table)),
+        **rivals,
+        **_train_figures(final),
+    }
+    return {key: float(value) for key, value in figures.items() if math.isfinite(value)}
+
+
+def _model(bench: trial.Bench, outcome: trial.Outcome) -> Any:
+    size = outcome.recipe.image_size
+    return fit.rebuild(bench.setup.build, outcome.recipe, (size, size, outcome.recipe.channels), outcome.weights)
+
+
+def _train_figures(final: trial.Outcome) -> dict[str, float]:
+    best = final.history.loc[final.history["val_loss"].idxmin()]
+    return {"train/accuracy": best["accuracy"], "train/loss": best["loss"], "val/loss": best["val_loss"]}
+
+
+def _with_rivals(
+    bench: trial.Bench, tested: trial.Scored, recipe: Recipe, reference: trial.Outcome | None
+) -> tuple[pd.DataFrame, dict[str, float]]:
+    """Adds Otsu's and the reference trial's Dice of each test image, and the paired gains with their intervals."""
+    rows = bench.split.test
+    images, _ = bench.dataset.at_size(recipe.image_size, recipe.channels)
+    otsu = scores.score_images(baselines.otsu_masks(images[rows]), tested.masks, list(tested.table["id"]), 0.5)
+    otsu_native = scores.score_native(
+        lambda i, height, width: baselines.otsu_mask(bench.dataset.image(int(rows[i]))),
+        lambda i: bench.dataset.labels(int(rows[i])),
+        len(rows),
+    )
+    table = tested.table.assign(otsu_dice=otsu["dice"], otsu_native_dice=otsu_native["native_dice"])
+    rivals = {"baseline/otsu_dice": otsu["dice"].mean(), "baseline/otsu_native_dice": otsu_native["native_dice"].mean()}
+    names = ["otsu"]
+    if reference is not None:
+        scored = trial.score(bench, _model(bench, reference), reference.recipe, rows).table
+        table = table.assign(reference_dice=scored["dice"], reference_native_dice=scored["native_dice"])
+        rivals["baseline/reference_native_dice"] = scored["native_dice"].mean()
+        names.append("reference")
+    for name in names:
+        gain = scores.paired_interval(table["native_dice"], table[f"{name}_native_dice"])
+        rivals |= {
+            f"gain/over_{name}": gain.mean,
+            f"gain/over_{name}_low": gain.low,
+            f"gain/over_{name}_high": gain.high,
+        }
+    return table, rivals
+
+
+def _log_pictures(bench: trial.Bench, final: trial.Outcome, tested: trial.Scored, table: pd.DataFrame) -> None:
+    """Pictures and reports of the final model on test, into the active run."""
+    images, _ = bench.dataset.at_size(final.recipe.image_size, final.recipe.channels)
+    order = np.argsort(table["native_dice"].to_numpy())
+    cut = scores.thresholds(tested.probabilities, final.recipe.threshold)
+    picked = []
+    for label, i in (("best", order[-1]), ("median", order[len(order) // 2]), ("worst", order[0])):
+        picked.append(
+            {
+                "label": label,
+                "id": table["id"][i],
+                "image": np.asarray(images[bench.split.test[i]]),
+                "truth": tested.masks[i],
+                "probability": tested.probabilities[i],
+                "mask": tested.probabilities[i] > cut[i],
+                "dice": table["dice"][i],
+            }
+        )
+    tracking.log_figure(plots.prediction_panel(picked), "predictions.png")
+    tracking.log_figure(plots.confusion(scores.confusion_matrix(table)), "confusion.png")
+    tracking.log_figure(plots.reliability(tested.probabilities, tested.masks), "reliability.png")
+    mlflow.log_text(scores.classification_report(table), "classification_report.txt")
+    tracking.log_table(table, "scores/test.csv")
