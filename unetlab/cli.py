@@ -10,8 +10,8 @@ from typing import Any
 import click
 
 from unetlab.errors import UserError
-from unetlab.options import PRECISIONS, TUNERS, Options
-from unetlab.setup import SETUPS, load_setup
+from unetlab.options import LABELS, PRECISIONS, SPLITS, TUNERS, Options
+from unetlab.setup import SETUPS, Entry, load_setup
 
 # TensorFlow and MLflow take seconds to import, so commands import what they call; their chatter is not for users
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -49,103 +49,109 @@ def main(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-def _shared(command: Callable[..., None]) -> Callable[..., None]:
-    """The parameters all setups share, in the order of the MLproject."""
-    options = [
-        click.option(
+def _shared(entry: Entry) -> list[Callable[..., Any]]:
+    """The parameters all setups share, in the order of the MLproject, then those of one setup alone."""
+
+    def option(*names: str, default: Any, **settings: Any) -> Callable[..., Any]:
+        default = entry.defaults.get(names[-1].lstrip("-"), default)
+        return click.option(*names, default=default, show_default=True, **settings)
+
+    extras = {
+        "labels": option(
+            "--labels",
+            default="consensus",
+            type=click.Choice(LABELS),
+            help="Who labels the images; masks: learn the given masks.",
+        ),
+        "rounds": option(
+            "--rounds",
+            default=1,
+            type=click.IntRange(min=0, max=10),
+            help="Self-training rounds on what the network is sure of; none with labels=masks.",
+        ),
+        "split": option(
+            "--split",
+            default="blocks",
+            type=click.Choice(SPLITS),
+            help="blocks: neighbouring sections on one side, with a gap between sides. random: as published.",
+        ),
+    }
+    return [
+        option(
             "--data",
             default="synthetic",
-            show_default=True,
-            help="A folder or zip (Data Science Bowl layout, or images/ and masks/), the name of a public data set "
-            "(dsb2018), or `synthetic`, the built-in twin.",
+            help="A folder or zip (Data Science Bowl layout, images/ and masks/, TIFF stacks), the name of a public "
+            "data set (dsb2018, isbi2012, kitchen, vnc), or `synthetic`, the built-in twin.",
         ),
-        click.option(
+        option(
             "--trials",
-            type=click.IntRange(min=1),
             default=DEFAULT_TRIALS,
-            show_default=True,
+            type=click.IntRange(min=1),
             help="Trainings of the search; the first is the published recipe. 1 trains the published recipe only.",
         ),
-        click.option(
+        option(
             "--tuner",
-            type=click.Choice(TUNERS),
             default="random",
-            show_default=True,
+            type=click.Choice(TUNERS),
             help="How KerasTuner proposes trials. Hyperband begins with short trainings and wants many.",
         ),
-        click.option(
+        option(
             "--epochs",
-            type=click.IntRange(min=0),
             default=0,
-            show_default=True,
-            help="Epochs of every training; 0 means as published.",
-        ),
-        click.option(
-            "--seed",
             type=click.IntRange(min=0),
-            default=0,
-            show_default=True,
-            help="Seed of split, search, weights and augmentation.",
+            help="Epochs of every training; 0 means as published, and fewer on some built-in twins (see above).",
         ),
-        click.option(
+        option("--seed", default=0, type=click.IntRange(min=0), help="Seed of split, search, weights, augmentation."),
+        option(
             "--precision",
-            type=click.Choice(PRECISIONS),
             default="auto",
-            show_default=True,
+            type=click.Choice(PRECISIONS),
             help="auto: bfloat16 where the hardware has it, which trains about twice as fast.",
         ),
-        click.option(
+        option(
             "--encoder-weights",
             "--encoder_weights",
             "encoder_weights",
             default="auto",
-            show_default=True,
             help="auto: ImageNet if it can be had, else random and trained too. Or imagenet, none, a weights file.",
         ),
-        click.option(
+        option(
             "--models",
-            type=click.Choice(("all", "best")),
             default="all",
-            show_default=True,
+            type=click.Choice(("all", "best")),
             help="Which models go to MLflow: every trial's, or the final one only.",
         ),
-        click.option(
+        option(
             "--register",
-            type=click.BOOL,
             default=False,
-            show_default=True,
-            help="Register the final model as unetlab-<setup>, alias champion.",
+            type=click.BOOL,
+            help="Register the final model as unetlab-<setup>: champion if it beats the standing one.",
         ),
+        *(extras[name] for name in entry.extras),
     ]
-    for option in reversed(options):
-        command = option(command)
-    return command
 
 
-def _add_setup(name: str, summary: str) -> None:
-    @main.command(
-        name, help=f"{summary}\n\nTrains the published recipe and a search around it, scores the best on test."
-    )
-    @_shared
+def _add_setup(name: str, entry: Entry) -> None:
     def command(**values: Any) -> None:
         from unetlab.run import run_setup
         from unetlab.tracking import table_address
 
         summary = run_setup(load_setup(name), Options(**values))
-        figures = summary.figures
-        click.echo(
-            f"{name}: test Dice {figures['test/native_dice']:.4f} at native size "
-            f"(95 % {figures.get('test/native_dice_low', float('nan')):.4f} to "
-            f"{figures.get('test/native_dice_high', float('nan')):.4f}, {figures['test/images']:.0f} images; "
-            f"Otsu {figures['baseline/otsu_native_dice']:.4f}), "
-            f"accuracy {figures['test/accuracy']:.4f}"
-        )
+        click.echo(summary.headline())
         click.echo(f"run {summary.run_id}; model models:/{summary.model_id}")
         click.echo(f"Look: `make ui`, then {table_address(summary.experiment_id, 'http://127.0.0.1:5000')}")
 
+    for decorate in reversed(_shared(entry)):
+        command = decorate(command)
+    main.command(
+        name,
+        help=f"{entry.summary}\n\nTrains the published recipe and a search around it, scores the best on test. "
+        f"A plain run: {entry.plain}",
+    )(command)
 
-for _name, (_module, _summary) in SETUPS.items():
-    _add_setup(_name, _summary)
+
+for _name, _entry in SETUPS.items():
+    _add_setup(_name, _entry)
 
 
 @main.command()

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 TUNERS = ("random", "bayesian", "hyperband", "grid")
 PRECISIONS = ("auto", "float32", "bfloat16")
+SPLITS = ("random", "blocks")
+LABELS = ("masks", "otsu", "kmeans", "felzenszwalb", "slic", "walker", "consensus")
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,9 @@ class Options:
         encoder_weights: "auto", "imagenet", "none" or the path of a weights file.
         models: "all" logs every trial's model, "best" the final one only.
         register: whether the final model becomes `unetlab-<setup>`, alias champion.
+        split: "random", stratified by modality, or "blocks" of neighbouring sections with a gap between them.
+        labels: "masks" learns the given masks; else the label maker, one of LABELS, whose labels are learnt instead.
+        rounds: self-training rounds after training on made labels.
     """
 
     data: str
@@ -31,3 +36,6 @@ class Options:
     encoder_weights: str = "auto"
     models: str = "all"
     register: bool = False
+    split: str = "random"
+    labels: str = "masks"
+    rounds: int = 0

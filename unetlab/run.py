@@ -32,6 +32,17 @@ class Summary:
     experiment_id: str
     model_id: str
     figures: Mapping[str, float]
+    setup: str = ""
+
+    def headline(self) -> str:
+        """The result in one line."""
+        found = self.figures
+        low, high = (found.get(f"test/native_dice_{end}", float("nan")) for end in ("low", "high"))
+        return (
+            f"{self.setup}: test Dice {found['test/native_dice']:.4f} at native size (95 % {low:.4f} to {high:.4f}, "
+            f"{found['test/images']:.0f} images; Otsu {found['baseline/otsu_native_dice']:.4f}), "
+            f"accuracy {found['test/accuracy']:.4f}"
+        )
 
 
 def run_setup(setup: Setup, options: Options, console: Console | None = None) -> Summary:
@@ -76,7 +87,7 @@ def run_setup(setup: Setup, options: Options, console: Console | None = None) ->
             mlflow.set_tag("final_model", final.model_id)
             if options.register:
                 console.print(f"registered {register(parent.info.run_id)}, alias champion")
-            return Summary(parent.info.run_id, experiment_id, final.model_id, figures)
+            return Summary(parent.info.run_id, experiment_id, final.model_id, figures, setup.name)
 
 
 def run_check(data: str, seed: int) -> DataCard:
@@ -105,8 +116,8 @@ def _refuse_unusable(card: DataCard, has_masks: bool) -> None:
 
 def _recipe(setup: Setup, options: Options, weights: str | None) -> Recipe:
     changes: dict[str, Any] = {}
-    if options.epochs:
-        changes["epochs"] = options.epochs
+    if epochs := options.epochs or (setup.twin_epochs if options.data == "synthetic" else 0):
+        changes["epochs"] = epochs
     if setup.pretrained and weights is None:
         changes["train_encoder"] = True
     return setup.recipe.changed(changes)

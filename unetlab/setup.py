@@ -5,18 +5,62 @@ import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from unetlab.errors import UserError
 
-SETUPS = {
-    "nuclei": ("experiments.nuclei", "MobileNetV2 U-Net: frozen ImageNet encoder, small decoder, 128x128x3."),
-    "nuclei-scratch": ("experiments.nuclei_scratch", "U-Net of 16 to 256 filters from random weights, 128x128x3."),
-}
-"""Setup name to the module in `experiments/` that defines it as SETUP, and what it is.
 
-A new setup is one file, one line here and one entry point in the MLproject.
-"""
+class Entry(NamedTuple):
+    """What the command line knows of a setup before TensorFlow is imported.
+
+    Args:
+        module: in `experiments/`, defines it as SETUP.
+        summary: what it is, for --help.
+        plain: what its plain run on the built-in twin does, for --help.
+        defaults: of the shared parameters, where the setup has its own.
+        extras: names of parameters only this setup has.
+    """
+
+    module: str
+    summary: str
+    plain: str
+    defaults: Mapping[str, Any] = MappingProxyType({})
+    extras: tuple[str, ...] = ()
+
+
+SETUPS = {
+    "nuclei": Entry(
+        "experiments.nuclei",
+        "MobileNetV2 U-Net: frozen ImageNet encoder, small decoder, 128x128x3.",
+        "3 trials and the final training on 120 simulated images.",
+    ),
+    "nuclei-scratch": Entry(
+        "experiments.nuclei_scratch",
+        "U-Net of 16 to 256 filters from random weights, 128x128x3.",
+        "3 trials and the final training on 120 simulated images.",
+    ),
+    "latex": Entry(
+        "experiments.latex",
+        "U-Net of 64 to 1024 filters, cut at each image's mean prediction, 128x128x1.",
+        "1 trial, the published recipe, on 120 simulated images of latex clusters.",
+        defaults={"trials": 1},
+    ),
+    "pseudo-label": Entry(
+        "experiments.pseudo_label",
+        "U-Net of 64 to 1024 filters trained on labels that clustering and graph methods make, 256x256x3.",
+        "1 trial and one self-training round on 40 simulated photographs, of 8 epochs each; 35 on other data.",
+        defaults={"trials": 1},
+        extras=("labels", "rounds"),
+    ),
+    "drosophila": Entry(
+        "experiments.drosophila",
+        "U-Net of 16 to 256 filters for cell membranes in electron microscopy, 512x512x1.",
+        "1 trial on 24 simulated sections, each in eight flips and rotations, of 4 epochs; 10 on other data.",
+        defaults={"trials": 1},
+        extras=("split",),
+    ),
+}
+"""A new setup is one file, one entry here and one entry point in the MLproject."""
 
 LOSSES = ("bce", "dice", "bce_dice", "focal")
 FLIPS = ("none", "horizontal", "both")
@@ -109,6 +153,10 @@ class Setup:
         space: declares the search space on a `keras_tuner.HyperParameters`; its defaults are the recipe.
         published: published figures by the metric they are read against, such as "val_accuracy".
         pretrained: whether the builder takes ImageNet weights for its encoder.
+        twin: the built-in simulation that `data=synthetic` means.
+        twin_epochs: epochs on the built-in twin, so that a first try takes minutes; 0 for the recipe's own.
+        membranes: whether v_rand and v_info are scored.
+        published_report: the published classification report, in scikit-learn's layout.
     """
 
     name: str
@@ -118,6 +166,10 @@ class Setup:
     space: Callable[[Any, Recipe], None]
     published: Mapping[str, float]
     pretrained: bool = False
+    twin: str = "nuclei"
+    twin_epochs: int = 0
+    membranes: bool = False
+    published_report: str = ""
 
 
 def load_setup(name: str) -> Setup:
@@ -127,5 +179,5 @@ def load_setup(name: str) -> Setup:
     """
     if name not in SETUPS:
         raise UserError(f"setup must be one of {', '.join(SETUPS)}. Received: {name!r}")
-    setup: Setup = importlib.import_module(SETUPS[name][0]).SETUP
+    setup: Setup = importlib.import_module(SETUPS[name].module).SETUP
     return setup

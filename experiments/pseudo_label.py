@@ -1,0 +1,61 @@
+"""Training without masks: label makers teach a U-Net, which then teaches itself.
+
+Clustering and graph methods label the images, a U-Net of 64 to 1024 filters (2x2 up-sampling followed by a 2x2
+convolution, He initialisation) learns their labels at 256x256x3: Adam at 1e-4, binary cross-entropy, batches of 4, 35
+epochs, early stopping after 10 epochs without a better validation loss with the best weights kept. Then it labels the
+training images itself and is trained on what it is sure of. With `labels=masks` it learns given masks, which is what
+the source measured: a soft Dice of 0.5998 on 30 % of 368 kitchen photographs held out.
+
+Where this differs: the source kept masks of several grey values, here every value above 0 is foreground; it halved the
+learning rate after 50 epochs without gain, which 35 epochs never see, so that is left out; it turned, shifted, sheared,
+zoomed and flipped images, here within ranges that keep objects in the picture (15 degrees, 5 %, 5 degrees, 10 %).
+
+    mlflow run . -e pseudo-label -P data=FOLDER -P labels=consensus -P rounds=1
+"""
+
+from unetlab.models.scratch import scratch_unet
+from unetlab.setup import Recipe, Setup
+
+RECIPE = Recipe(
+    image_size=256,
+    channels=3,
+    epochs=35,
+    batch_size=4,
+    learning_rate=1e-4,
+    loss="bce",
+    patience=10,
+    flips="both",
+    rotation=15.0,
+    shift=0.05,
+    shear=5.0,
+    zoom=0.1,
+    model={"filters": 64, "depth": 4, "kernel_size": 3, "dropout": 0.0, "upsampling": "resize"},
+)
+
+
+def space(hp, recipe: Recipe) -> None:
+    """What the search may change; every default is the published value."""
+    hp.Choice("image_size", [128, 256], default=recipe.image_size)
+    hp.Float("learning_rate", 5e-5, 2e-3, sampling="log", default=recipe.learning_rate)
+    hp.Choice("schedule", ["constant", "cosine"], default=recipe.schedule)
+    hp.Choice("loss", ["bce", "dice", "bce_dice", "focal"], default=recipe.loss)
+    hp.Choice("batch_size", [4, 8], default=recipe.batch_size)
+    hp.Choice("normalise", ["scale", "percentile"], default=recipe.normalise)
+    hp.Choice("flips", ["none", "horizontal", "both"], default=recipe.flips)
+    hp.Choice("rotation", [0.0, 15.0], default=recipe.rotation)
+    hp.Choice("zoom", [0.0, 0.1, 0.25], default=recipe.zoom)
+    hp.Choice("brightness", [0.0, 0.2], default=recipe.brightness)
+    hp.Choice("filters", [16, 32, 64], default=recipe.model["filters"])
+    hp.Choice("dropout", [0.0, 0.2, 0.4], default=recipe.model["dropout"])
+
+
+SETUP = Setup(
+    name="pseudo-label",
+    build=scratch_unet,
+    stride=16,
+    recipe=RECIPE,
+    space=space,
+    published={"val_soft_dice": 0.5998},
+    twin="kitchen",
+    twin_epochs=8,
+)
