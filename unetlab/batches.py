@@ -9,7 +9,6 @@ from scipy import ndimage
 from unetlab import pixels
 from unetlab.setup import Recipe
 
-
 SYMMETRIES = 8
 """Flips and quarter turns of a square."""
 

@@ -1,6 +1,6 @@
 """Losses and training metrics: masks and probabilities of shape (n, h, w, 1); one value an image out, shape (n,).
 
-A mask pixel above 1 is one that nobody knows (labels that label makers disagree on): it counts in no loss and no metric.
+A mask pixel above 1 is one that nobody knows (label makers disagree on it): it counts in no loss and no metric.
 """
 
 import keras
