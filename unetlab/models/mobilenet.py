@@ -37,13 +37,14 @@ def mobilenet_unet(
     features = keras.Model(encoder.input, [encoder.get_layer(name).output for name in (*SKIPS, BOTTOM)], name="encoder")
     features.trainable = train_encoder
     if weights is None:
-        # Keras' momentum of 0.999 needs thousands of steps; a random encoder on a small set never gets there
+        # Keras' momentum of 0.999 needs thousands of steps; a random encoder on a small set never gets there.
+        # A pretrained one keeps ImageNet's batch statistics, for the same reason, also when its kernels are trained.
         for layer in encoder.layers:
             if isinstance(layer, layers.BatchNormalization):
                 layer.momentum = 0.9
 
     inputs = layers.Input(input_shape, name="image")
-    *skips, x = features(layers.Rescaling(2.0, offset=-1.0)(inputs))
+    *skips, x = features(layers.Rescaling(2.0, offset=-1.0)(inputs), training=None if weights is None else False)
     for step, skip in enumerate(reversed(skips)):
         x = _step(x, max(8, decoder_filters // 2**step), dropout)
         x = layers.Concatenate()([x, skip])
