@@ -21,7 +21,7 @@ def mobilenet_unet(
         input_shape: (height, width, 3), both sides divisible by 32; values in [0, 1].
         weights: None (random), "imagenet" (fetched by Keras), or the path of a weights file without top.
         decoder_filters: channels of the first transposed convolution; each next one has half.
-        train_encoder: whether the encoder learns; a frozen one runs its batch normalisation in inference mode.
+        train_encoder: whether the encoder learns; batch normalisation of pretrained weights stays as it is.
         dropout: rate after each decoder step.
         alpha: width of MobileNetV2.
 
@@ -36,15 +36,15 @@ def mobilenet_unet(
     encoder = keras.applications.MobileNetV2(input_shape=input_shape, include_top=False, weights=weights, alpha=alpha)
     features = keras.Model(encoder.input, [encoder.get_layer(name).output for name in (*SKIPS, BOTTOM)], name="encoder")
     features.trainable = train_encoder
-    if weights is None:
-        # Keras' momentum of 0.999 needs thousands of steps; a random encoder on a small set never gets there.
-        # A pretrained one keeps ImageNet's batch statistics, for the same reason, also when its kernels are trained.
-        for layer in encoder.layers:
-            if isinstance(layer, layers.BatchNormalization):
-                layer.momentum = 0.9
+    for layer in encoder.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            # Keras' momentum of 0.999 needs thousands of steps to follow, which a small set does not have: a random
+            # encoder gets a shorter memory, a pretrained one keeps ImageNet's statistics while its kernels learn
+            layer.momentum = 0.9 if weights is None else layer.momentum
+            layer.trainable = layer.trainable and weights is None
 
     inputs = layers.Input(input_shape, name="image")
-    *skips, x = features(layers.Rescaling(2.0, offset=-1.0)(inputs), training=None if weights is None else False)
+    *skips, x = features(layers.Rescaling(2.0, offset=-1.0)(inputs))
     for step, skip in enumerate(reversed(skips)):
         x = _step(x, max(8, decoder_filters // 2**step), dropout)
         x = layers.Concatenate()([x, skip])
