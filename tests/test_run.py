@@ -219,3 +219,46 @@ def test_without_weights_every_trial_trains_the_encoder(store, pairs):
     summary = run_setup(small, options, QUIET)
     assert {child.data.params["train_encoder"] for child in _children(summary.run_id)} == {"true"}
     assert MlflowClient().get_run(summary.run_id).data.tags["encoder"] == "random, trained"
+
+
+def test_made_labels_teach_and_truth_only_scores(store, pairs):
+    options = Options(data=str(pairs), trials=1, labels="consensus", rounds=1, models="best")
+    summary = run_setup(dataclasses.replace(TINY, published_report="published table"), options, QUIET)
+    run = MlflowClient().get_run(summary.run_id)
+    assert run.data.metrics["label/dice"] > 0.9 and 0.9 < run.data.metrics["label/known"] <= 1
+    assert {"baseline/labels_native_dice", "gain/over_labels", "gain/over_labels_low"} <= set(run.data.metrics)
+    assert run.data.tags["scored_against"] == "masks" and run.data.tags["labels"] == "consensus"
+    children = _children(summary.run_id)
+    assert [child.data.tags["role"] for child in children] == ["round", "final"]
+    report = mlflow.artifacts.load_text(f"runs:/{children[-1].info.run_id}/classification_report.txt")
+    assert "published table" in report and "macro avg" in report
+    plain = run_setup(TINY, Options(data=str(pairs), trials=1, models="best"), QUIET)
+    same = MlflowClient().get_run(plain.run_id).data.tags
+    assert all(same[key] == run.data.tags[key] for key in ("dataset_digest", "split_digest"))
+
+
+def test_images_without_masks_train_on_made_labels_and_nowhere_else(store, pairs):
+    import shutil
+
+    shutil.rmtree(pairs / "masks")
+    with pytest.raises(UserError, match="no masks.*labels=consensus"):
+        run_setup(TINY, Options(data=str(pairs), trials=1), QUIET)
+    summary = run_setup(TINY, Options(data=str(pairs), trials=2, labels="otsu", rounds=0, models="best"), QUIET)
+    run = MlflowClient().get_run(summary.run_id)
+    assert run.data.tags["scored_against"] == "labels by otsu" and "label/dice" not in run.data.metrics
+
+
+def test_flat_images_have_nothing_to_label(store, pairs):
+    from PIL import Image
+
+    for grey, path in enumerate((pairs / "images").iterdir()):
+        Image.new("L", (40, 40), 90 + grey).save(path)
+    with pytest.raises(UserError, match="one flat colour"):
+        run_setup(TINY, Options(data=str(pairs), trials=1, labels="kmeans"), QUIET)
+
+
+def test_block_splits_and_membranes_are_scored(store, pairs):
+    setup = dataclasses.replace(TINY, membranes=True)
+    summary = run_setup(setup, Options(data=str(pairs), trials=1, split="blocks", models="best"), QUIET)
+    assert {"test/v_rand", "test/v_info", "test/v_rand_cut"} <= set(summary.figures)
+    assert summary.figures["test/images"] == 2

@@ -7,24 +7,25 @@ import mlflow
 import numpy as np
 import pandas as pd
 
-from unetlab import baselines, fit, plots, scores, tracking, trial
+from unetlab import baselines, plots, scores, teach, tracking, trial
 from unetlab.setup import Recipe
 
 
 def finish(
     bench: trial.Bench, final: trial.Outcome, reference: trial.Outcome | None, test_input: Any
 ) -> dict[str, float]:
-    """Scores the final model on test, beside Otsu's threshold and the reference trial on the same images."""
+    """Scores the final model on test, beside Otsu's threshold, the reference trial and the labels it learnt."""
     with mlflow.start_run(run_id=final.run_id, nested=True):
-        model = _model(bench, final)
-        tested = trial.score(bench, model, final.recipe, bench.split.test)
+        model = trial.model_of(bench, final)
+        tested = trial.score(bench, model, final.recipe, bench.split.test, bench.truth)
         tracking.log_scores("test", tested.figures, final.model_id, test_input)
         table, rivals = _with_rivals(bench, tested, final.recipe, reference)
+        cuts = _other_cuts(bench, model, final.recipe, tested)
         _log_pictures(bench, final, tested, table)
     tracking.log_table(table, "scores/test.csv")
-    strips = {"final": table["native_dice"], "Otsu": table["otsu_native_dice"]}
-    if reference is not None:
-        strips["reference"] = table["reference_native_dice"]
+    shown = {"final": "native_dice", "Otsu": "otsu_native_dice"}
+    shown |= {name: f"{name}_native_dice" for name in ("reference", "labels")}
+    strips = {name: table[column] for name, column in shown.items() if column in table}
     tracking.log_figure(plots.dice_strips(strips), "test_dice.png")
     dice = scores.interval(table["dice"])
     native = scores.interval(table["native_dice"])
@@ -36,15 +37,24 @@ def finish(
         "test/native_dice_low": native.low,
         "test/native_dice_high": native.high,
         "test/images": float(len(table)),
+        **cuts,
         **rivals,
         **_train_figures(final),
     }
     return {key: float(value) for key, value in figures.items() if math.isfinite(value)}
 
 
-def _model(bench: trial.Bench, outcome: trial.Outcome) -> Any:
-    size = outcome.recipe.image_size
-    return fit.rebuild(bench.setup.build, outcome.recipe, (size, size, outcome.recipe.channels), outcome.weights)
+def _other_cuts(bench: trial.Bench, model: Any, recipe: Recipe, tested: trial.Scored) -> dict[str, float]:
+    """Dice on test at the threshold that is best on validation and, where the recipe has another, at one half."""
+    validated = trial.score(bench, model, recipe, bench.split.validation, bench.dataset)
+    best = scores.best_threshold(validated.probabilities, validated.masks)
+    ids = list(tested.table["id"])
+
+    def dice(cut: float) -> float:
+        return float(scores.score_images(tested.probabilities, tested.masks, ids, cut)["dice"].mean())
+
+    found = {"val/best_threshold": best, "test/dice_at_best_threshold": dice(best)}
+    return found if recipe.threshold == 0.5 else found | {"test/dice_at_half": dice(0.5)}
 
 
 def _train_figures(final: trial.Outcome) -> dict[str, float]:
@@ -68,10 +78,14 @@ def _with_rivals(
     rivals = {"baseline/otsu_dice": otsu["dice"].mean(), "baseline/otsu_native_dice": otsu_native["native_dice"].mean()}
     names = ["otsu"]
     if reference is not None:
-        scored = trial.score(bench, _model(bench, reference), reference.recipe, rows).table
+        scored = trial.score(bench, trial.model_of(bench, reference), reference.recipe, rows, bench.truth).table
         table = table.assign(reference_dice=scored["dice"], reference_native_dice=scored["native_dice"])
         rivals["baseline/reference_native_dice"] = scored["native_dice"].mean()
         names.append("reference")
+    if bench.truth is not bench.dataset:
+        table = table.assign(labels_native_dice=teach.label_dice(bench.dataset, bench.truth, rows))
+        rivals["baseline/labels_native_dice"] = table["labels_native_dice"].mean()
+        names.append("labels")
     for name in names:
         gain = scores.paired_interval(table["native_dice"], table[f"{name}_native_dice"])
         rivals |= {
@@ -103,5 +117,10 @@ def _log_pictures(bench: trial.Bench, final: trial.Outcome, tested: trial.Scored
     tracking.log_figure(plots.prediction_panel(picked), "predictions.png")
     tracking.log_figure(plots.confusion(scores.confusion_matrix(table)), "confusion.png")
     tracking.log_figure(plots.reliability(tested.probabilities, tested.masks), "reliability.png")
-    mlflow.log_text(scores.classification_report(table), "classification_report.txt")
+    report = scores.classification_report(table)
+    if bench.setup.published_report:
+        report += (
+            f"\npublished by the source of {bench.setup.name}, on its own images:\n\n{bench.setup.published_report}"
+        )
+    mlflow.log_text(report, "classification_report.txt")
     tracking.log_table(table, "scores/test.csv")

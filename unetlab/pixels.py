@@ -12,6 +12,9 @@ from PIL import Image
 MAX_PIXELS = 10_000 * 10_000
 """Larger images are refused before they are decoded; cut them into tiles."""
 
+JPEG_NOISE = 63
+"""Grey values up to this one are background in a JPEG mask."""
+
 PERCENTILES = (1.0, 99.0)
 """Where the per-image normalisation puts 0 and 1."""
 
@@ -37,13 +40,14 @@ def decode(data: bytes) -> tuple[np.ndarray, str]:
 def decode_mask(data: bytes) -> np.ndarray:
     """Decodes a mask as bool (height, width): a pixel is foreground if any of its stored colours is above 0.
 
-    Alpha does not count; a palette mask is read by its index, since the colours of classes are a matter of taste.
+    In a JPEG it must be above JPEG_NOISE, as its compression strews small values around every edge. Alpha does not
+    count; a palette mask is read by its index, since the colours of classes are a matter of taste.
     Raises PixelError as `decode` does.
     """
     array, _ = _decode(data, as_mask=True)
     if not np.isfinite(array).all():
         raise PixelError("the mask holds NaN or infinite values")
-    return np.asarray((array > 0).any(axis=2))
+    return np.asarray((array > (JPEG_NOISE if data.startswith(b"\xff\xd8") else 0)).any(axis=2))
 
 
 def _decode(data: bytes, as_mask: bool) -> tuple[np.ndarray, str]:

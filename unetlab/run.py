@@ -9,9 +9,9 @@ import mlflow
 import numpy as np
 from rich.console import Console
 
-from unetlab import plots, tracking, trial
+from unetlab import plots, teach, tracking, trial
 from unetlab.check import DataCard, check
-from unetlab.data import open_dataset
+from unetlab.data import Dataset, open_dataset
 from unetlab.errors import UserError
 from unetlab.finish import finish
 from unetlab.models.weights import resolve_weights
@@ -21,7 +21,7 @@ from unetlab.progress import SearchProgress
 from unetlab.search import search
 from unetlab.service.registry import register
 from unetlab.setup import Recipe, Setup
-from unetlab.split import split
+from unetlab.split import Split, split, split_blocks
 
 
 @dataclass(frozen=True)
@@ -54,30 +54,43 @@ def run_setup(setup: Setup, options: Options, console: Console | None = None) ->
     precision = resolve_precision(options.precision)
 
     # data -> check -> split
-    dataset = open_dataset(options.data, options.seed)
+    dataset = open_dataset(options.data, options.seed, setup.twin)
     card = check(dataset)
     console.print(card.table())
-    _refuse_unusable(card, dataset.has_masks)
-    sides = split(dataset.ids, card.groups, card.modality, seed=options.seed)
+    _refuse_unusable(card, dataset.has_masks, options.labels)
+    sides = _split(dataset, card, options)
+    learnt = dataset if options.labels == "masks" else teach.made_labels(dataset, options.labels, console)
+    truth = dataset if dataset.has_masks else learnt
 
     # the encoder's weights; a frozen random encoder is worthless, so without weights it is trained
     weights = resolve_weights(options.encoder_weights, setup)
     recipe = _recipe(setup, options, weights)
 
     experiment_id = tracking.open_experiment()
-    trainings = 1 if options.trials == 1 else options.trials + 1
-    name = f"{setup.name} {dataset.name} seed {options.seed}" + (f" {options.trials} trials" if trainings > 1 else "")
+    rounds = options.rounds if learnt is not dataset else 0
+    trainings = (1 if options.trials == 1 else options.trials + 1) + rounds
+    name = f"{setup.name} {dataset.name} seed {options.seed}"
+    name += f" labels {options.labels}" if learnt is not dataset else ""
+    name += f" {options.trials} trials" if options.trials > 1 else ""
     with SearchProgress(trainings, console) as progress:
-        bench = trial.Bench(setup, dataset, sides, options.seed, precision, weights, options.models, progress)
-        tags = {**bench.tags("search"), "encoder": _encoder_tag(setup, weights), "precision": precision}
-        with tracking.run(name, nested=False, tags=tags, params=asdict(options)) as parent:
+        bench = trial.Bench(setup, learnt, truth, sides, options.seed, precision, weights, options.models, progress)
+        tags = {
+            **bench.tags("search"),
+            "encoder": _encoder_tag(setup, weights),
+            "precision": precision,
+            "labels": options.labels,
+            "scored_against": "masks" if dataset.has_masks else f"labels by {options.labels}",
+        }
+        with tracking.run(name, tags=tags, params=asdict(options)) as parent:
             mlflow.log_dict(card.to_json(), "data_card.json")
             inputs = bench.inputs()
             mlflow.log_inputs(list(inputs.values()), ["training", "validation", "testing"], [None] * len(inputs))
+            if learnt is not dataset:
+                mlflow.log_metrics(teach.label_figures(learnt, dataset if dataset.has_masks else None))
 
             # search -> final -> scores on test, once
             reference, best = (None, recipe) if options.trials == 1 else _search(bench, recipe, options)
-            final = trial.train(bench, best, f"{setup.name} final", "final")
+            final = _final(bench, best, rounds)
             figures = finish(bench, final, reference, inputs["test"])
 
             published = {f"published/{key}": value for key, value in setup.published.items()}
@@ -90,6 +103,26 @@ def run_setup(setup: Setup, options: Options, console: Console | None = None) ->
             return Summary(parent.info.run_id, experiment_id, final.model_id, figures, setup.name)
 
 
+def _split(dataset: Dataset, card: DataCard, options: Options) -> Split:
+    if options.split == "blocks":
+        return split_blocks(dataset.ids, dataset.sha, seed=options.seed)
+    return split(dataset.ids, card.groups, card.modality, seed=options.seed)
+
+
+def _final(bench: trial.Bench, recipe: Recipe, rounds: int) -> trial.Outcome:
+    """Fits the best recipe once more; on made labels so many rounds follow, each taught by the one before."""
+    name = bench.setup.name
+    if not rounds:
+        return trial.train(bench, recipe, f"{name} final", "final")
+    outcome = trial.train(bench, recipe, f"{name} round 0 {bench.dataset.name}", "round", {"round": "0"})
+    for number in range(1, rounds + 1):
+        masks = teach.sure_masks(trial.model_of(bench, outcome), recipe, bench.dataset, bench.split.train)
+        last = number == rounds
+        title = f"{name} final" if last else f"{name} round {number}"
+        outcome = trial.train(bench, recipe, title, "final" if last else "round", {"round": str(number)}, masks)
+    return outcome
+
+
 def run_check(data: str, seed: int) -> DataCard:
     """Checks a data set, prints what was found and logs it as a run of its own.
 
@@ -100,14 +133,17 @@ def run_check(data: str, seed: int) -> DataCard:
     Console().print(card.table())
     tracking.open_experiment()
     tags = {"role": "check", "dataset": dataset.name, "dataset_digest": dataset.digest}
-    with tracking.run(f"check {dataset.name}", nested=False, tags=tags, params={"data": data, "seed": seed}):
+    with tracking.run(f"check {dataset.name}", tags=tags, params={"data": data, "seed": seed}):
         mlflow.log_dict(card.to_json(), "data_card.json")
     return card
 
 
-def _refuse_unusable(card: DataCard, has_masks: bool) -> None:
-    if not has_masks:
-        raise UserError(f"{card.name} has images and no masks; put one mask an image into a folder masks beside images")
+def _refuse_unusable(card: DataCard, has_masks: bool, labels: str) -> None:
+    if labels == "masks" and not has_masks:
+        raise UserError(
+            f"{card.name} has images and no masks; put one mask an image into a folder masks beside images, "
+            "or train on made labels with the setup pseudo-label and labels=consensus"
+        )
     errors = [finding for finding in card.findings if finding.severity == "error"]
     if errors:
         more = f" ({len(errors) - 1} more errors above)" if len(errors) > 1 else ""

@@ -21,6 +21,9 @@ BOUNDARY_TOLERANCE = 2
 AUC_PIXELS = 2_000_000
 """Above this many pixels the AUC is taken from a random draw of so many: its error is then below 0.001."""
 
+SMOOTH = 1e-5
+"""Of the pooled soft Dice, as the source of `pseudo-label` has it."""
+
 CALIBRATION_BINS = 15
 THRESHOLDS = np.arange(1, 20) / 20
 
@@ -60,9 +63,10 @@ def score_images(
         threshold: a number, or "mean" for each image's own mean probability.
         native_labels: gives the i-th image's objects at their original size, uint16 (height, width), 0 background.
 
-    Returns columns id, tp, fp, fn, tn, dice, iou, accuracy, precision, recall, boundary_f1, and with `native_labels`
-    native_dice, native_iou, ap50, ap_dsb, count_true, count_predicted, count_error: the probability map is resized
-    to the original size, cut there, and its connected components are the predicted objects.
+    Returns columns id, tp, fp, fn, tn, soft_overlap, soft_total (sums of p t and p + t over pixels), dice, iou,
+    accuracy, precision, recall, boundary_f1, and with `native_labels` native_dice, native_iou, ap50, ap_dsb,
+    count_true, count_predicted, count_error: the probability map is resized to the original size, cut there, and its
+    connected components are the predicted objects.
 
     Raises ValueError if shapes disagree or values are out of range.
     """
@@ -70,7 +74,7 @@ def score_images(
     cut = thresholds(probabilities, threshold)
     predicted = probabilities > cut[:, None, None]
     truth = masks.astype(bool)
-    table = pd.DataFrame({"id": list(ids), **_count(predicted, truth)})
+    table = pd.DataFrame({"id": list(ids), **_count(predicted, truth), **_soft_sums(probabilities, truth)})
     table = table.assign(**_ratios(table), boundary_f1=boundary_f1(predicted, truth))
     if native_labels is None:
         return table
@@ -127,7 +131,7 @@ def summarise(table: pd.DataFrame, probabilities: np.ndarray, masks: np.ndarray)
     """The scores of a whole split by the names every run uses, without the prefix.
 
     dice, iou, boundary_f1 and the native and object scores are means over images; accuracy, precision, recall, f1,
-    auc and ece are over all pixels. `auc` is left out where the masks hold one class only.
+    auc, ece and soft_dice are over all pixels. `auc` is left out where the masks hold one class only.
     """
     means = ["dice", "iou", "boundary_f1", "native_dice", "native_iou", "ap50", "ap_dsb", "count_error"]
     scores = {name: float(table[name].mean()) for name in means if name in table}
@@ -137,7 +141,40 @@ def summarise(table: pd.DataFrame, probabilities: np.ndarray, masks: np.ndarray)
     if masks.any() and not masks.all():
         scores["auc"] = area_under_curve(probabilities, masks)
     scores["ece"] = calibration_error(probabilities, masks)
+    scores["soft_dice"] = float(_soft_dice(table["soft_overlap"].sum(), table["soft_total"].sum()))
     return scores
+
+
+def pooled_interval(table: pd.DataFrame, name: str, seed: int = 0, draws: int = 10_000) -> Interval:
+    """A score over all pixels and its 95 % interval over images, by the percentile bootstrap.
+
+    Args:
+        table: of `score_images`.
+        name: "accuracy", "precision", "recall", "f1" or "soft_dice".
+
+    Raises ValueError for another name.
+    """
+    ratio = {
+        "accuracy": (["tp", "tn"], ["tp", "fp", "fn", "tn"]),
+        "precision": (["tp"], ["tp", "fp"]),
+        "recall": (["tp"], ["tp", "fn"]),
+        "f1": (["tp", "tp"], ["tp", "tp", "fp", "fn"]),
+        "soft_dice": (["soft_overlap", "soft_overlap"], ["soft_total"]),
+    }
+    if name not in ratio:
+        raise ValueError(f"name must be one of {', '.join(ratio)}. Received: {name!r}")
+    above, below = (table[columns].sum(axis=1).to_numpy(np.float64) for columns in ratio[name])
+
+    def quotient(a: np.ndarray, b: np.ndarray, axis: int = -1) -> np.ndarray:
+        return np.asarray((a.sum(axis=axis) + SMOOTH) / (b.sum(axis=axis) + SMOOTH))
+
+    value = float(quotient(above, below))
+    if len(table) < 2 or np.ptp(above / np.maximum(below, SMOOTH)) < 1e-12:
+        return Interval(value, float("nan"), float("nan")) if len(table) < 2 else Interval(value, value, value)
+    found = stats.bootstrap(
+        (above, below), quotient, paired=True, n_resamples=draws, method="percentile", rng=np.random.default_rng(seed)
+    )
+    return Interval(value, float(found.confidence_interval.low), float(found.confidence_interval.high))
 
 
 def confusion_matrix(table: pd.DataFrame) -> np.ndarray:
@@ -273,6 +310,18 @@ def _count(predicted: np.ndarray, truth: np.ndarray) -> dict[str, np.ndarray]:
     tp, n_predicted, n_true = _sum(predicted & truth), _sum(predicted), _sum(truth)
     pixels = predicted.shape[1] * predicted.shape[2]
     return {"tp": tp, "fp": n_predicted - tp, "fn": n_true - tp, "tn": pixels - n_predicted - n_true + tp}
+
+
+def _soft_sums(probabilities: np.ndarray, truth: np.ndarray) -> dict[str, np.ndarray]:
+    overlap = np.sum(probabilities, axis=(1, 2), where=truth, dtype=np.float64)
+    return {
+        "soft_overlap": overlap,
+        "soft_total": probabilities.sum(axis=(1, 2), dtype=np.float64) + truth.sum(axis=(1, 2)),
+    }
+
+
+def _soft_dice(overlap: np.ndarray, total: np.ndarray) -> np.ndarray:
+    return (2 * overlap + SMOOTH) / (total + SMOOTH)
 
 
 def _ratios(counts: pd.DataFrame) -> dict[str, np.ndarray]:

@@ -5,7 +5,7 @@ import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from unetlab.errors import UserError
 
@@ -114,7 +114,7 @@ class Recipe:
     zoom: float = 0.0
     invert: float = 0.0
     brightness: float = 0.0
-    threshold: float | str = 0.5
+    threshold: float | Literal["mean"] = 0.5
     model: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

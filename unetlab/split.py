@@ -1,6 +1,7 @@
-"""Train, validation and test: seeded, stratified by modality, duplicates on one side."""
+"""Train, validation and test: seeded, stratified by modality or in blocks of sections, duplicates on one side."""
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,8 @@ import numpy as np
 from unetlab.errors import UserError
 
 FRACTIONS = (0.70, 0.15, 0.15)
+GAP = 1
+"""Sections between two blocks that belong to no side."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,47 @@ def split(ids: Sequence[str], groups: np.ndarray, modality: Sequence[str], seed:
     for kind in sorted(set(modality)):
         _assign(side, [g for g in _groups(groups) if modality[g[0]] == kind], rng)
     _fill_empty_sides(side, groups)
+    return _sides(ids, side)
+
+
+def split_blocks(ids: Sequence[str], sha: Sequence[str], seed: int) -> Split:
+    """Splits stacks of sections into contiguous blocks by FRACTIONS, with GAP unused sections between two sides.
+
+    Neighbouring sections are near copies of each other, so a random split would test on what was learnt. Which block
+    lies at which end of a stack varies with the seed.
+
+    Args:
+        ids: n unique names; sections of one stack share a name up to a last number, and are in order.
+        sha: hash of each section's pixels; of sections that are the same only those on one side are used.
+        seed: the same seed gives the same split.
+
+    Raises:
+        UserError: if a stack is too short for three sides and two gaps.
+    """
+    rng = np.random.default_rng(seed)
+    stacks = [re.sub(r"[-_. ]*\d+$", "", id) for id in ids]
+    side = np.full(len(ids), -1)
+    for stack in sorted(set(stacks)):
+        rows = np.flatnonzero(np.array(stacks) == stack)
+        held = [max(1, round(fraction * len(rows))) for fraction in FRACTIONS[1:]]
+        lengths = [len(rows) - sum(held) - 2 * GAP, *held]
+        if lengths[0] < 1:
+            raise UserError(
+                f"{stack or 'the stack'} has {len(rows)} sections, too few for blocks of train, validation and test "
+                f"with a gap between them; at least {3 + 2 * GAP} are needed, or use split=random"
+            )
+        start = 0
+        for block in rng.permutation(3):
+            side[rows[start : start + lengths[block]]] = block
+            start += lengths[block] + GAP
+    first: dict[str, int] = {}
+    for row in sorted(np.flatnonzero(side >= 0), key=lambda i: -side[i]):  # test keeps its copies
+        if first.setdefault(sha[row], side[row]) != side[row]:
+            side[row] = -1
+    return _sides(ids, side)
+
+
+def _sides(ids: Sequence[str], side: np.ndarray) -> Split:
     train, validation, test = (np.flatnonzero(side == k) for k in range(3))
     text = "|".join(",".join(sorted(ids[int(i)] for i in part)) for part in (train, validation, test))
     return Split(train, validation, test, hashlib.sha256(text.encode()).hexdigest()[:16])

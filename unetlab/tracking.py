@@ -80,12 +80,12 @@ def table_address(experiment_id: str, base: str) -> str:
 
 
 @contextmanager
-def run(name: str, *, nested: bool, tags: Mapping[str, str], params: Mapping[str, Any]) -> Iterator[mlflow.ActiveRun]:
-    """An MLflow run with the tags and params every run carries.
+def run(name: str, *, tags: Mapping[str, str], params: Mapping[str, Any]) -> Iterator[mlflow.ActiveRun]:
+    """An MLflow run with the tags and params every run carries: a child of the active one, if there is one.
 
     At top level under `mlflow run` it is the run MLflow has made, renamed.
     """
-    with mlflow.start_run(run_name=name, nested=nested) as active:
+    with mlflow.start_run(run_name=name, nested=True) as active:
         mlflow.set_tags({"mlflow.runName": name, "git_commit": git_commit(), **tags})
         mlflow.log_params({key: _short(value) for key, value in params.items()})
         yield active

@@ -1,17 +1,20 @@
 """One training as one MLflow run: fit, score on validation, log the model. Search and training meet here."""
 
+import functools
 import time
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import keras
 import mlflow
 import numpy as np
 import pandas as pd
 
-from unetlab import fit, pixels, plots, scores, tracking
+from unetlab import fit, membranes, pixels, plots, scores, tracking
 from unetlab.data import Dataset
+from unetlab.data.dataset import IGNORED, UNKNOWN
 from unetlab.package import log_segmenter
 from unetlab.progress import SearchProgress
 from unetlab.setup import Recipe, Setup
@@ -24,7 +27,9 @@ class Bench:
 
     Args:
         setup: the setup.
-        dataset: the images and masks.
+        dataset: the images, and the masks that are learnt.
+        truth: the same images with the masks the final model is scored against; `dataset` itself, unless labels were
+            made for training.
         split: the sides.
         seed: of weights, shuffling and augmentation.
         precision: "float32" or "bfloat16".
@@ -35,6 +40,7 @@ class Bench:
 
     setup: Setup
     dataset: Dataset
+    truth: Dataset
     split: Split
     seed: int
     precision: str
@@ -47,8 +53,8 @@ class Bench:
         return {
             "setup": self.setup.name,
             "role": role,
-            "dataset": self.dataset.name,
-            "dataset_digest": self.dataset.digest,
+            "dataset": self.truth.name,
+            "dataset_digest": self.truth.digest,
             "split_digest": self.split.digest,
         }
 
@@ -56,7 +62,7 @@ class Bench:
         """MLflow's description of each side of the split."""
         sides = {"train": self.split.train, "validation": self.split.validation, "test": self.split.test}
         return {
-            side: tracking.split_input(self.dataset.name, self.dataset.digest, side, len(rows), self.split.digest)
+            side: tracking.split_input(self.truth.name, self.truth.digest, side, len(rows), self.split.digest)
             for side, rows in sides.items()
         }
 
@@ -92,24 +98,40 @@ class Scored:
     figures: Mapping[str, float]
 
 
-def train(bench: Bench, recipe: Recipe, name: str, role: str, tags: Mapping[str, str] | None = None) -> Outcome:
+def train(
+    bench: Bench,
+    recipe: Recipe,
+    name: str,
+    role: str,
+    tags: Mapping[str, str] | None = None,
+    masks: np.ndarray | None = None,
+) -> Outcome:
     """Trains a recipe inside a child run of the active one and logs everything it saw.
 
-    A training that raises leaves a FAILED run with `traceback.txt`, and raises on.
+    `masks`, uint8 (n, s, s, 1), are learnt instead of the data set's own if they are given. A training that raises
+    leaves a FAILED run with `traceback.txt`, and raises on.
     """
     params = {**recipe.flat(), "seed": bench.seed, "precision": bench.precision, "encoder_weights": bench.weights}
-    with tracking.run(name, nested=True, tags={**bench.tags(role), **(tags or {})}, params=params) as active:
+    with tracking.run(name, tags={**bench.tags(role), **(tags or {})}, params=params) as active:
         inputs = bench.inputs()
         mlflow.log_inputs([inputs["train"], inputs["validation"]], ["training", "validation"], [None, None])
         try:
-            return _train(bench, recipe, name, role, active.info.run_id, inputs)
+            return _train(bench, recipe, name, role, active.info.run_id, inputs, masks)
         except Exception:
             mlflow.log_text(traceback.format_exc(), "traceback.txt")
             bench.progress.done(f"{name}: failed; its run holds traceback.txt")
             raise
 
 
-def _train(bench: Bench, recipe: Recipe, name: str, role: str, run_id: str, inputs: Mapping[str, Any]) -> Outcome:
+def _train(
+    bench: Bench,
+    recipe: Recipe,
+    name: str,
+    role: str,
+    run_id: str,
+    inputs: Mapping[str, Any],
+    learnt: np.ndarray | None,
+) -> Outcome:
     images, masks = bench.dataset.at_size(recipe.image_size, recipe.channels)
     logger = tracking.EpochLogger(run_id)
     started = time.perf_counter()
@@ -117,7 +139,7 @@ def _train(bench: Bench, recipe: Recipe, name: str, role: str, run_id: str, inpu
         bench.setup.build,
         recipe,
         images,
-        masks,
+        masks if learnt is None else learnt,
         bench.split.train,
         bench.split.validation,
         seed=bench.seed,
@@ -125,7 +147,7 @@ def _train(bench: Bench, recipe: Recipe, name: str, role: str, run_id: str, inpu
         weights=bench.weights,
         callbacks=[logger, bench.progress.start(name, recipe.epochs)],
     )
-    validated = score(bench, fitted.model, recipe, bench.split.validation)
+    validated = score(bench, fitted.model, recipe, bench.split.validation, bench.dataset)
     model_id = None
     if bench.models == "all" or role == "final":
         model_id = _log_model(bench, fitted.model, recipe, role)
@@ -148,16 +170,35 @@ def _train(bench: Bench, recipe: Recipe, name: str, role: str, run_id: str, inpu
     return Outcome(recipe, fitted.model.get_weights(), validated.figures, fitted.history, run_id, model_id)
 
 
-def score(bench: Bench, model: Any, recipe: Recipe, rows: np.ndarray) -> Scored:
-    """Scores a model on some images at its own size and at theirs."""
-    images, masks = bench.dataset.at_size(recipe.image_size, recipe.channels)
+def model_of(bench: Bench, outcome: Outcome) -> keras.Model:
+    """The trained model again, float32 and uncompiled."""
+    size = outcome.recipe.image_size
+    return fit.rebuild(bench.setup.build, outcome.recipe, (size, size, outcome.recipe.channels), outcome.weights)
+
+
+def score(bench: Bench, model: Any, recipe: Recipe, rows: np.ndarray, against: Dataset) -> Scored:
+    """Scores a model on some images at its own size and at theirs.
+
+    Pixels that `against` does not know count as background found to be background.
+    """
+    images, masks = against.at_size(recipe.image_size, recipe.channels)
     probabilities = fit.predict(model, images, rows, recipe.normalise)
     truth = np.asarray(masks[rows][..., 0])
-    ids = [bench.dataset.ids[i] for i in rows]
-    table = scores.score_images(
-        probabilities, truth, ids, recipe.threshold, lambda i: bench.dataset.labels(int(rows[i]))
-    )
-    return Scored(probabilities, truth, table, scores.summarise(table, probabilities, truth))
+    if unknown := bool((truth == UNKNOWN).any()):
+        probabilities = np.where(truth == UNKNOWN, np.float32(0), probabilities)
+        truth = np.where(truth == UNKNOWN, np.uint8(0), truth)
+    ids = [against.ids[i] for i in rows]
+    native = functools.partial(_native_labels, against, rows)
+    table = scores.score_images(probabilities, truth, ids, recipe.threshold, native)
+    figures = scores.summarise(table, probabilities, truth)
+    if bench.setup.membranes and not unknown:
+        figures |= membranes.best_rand_info(probabilities, truth)
+    return Scored(probabilities, truth, table, figures)
+
+
+def _native_labels(dataset: Dataset, rows: np.ndarray, i: int) -> np.ndarray:
+    labels = dataset.labels(int(rows[i]))
+    return np.where(labels == IGNORED, np.uint16(0), labels)
 
 
 def _log_model(bench: Bench, model: Any, recipe: Recipe, role: str) -> str:

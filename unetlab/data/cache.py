@@ -17,7 +17,7 @@ from rich.progress import track
 
 from unetlab.errors import UserError
 
-VERSION = 3
+VERSION = 4
 """Counted up when the layout or the decoding changes: older caches are then built anew."""
 
 Decoded = tuple[str, np.ndarray, np.ndarray, str]

@@ -10,9 +10,18 @@ from pathlib import Path
 import numpy as np
 
 from unetlab import pixels
-from unetlab.data import cache, named, synthetic
+from unetlab.data import cache, named
 from unetlab.data.files import Files, open_files
 from unetlab.data.readers import Sample, find_samples, read_sample
+from unetlab.data.twins import TWINS
+from unetlab.errors import UserError
+from unetlab.objects import components
+
+IGNORED = 65535
+"""The label of pixels nobody knows: label makers may leave some out, given masks never do."""
+
+UNKNOWN = 2
+"""What such pixels are in a mask at a model's size."""
 
 
 @dataclass(frozen=True)
@@ -58,15 +67,15 @@ class Dataset:
         return np.asarray(images[start[i] : start[i + 1]]).reshape(*self.sizes[i], self.channels[i])
 
     def labels(self, i: int) -> np.ndarray:
-        """The i-th image's objects at its own size, uint16 (h, w), 0 is background."""
+        """The i-th image's objects at its own size, uint16 (h, w); 0 is background, IGNORED unknown."""
         _, labels, _, start = self._maps
         return np.asarray(labels[start[i] : start[i + 1]]).reshape(*self.sizes[i])
 
     def at_size(self, size: int, channels: int) -> tuple[np.ndarray, np.ndarray]:
         """All images and masks squeezed to a square, made once and memory-mapped.
 
-        Returns uint8 images (n, size, size, channels) and uint8 masks {0, 1} (n, size, size, 1); a mask pixel is 1
-        where at least half of what it covers is foreground.
+        Returns uint8 images (n, size, size, channels) and uint8 masks (n, size, size, 1); a mask pixel is 1 where at
+        least half of what it covers is foreground, UNKNOWN where at least half is unknown, and 0 elsewhere.
         """
         paths = [self.folder / f"{kind}-{size}-{channels}.npy" for kind in ("images", "masks")]
         if not paths[0].exists():
@@ -82,28 +91,66 @@ class Dataset:
         return pixels.resize_image(pixels.fit_channels(self.image(i), channels), size, size)
 
     def _sized_mask(self, i: int, size: int) -> np.ndarray:
-        covered = pixels.resize_map((self.labels(i) > 0).astype(np.float32), size, size)
-        return (covered >= 0.5).astype(np.uint8)[:, :, None]
+        labels = self.labels(i)
+        unknown = labels == IGNORED
+        mask = _covered((labels > 0) & ~unknown, size).astype(np.uint8)
+        if unknown.any():
+            mask[_covered(unknown, size)] = UNKNOWN
+        return mask[:, :, None]
 
 
-def open_dataset(source: str, seed: int = 0) -> Dataset:
+def open_dataset(source: str, seed: int = 0, twin: str = "nuclei") -> Dataset:
     """Opens a data source, decoding it on first sight; unchanged files are not opened again.
 
     Args:
-        source: "synthetic" (the built-in twin), the name of a public data set, or a folder or zip.
+        source: "synthetic" (the built-in twin), "synthetic-<twin>" (another one), the name of a public data set, or a
+            folder or zip.
         seed: of the twin.
+        twin: which twin "synthetic" is, a key of TWINS.
 
     Raises UserError for everything that is wrong with the source, naming the files.
     """
-    if source == "synthetic":
-        jobs = synthetic.nuclei_jobs(seed)
-        return _open("synthetic", "synthetic", f"nuclei twin {synthetic.VERSION} seed {seed}", lambda: (jobs, True))
+    if source == "synthetic" or source.startswith("synthetic-"):
+        return _open_twin(source.removeprefix("synthetic").removeprefix("-") or twin, seed)
     if source in named.SOURCES:
         files: Files = named.fetch(source)
         return _open(source, source, files.fingerprint(), lambda: _jobs(files, lambda: named.verify(source, files)))
     path = Path(source).expanduser()
     files = open_files(path)
     return _open(path.resolve().stem, str(path), files.fingerprint(), lambda: _jobs(files))
+
+
+def relabelled(dataset: Dataset, name: str, key: str, label: Callable[[np.ndarray], np.ndarray]) -> Dataset:
+    """The same images with labels made from each image alone, cached; given masks are not looked at.
+
+    Args:
+        dataset: where the images come from; ids, order and sizes stay.
+        name: of the new data set.
+        key: what `label` is, with its version: the cache is found by it.
+        label: image uint8 (h, w, 1 or 3) to uint8 (h, w) of 0, 1 and UNKNOWN.
+    """
+
+    def job(i: int) -> cache.Decoded:
+        image = dataset.image(i)
+        made = label(image)
+        labels = np.minimum(components(made == 1), IGNORED - 1).astype(np.uint16)
+        labels[made == UNKNOWN] = IGNORED
+        return dataset.ids[i], image, labels, dataset.modes[i]
+
+    jobs: list[Callable[[], cache.Decoded]] = [functools.partial(job, i) for i in range(len(dataset))]
+    return _open(name, name, f"{dataset.digest} {key}", lambda: (jobs, True))
+
+
+def _covered(mask: np.ndarray, size: int) -> np.ndarray:
+    return pixels.resize_map(mask.astype(np.float32), size, size) >= 0.5
+
+
+def _open_twin(twin: str, seed: int) -> Dataset:
+    if twin not in TWINS:
+        raise UserError(f"data: no twin synthetic-{twin}; there are {', '.join(f'synthetic-{name}' for name in TWINS)}")
+    make, version = TWINS[twin]
+    name = f"synthetic-{twin}"
+    return _open(name, name, f"{twin} twin {version} seed {seed}", lambda: (list(make(seed)), True))
 
 
 def _jobs(files: Files, verify: Callable[[], None] | None = None) -> tuple[list[Callable[[], cache.Decoded]], bool]:

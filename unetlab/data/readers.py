@@ -13,8 +13,8 @@ from unetlab.errors import UserError
 
 ENDINGS = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"}
 
-MAX_OBJECTS = np.iinfo(np.uint16).max
-"""Labels are uint16: one object more would wrap around to background."""
+MAX_OBJECTS = np.iinfo(np.uint16).max - 1
+"""Labels are uint16, whose largest value stands for unknown."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import pytest
 
 from unetlab.baselines import otsu_mask
 from unetlab.data import open_dataset
-from unetlab.data.synthetic import nuclei_jobs
+from unetlab.data.twins.nuclei import jobs as nuclei_jobs
 
 
 def test_the_same_seed_gives_the_same_images_and_another_does_not():

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from unetlab.data.twins import optics
+
 VERSION = 1
 """Counted up when the simulation changes."""
 
@@ -32,7 +34,7 @@ class Field:
     density: np.ndarray
 
 
-def nuclei_jobs(seed: int, n: int = IMAGES) -> list[Callable[[], tuple[str, np.ndarray, np.ndarray, str]]]:
+def jobs(seed: int, n: int = IMAGES) -> list[Callable[[], tuple[str, np.ndarray, np.ndarray, str]]]:
     """One job an image: id, image uint8 (h, w, c), labels uint16 (h, w), stored mode. The same for the same seed."""
     return [functools.partial(_nuclei, seed, i) for i in range(n)]
 
@@ -96,54 +98,31 @@ def _draw(
     return True
 
 
-def _clouds(rng: np.random.Generator, shape: tuple[int, int], sigma: float) -> np.ndarray:
-    """Smooth noise of mean 0 and standard deviation 1."""
-    small = tuple(max(4, int(side / sigma) + 3) for side in shape)
-    coarse = ndimage.zoom(rng.normal(0, 1, small), [side / s for side, s in zip(shape, small, strict=True)], order=3)
-    cloud = coarse[: shape[0], : shape[1]]
-    return (cloud - cloud.mean()) / max(float(cloud.std()), 1e-6)
-
-
-def _light(rng: np.random.Generator, shape: tuple[int, int], strength: float) -> np.ndarray:
-    """Illumination around 1: brighter to one side and falling off from a centre, as lamps do."""
-    y, x = np.mgrid[-1 : 1 : shape[0] * 1j, -1 : 1 : shape[1] * 1j]
-    centre = rng.uniform(-0.5, 0.5, 2)
-    return (
-        1
-        + strength * (rng.uniform(-0.5, 0.5) * x + rng.uniform(-0.5, 0.5) * y)
-        - strength * (0.5 * ((y - centre[0]) ** 2 + (x - centre[1]) ** 2))
-    )
-
-
-def _camera(rng: np.random.Generator, signal: np.ndarray, photons: float, read: float) -> np.ndarray:
-    """Shot noise of `photons` at signal 1, read noise in grey values; signal 1 is 255. uint8."""
-    counted = rng.poisson(np.clip(signal, 0, None) * photons) / photons
-    return np.clip(counted * 255 + rng.normal(0, read, signal.shape), 0, 255).astype(np.uint8)
-
-
 def _fluorescence(rng: np.random.Generator, field: Field) -> np.ndarray:
     shape = field.labels.shape
     sharp = ndimage.gaussian_filter(field.density, rng.uniform(0.7, 1.8))
     haze = ndimage.gaussian_filter(field.density, rng.uniform(8, 20)) * rng.uniform(0.03, 0.2)
-    ground = rng.uniform(0.01, 0.06) * (1 + 0.15 * _clouds(rng, shape, 40))
+    ground = rng.uniform(0.01, 0.06) * (1 + 0.15 * optics.clouds(rng, shape, 40))
     exposure = rng.choice([0.12, 0.3, 0.6], p=[0.3, 0.4, 0.3]) * rng.uniform(0.8, 1.2)
-    signal = (sharp + haze) * exposure * _light(rng, shape, rng.uniform(0, 0.5)) + ground
-    return _camera(rng, signal, photons=rng.uniform(150, 900), read=rng.uniform(0.5, 2.5))[:, :, None]
+    signal = (sharp + haze) * exposure * optics.light(rng, shape, rng.uniform(0, 0.5)) + ground
+    return optics.camera(rng, signal, photons=rng.uniform(150, 900), read=rng.uniform(0.5, 2.5))[:, :, None]
 
 
 def _stained(rng: np.random.Generator, field: Field) -> np.ndarray:
     shape = field.labels.shape
     nuclei = ndimage.gaussian_filter(np.minimum(field.density, 1.6), rng.uniform(0.6, 1.2))
-    fibres = _clouds(rng, shape, rng.uniform(10, 24)) + 0.4 * _clouds(rng, shape, 4)
+    fibres = optics.clouds(rng, shape, rng.uniform(10, 24)) + 0.4 * optics.clouds(rng, shape, 4)
     pink = np.clip(rng.uniform(0.05, 0.4) * (1 + 0.2 * fibres), 0.02, None)
     purple = nuclei * rng.uniform(0.55, 1.1) + np.clip(rng.uniform(0.1, 0.25) * (1 + 0.15 * fibres), 0, None)
     optical = purple[..., None] * HAEMATOXYLIN + (pink * (1 - 0.4 * np.minimum(nuclei, 1)))[..., None] * EOSIN
-    lit = np.exp(-optical) * _light(rng, shape, rng.uniform(0, 0.15))[..., None] * rng.uniform(0.85, 0.98)
-    return _camera(rng, lit, photons=2500, read=1.0)
+    lit = np.exp(-optical) * optics.light(rng, shape, rng.uniform(0, 0.15))[..., None] * rng.uniform(0.85, 0.98)
+    return optics.camera(rng, lit, photons=2500, read=1.0)
 
 
 def _bright(rng: np.random.Generator, field: Field) -> np.ndarray:
     shape = field.labels.shape
     nuclei = ndimage.gaussian_filter(np.minimum(field.density, 1.6), rng.uniform(0.8, 1.8))
-    lit = np.exp(-rng.uniform(0.35, 0.8) * nuclei - 0.03 * np.abs(_clouds(rng, shape, 12)))
-    return _camera(rng, lit * rng.uniform(0.7, 0.92) * _light(rng, shape, 0.2), photons=1500, read=1.5)[:, :, None]
+    lit = np.exp(-rng.uniform(0.35, 0.8) * nuclei - 0.03 * np.abs(optics.clouds(rng, shape, 12)))
+    return optics.camera(rng, lit * rng.uniform(0.7, 0.92) * optics.light(rng, shape, 0.2), photons=1500, read=1.5)[
+        :, :, None
+    ]

@@ -1,0 +1,71 @@
+"""Training without masks: labels made from the images alone, and self-training on what a network is sure of."""
+
+import keras
+import numpy as np
+from rich.console import Console
+
+from unetlab import fit, scores
+from unetlab.data import Dataset
+from unetlab.data.dataset import IGNORED, UNKNOWN, relabelled
+from unetlab.errors import UserError
+from unetlab.labels import VERSION, flat, label
+from unetlab.setup import Recipe
+
+SURE = 0.8
+"""A pixel is taught as foreground above this probability and as background below 1 - SURE; others are left out."""
+
+
+def made_labels(dataset: Dataset, maker: str, console: Console) -> Dataset:
+    """The same images with the labels of a label maker, made once and cached; the given masks are not looked at.
+
+    Raises UserError if all images are of one flat colour, which says nothing about what is foreground.
+    """
+    blank = [id for i, id in enumerate(dataset.ids) if flat(dataset.image(i))]
+    if len(blank) == len(dataset):
+        raise UserError(f"{dataset.name}: every image is of one flat colour, so labels={maker} has nothing to go by")
+    if blank:
+        console.print(f"notice: {len(blank)} images of one flat colour are labelled background: {', '.join(blank[:3])}")
+    return relabelled(dataset, f"{dataset.name} by {maker}", f"{maker} {VERSION}", lambda image: label(image, maker))
+
+
+def label_dice(labels: Dataset, truth: Dataset, rows: np.ndarray) -> np.ndarray:
+    """Dice of made labels against the truth at native size, float64 (len(rows),); unknown pixels are background."""
+
+    def made(i: int, height: int, width: int) -> np.ndarray:
+        found = labels.labels(int(rows[i]))
+        return np.asarray((found > 0) & (found != IGNORED))
+
+    table = scores.score_native(made, lambda i: truth.labels(int(rows[i])), len(rows))
+    return table["native_dice"].to_numpy(np.float64)
+
+
+def label_figures(labels: Dataset, truth: Dataset | None) -> dict[str, float]:
+    """What is known of made labels: `label/known`, the share of pixels that have one, and against the truth, where
+    there is one, `label/dice`, the mean over all images."""
+    share = [float(np.mean(labels.labels(i) != IGNORED)) for i in range(len(labels))]
+    figures = {"label/known": float(np.mean(share))}
+    if truth is not None:
+        figures["label/dice"] = float(label_dice(labels, truth, np.arange(len(labels))).mean())
+    return figures
+
+
+def sure_masks(model: keras.Model, recipe: Recipe, dataset: Dataset, rows: np.ndarray) -> np.ndarray:
+    """Masks for a self-training round: the model's own where it is sure, unknown elsewhere.
+
+    Args:
+        model: trained on the made labels.
+        recipe: its recipe.
+        dataset: the made labels.
+        rows: the images to label anew, those trained on; all others keep their made labels.
+
+    Returns:
+        uint8 (n, s, s, 1) of 0, 1 and UNKNOWN.
+    """
+    images, masks = dataset.at_size(recipe.image_size, recipe.channels)
+    found = fit.predict(model, images, rows, recipe.normalise)[..., None]
+    own = np.full(found.shape, UNKNOWN, np.uint8)
+    own[found > SURE] = 1
+    own[found < 1 - SURE] = 0
+    taught = np.array(masks)
+    taught[rows] = own
+    return taught
