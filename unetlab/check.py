@@ -215,6 +215,9 @@ def _findings(dataset: Dataset, groups: np.ndarray, shares: np.ndarray, flat: np
         add("D003", "warning", f"{exact} exact copies ({some(copies)})", "they stay on one side of the split")
     if near:
         add("D004", "notice", f"{near} near duplicates ({some(alike)})", "they stay on one side of the split")
+    if many := [i for i, levels in enumerate(dataset.levels) if levels > 2]:
+        text = f"{len(many)} masks hold more than two values, up to {max(dataset.levels)} ({some(np.array(many))})"
+        add("D010", "notice", text, "every value above 0 is foreground")
     if flat.any():
         add("D005", "warning", f"{flat.sum()} images of one value ({some(np.flatnonzero(flat))})", "look at them")
     if not dataset.has_masks:

@@ -23,36 +23,57 @@ class PixelError(ValueError):
     """The bytes are no image that can be used; the message says why, in one line."""
 
 
-def decode(data: bytes) -> tuple[np.ndarray, str]:
-    """Decodes PNG, JPEG, TIFF or BMP bytes.
+def decode(data: bytes, page: int = 0) -> tuple[np.ndarray, str]:
+    """Decodes PNG, JPEG, TIFF or BMP bytes; of a multi-page TIFF the page asked for, counted from 0.
 
     Returns the image as uint8 (height, width, channels), channels 1 or 3, and the mode it was stored in, such as
     "uint8 RGB" or "uint16 grey". Alpha is dropped; 16-bit and float images are mapped linearly from their own
-    minimum and maximum to 0..255, since microscopes seldom use the whole range. Of a multi-page TIFF the first page
-    counts.
+    minimum and maximum to 0..255, since microscopes seldom use the whole range.
 
     Raises PixelError for bytes that are no image, truncated ones, and images of more than MAX_PIXELS pixels.
     """
-    array, mode = _decode(data, as_mask=False)
+    array, mode = _decode(data, as_mask=False, page=page)
     return _drop_equal_channels(to_uint8(array)), mode
 
 
-def decode_mask(data: bytes) -> np.ndarray:
+def count_pages(data: bytes) -> int:
+    """Pages of one shape in a TIFF, 1 for every other image. Raises PixelError for a TIFF that cannot be read."""
+    if not _is_tiff(data):
+        return 1
+    try:
+        with tifffile.TiffFile(io.BytesIO(data)) as tiff:
+            series = tiff.series[0]
+            return max(1, int(np.prod(series.shape)) // max(1, int(np.prod(series.keyframe.shape))))
+    except Exception as error:  # tifffile raises many types for broken files
+        raise PixelError("truncated or damaged TIFF") from error
+
+
+def mask_levels(data: bytes, page: int = 0) -> int:
+    """How many different values a mask holds; of a JPEG, which blurs them, 2 at most."""
+    array, _ = _decode(data, as_mask=True, page=page)
+    highest = array.max(axis=2)
+    return len(np.unique(highest > JPEG_NOISE if data.startswith(b"\xff\xd8") else highest))
+
+
+def decode_mask(data: bytes, page: int = 0) -> np.ndarray:
     """Decodes a mask as bool (height, width): a pixel is foreground if any of its stored colours is above 0.
 
     In a JPEG it must be above JPEG_NOISE, as its compression strews small values around every edge. Alpha does not
     count; a palette mask is read by its index, since the colours of classes are a matter of taste.
     Raises PixelError as `decode` does.
     """
-    array, _ = _decode(data, as_mask=True)
+    array, _ = _decode(data, as_mask=True, page=page)
     if not np.isfinite(array).all():
         raise PixelError("the mask holds NaN or infinite values")
     return np.asarray((array > (JPEG_NOISE if data.startswith(b"\xff\xd8") else 0)).any(axis=2))
 
 
-def _decode(data: bytes, as_mask: bool) -> tuple[np.ndarray, str]:
-    tiff = data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-    array, mode = _decode_tiff(data, as_mask) if tiff else _decode_pillow(data, as_mask)
+def _is_tiff(data: bytes) -> bool:
+    return data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+def _decode(data: bytes, as_mask: bool, page: int) -> tuple[np.ndarray, str]:
+    array, mode = _decode_tiff(data, as_mask, page) if _is_tiff(data) else _decode_pillow(data, as_mask)
     if array.size == 0:
         raise PixelError("the image has no pixels")
     return array, mode
@@ -78,13 +99,16 @@ def _decode_pillow(data: bytes, as_mask: bool) -> tuple[np.ndarray, str]:
         raise PixelError(reason) from error
 
 
-def _decode_tiff(data: bytes, as_mask: bool) -> tuple[np.ndarray, str]:
+def _decode_tiff(data: bytes, as_mask: bool, number: int) -> tuple[np.ndarray, str]:
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as tiff:
             page = tiff.pages.first
             _refuse_too_large(page.shape[0], page.shape[1])
-            array = page.asarray()
-            if page.photometric == tifffile.PHOTOMETRIC.PALETTE and not as_mask:
+            if len(tiff.pages) > 1 or number == 0:
+                array = tiff.pages[number].asarray()
+            else:  # ImageJ writes one header for a whole stack
+                array = tiff.series[0].asarray().reshape(-1, *page.shape)[number]
+            if page.photometric == tifffile.PHOTOMETRIC.PALETTE and page.colormap is not None and not as_mask:
                 return (np.moveaxis(page.colormap, 0, -1)[array] // 257).astype(np.uint8), "uint8 palette"
             if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
                 array = array.max() - array

@@ -88,3 +88,26 @@ def test_the_pin_is_that_of_the_published_files():
 def test_ids_of_the_real_archive_follow_the_published_layout(real_data):
     files = open_files(real_data / "stage1_train.zip")
     assert all(name.startswith("stage1_train/") for name in files.names)
+
+
+@pytest.mark.parametrize(
+    ("name", "inside", "pinned"),
+    [
+        ("dsb2018", "repo-1/stage1_train/ab/images/ab.png", "stage1_train/ab/images/ab.png"),
+        ("dsb2018", "repo-1/stage1_train/ab/notes.txt", None),
+        ("isbi2012", "unet-1/data/membrane/train/image/0.png", "image/0.png"),
+        ("isbi2012", "unet-1/data/membrane/test/0.png", None),
+        ("kitchen", "repo-1/dataset/dataset/train/masks/a b.JPG", "masks/a b.JPG"),
+        ("vnc", "repo-1/stack1/raw/00.tif", "stack1/raw/00.tif"),
+        ("vnc", "repo-1/stack2/raw/00.tif", None),
+    ],
+)
+def test_pins_are_over_paths_as_published(name, inside, pinned):
+    assert named.SOURCES[name].relative(inside) == pinned
+
+
+def test_the_kitchen_pin_counts_the_files_of_its_folders(real_data):
+    """The photographs at hand are part of the published ones: their paths are those the pin is over."""
+    files = open_files(real_data / "kitchen")
+    names = [f"repo/dataset/dataset/train/{name}" for name in files.names]
+    assert [named.SOURCES["kitchen"].relative(name) for name in names] == files.names

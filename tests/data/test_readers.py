@@ -292,3 +292,79 @@ def test_a_file_that_may_not_be_read_is_named(pairs, monkeypatch):
     monkeypatch.setattr("pathlib.Path.read_bytes", denied)
     with pytest.raises(UserError, match=r"cell00\.png cannot be read \(Permission denied\)"):
         open_dataset(str(pairs))
+
+
+def _stack(path, pages, **settings):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tifffile.imwrite(path, np.stack(pages), **settings)
+
+
+SECTIONS = [np.full((12, 16), 20 * k, np.uint8) for k in range(4)]
+TRUTH = [np.pad(np.full((4, 4), 255, np.uint8), ((k, 8 - k), (2, 10))) for k in range(4)]
+
+
+@pytest.mark.parametrize("settings", [{"photometric": "minisblack"}, {"imagej": True}], ids=["pages", "imagej"])
+def test_each_page_of_a_stack_is_an_image(tmp_path, settings):
+    _stack(tmp_path / "train-volume.tif", SECTIONS, **settings)
+    _stack(tmp_path / "train-labels.tif", TRUTH, **settings)
+    data = open_dataset(str(tmp_path))
+    assert data.ids == tuple(f"train-volume-{k:03d}" for k in range(4))
+    for k in range(4):
+        assert np.array_equal(data.image(k)[..., 0], SECTIONS[k])
+        assert np.array_equal(data.labels(k) > 0, TRUTH[k] > 0)
+
+
+@pytest.mark.parametrize("folders", [("image", "label"), ("raw", "membranes"), ("images", "masks")])
+def test_folders_of_sections_may_have_their_fields_names(tmp_path, folders):
+    for k in range(3):
+        for folder, pages in zip(folders, (SECTIONS, TRUTH), strict=True):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            Image.fromarray(pages[k]).save(tmp_path / folder / f"{k}.png")
+    data = open_dataset(str(tmp_path))
+    assert data.ids == ("0", "1", "2") and data.has_masks
+
+
+def test_stacks_of_different_length_are_named_with_their_lengths(tmp_path):
+    _stack(tmp_path / "images" / "a.tif", SECTIONS, photometric="minisblack")
+    _stack(tmp_path / "masks" / "a.tif", TRUTH[:3], photometric="minisblack")
+    with pytest.raises(UserError, match=r"images/a.tif has 4 pages and masks/a.tif has 3 pages.*one length"):
+        open_dataset(str(tmp_path))
+
+
+def test_a_float_section_with_nan_is_named_with_its_page(tmp_path):
+    pages = [np.ones((8, 8), np.float32) * k for k in range(3)]
+    pages[1][2, 2] = np.nan
+    _stack(tmp_path / "a-volume.tif", pages, photometric="minisblack")
+    _stack(tmp_path / "a-labels.tif", [p[:8, :8] for p in TRUTH[:3]], photometric="minisblack")
+    with pytest.raises(UserError, match="a-volume.tif page 2: the float32 image holds NaN"):
+        open_dataset(str(tmp_path))
+
+
+def test_labels_of_many_values_are_foreground_with_a_notice(tmp_path):
+    _stack(tmp_path / "a-volume.tif", SECTIONS, photometric="minisblack")
+    many = [np.where(page > 0, 7 + k, 0).astype(np.uint8) for k, page in enumerate(TRUTH)]
+    many[2][0, 0] = 200
+    _stack(tmp_path / "a-labels.tif", many, photometric="minisblack")
+    data = open_dataset(str(tmp_path))
+    assert data.levels == (2, 2, 3, 2) and data.labels(2)[0, 0] > 0
+    found = next(finding for finding in check(data).findings if finding.code == "D010")
+    assert found.severity == "notice" and "a-volume-002" in found.message
+
+
+def test_jpeg_masks_are_cut_above_what_compression_adds(tmp_path):
+    for kind, pages in (("images", SECTIONS), ("masks", TRUTH)):
+        (tmp_path / kind).mkdir()
+        for k in range(3):
+            Image.fromarray(pages[k]).save(tmp_path / kind / f"{k}.jpg", quality=60)
+    data = open_dataset(str(tmp_path))
+    assert all(np.array_equal(data.labels(k) > 0, TRUTH[k] > 0) for k in range(3))
+
+
+def test_images_that_differ_in_their_endings_pair_with_masks_of_the_same_name(tmp_path):
+    for ending, k in ((".png", 0), (".bmp", 1)):
+        for kind, pages in (("images", SECTIONS), ("masks", TRUTH)):
+            (tmp_path / kind).mkdir(exist_ok=True)
+            Image.fromarray(pages[k]).save(tmp_path / kind / f"a{ending}")
+    data = open_dataset(str(tmp_path))
+    assert data.ids == ("a.bmp", "a.png")
+    assert np.array_equal(data.labels(1) > 0, TRUTH[0] > 0)

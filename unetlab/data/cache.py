@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from rich.console import Console
@@ -20,8 +20,15 @@ from unetlab.errors import UserError
 VERSION = 4
 """Counted up when the layout or the decoding changes: older caches are then built anew."""
 
-Decoded = tuple[str, np.ndarray, np.ndarray, str]
-"""id, image uint8 (h, w, c), labels uint16 (h, w), stored mode."""
+
+class Decoded(NamedTuple):
+    """One image: id, image uint8 (h, w, c), labels uint16 (h, w), stored mode, and how many values its mask held."""
+
+    id: str
+    image: np.ndarray
+    labels: np.ndarray
+    mode: str
+    levels: int = 2
 
 
 def root() -> Path:
@@ -62,18 +69,19 @@ def build(target: Path, header: dict[str, Any], jobs: list[Callable[[], Decoded]
     """
     problems: list[str] = []
     with new_folder(target) as folder:
-        index: dict[str, list[Any]] = {"ids": [], "shapes": [], "modes": [], "sha": []}
+        index: dict[str, list[Any]] = {"ids": [], "shapes": [], "modes": [], "levels": [], "sha": []}
         with open(folder / "images.bin", "wb") as images, open(folder / "labels.bin", "wb") as labels:
             for decoded in _run(jobs):
                 if isinstance(decoded, UserError):
                     problems.append(str(decoded))
                     continue
-                name, image, label, mode = decoded
+                name, image, label, mode, levels = Decoded(*decoded)
                 images.write(np.ascontiguousarray(image).data)
                 labels.write(np.ascontiguousarray(label).data)
                 index["ids"].append(name)
                 index["shapes"].append(list(image.shape))
                 index["modes"].append(mode)
+                index["levels"].append(levels)
                 index["sha"].append(hashlib.sha256(str(image.shape).encode() + image.tobytes()).hexdigest())
                 header["content"].update(f"{name} {index['sha'][-1]}".encode() + label.tobytes())
         if problems:

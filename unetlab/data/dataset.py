@@ -34,6 +34,7 @@ class Dataset:
         digest: hash of ids, native pixels and labels, 16 hex digits.
         sizes: int32 (n, 2), native height and width.
         modes: how each image was stored, such as "uint8 RGB".
+        levels: how many different values each mask held; foreground is every value above 0.
         sha: hash of each image's native pixels.
         has_masks: whether labels were given.
         folder: where the decoded pixels lie.
@@ -45,6 +46,7 @@ class Dataset:
     sizes: np.ndarray
     channels: np.ndarray
     modes: tuple[str, ...]
+    levels: tuple[int, ...]
     sha: tuple[str, ...]
     has_masks: bool
     folder: Path
@@ -135,7 +137,7 @@ def relabelled(dataset: Dataset, name: str, key: str, label: Callable[[np.ndarra
         made = label(image)
         labels = np.minimum(components(made == 1), IGNORED - 1).astype(np.uint16)
         labels[made == UNKNOWN] = IGNORED
-        return dataset.ids[i], image, labels, dataset.modes[i]
+        return cache.Decoded(dataset.ids[i], image, labels, dataset.modes[i])
 
     jobs: list[Callable[[], cache.Decoded]] = [functools.partial(job, i) for i in range(len(dataset))]
     return _open(name, name, f"{dataset.digest} {key}", lambda: (jobs, True))
@@ -159,8 +161,7 @@ def _jobs(files: Files, verify: Callable[[], None] | None = None) -> tuple[list[
     samples = find_samples(files)
 
     def job(sample: Sample) -> cache.Decoded:
-        image, labels, mode = read_sample(files, sample)
-        return sample.id, image, labels, mode
+        return cache.Decoded(sample.id, *read_sample(files, sample))
 
     return [functools.partial(job, sample) for sample in samples], any(sample.masks for sample in samples)
 
@@ -183,6 +184,7 @@ def _open(
         sizes=shapes[:, :2],
         channels=shapes[:, 2],
         modes=tuple(index["modes"]),
+        levels=tuple(index["levels"]),
         sha=tuple(index["sha"]),
         has_masks=index["has_masks"],
         folder=folder,

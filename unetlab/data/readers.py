@@ -1,7 +1,10 @@
-"""Which files make a sample: the Data Science Bowl's layout, and plain images/ and masks/ folders."""
+"""Which files make a sample: the Data Science Bowl's layout, images/ and masks/ folders, and TIFF stacks."""
 
-from collections import defaultdict
-from dataclasses import dataclass
+import functools
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -12,6 +15,19 @@ from unetlab.data.files import Files
 from unetlab.errors import UserError
 
 ENDINGS = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"}
+STACKS = {".tif", ".tiff"}
+
+FOLDERS = {
+    **dict.fromkeys(("images", "image", "raw"), "images"),
+    **dict.fromkeys(("masks", "mask", "labels", "label", "membranes"), "masks"),
+}
+"""Folder name to what it holds."""
+
+WORDS = {
+    **dict.fromkeys(("images", "image", "volume", "raw"), "images"),
+    **dict.fromkeys(("masks", "mask", "labels", "label", "membranes"), "masks"),
+}
+"""What a word in a file name says it holds, where there are no folders: `train-volume.tif`, `train-labels.tif`."""
 
 MAX_OBJECTS = np.iinfo(np.uint16).max - 1
 """Labels are uint16, whose largest value stands for unknown."""
@@ -26,23 +42,31 @@ class Sample:
         image: file name of the image.
         masks: file names of its masks; one an object if `instances`, empty where there are none.
         instances: whether each mask holds one object.
+        page: of a stack, counted from 0.
     """
 
     id: str
     image: str
     masks: tuple[str, ...]
     instances: bool
+    page: int = 0
 
 
 def find_samples(files: Files) -> list[Sample]:
-    """Pairs images and masks by name, sorted by id.
+    """Pairs images and masks by name, sorted by id; each page of a multi-page TIFF is an image, `<name>-000` and on.
 
     `<id>/images/<file>` with `<id>/masks/*`, one mask an object, is the Data Science Bowl's layout; `images/<name>`
-    with `masks/<name>` the plain one, endings may differ. Images alone, in either layout, have no masks.
+    with `masks/<name>` the plain one, endings may differ unless two images differ in nothing else. The folders may
+    have the other names of FOLDERS. Where there are no such folders, files are pairs if their names differ only in a
+    word of WORDS. Images alone, in any layout, have no masks.
 
-    Raises UserError naming the file for an image without a mask, a mask without an image, a name that occurs twice
-    and a file in a folder below images/ or masks/; and if there is no image at all.
+    Raises UserError naming the file for an image without a mask, a mask without an image, a name that occurs twice,
+    a file in a folder below images/ or masks/, and stacks of different length; and if there is no image at all.
     """
+    return [page for sample in _find(files) for page in _pages(files, sample)]
+
+
+def _find(files: Files) -> list[Sample]:
     names = [name for name in files.names if PurePosixPath(name).suffix.lower() in ENDINGS]
     if not names:
         raise UserError(
@@ -51,11 +75,11 @@ def find_samples(files: Files) -> list[Sample]:
     by_folder: dict[tuple[str, str], list[str]] = defaultdict(list)
     for name in names:
         path = PurePosixPath(name)
-        by_folder[str(path.parent.parent), path.parent.name].append(name)
+        by_folder[str(path.parent.parent), FOLDERS.get(path.parent.name, path.parent.name)].append(name)
     parents = sorted({parent for parent, folder in by_folder if folder == "images"})
     _refuse_stray(files, names, set(parents), {parent for parent, folder in by_folder if folder == "masks"})
     if not parents:
-        return _images_alone(files, names)
+        return _by_words(files, names)
     if len(parents) == 1 and not _is_bowl(parents[0], by_folder[parents[0], "images"]):
         return _plain(files, by_folder[parents[0], "images"], by_folder.get((parents[0], "masks"), []))
     any_masks = any((parent, "masks") in by_folder for parent in parents)
@@ -71,11 +95,11 @@ def find_samples(files: Files) -> list[Sample]:
 
 def _refuse_stray(files: Files, names: list[str], with_images: set[str], with_masks: set[str]) -> None:
     """Files that would otherwise be left out in silence: masks no image belongs to, and folders below the two."""
-    known = {PurePosixPath(parent, kind) for parent in with_images | with_masks for kind in ("images", "masks")}
+    known = {PurePosixPath(parent, kind) for parent in with_images | with_masks for kind in FOLDERS}
     for name in names:
         folder, *above = PurePosixPath(name).parents
         if folder in known:
-            if folder.name == "masks" and str(folder.parent) not in with_images:
+            if FOLDERS[folder.name] == "masks" and str(folder.parent) not in with_images:
                 raise UserError(f"{files.label}: {name} has no image; add {folder.parent / 'images'} or take it away")
         elif known.intersection(above):
             raise UserError(f"{files.label}: {name} lies too deep; put files right into images/ and masks/")
@@ -85,8 +109,51 @@ def _is_bowl(parent: str, images: list[str]) -> bool:
     return len(images) == 1 and PurePosixPath(images[0]).stem == PurePosixPath(parent).name
 
 
-def _images_alone(files: Files, names: list[str]) -> list[Sample]:
-    return [Sample(stem, name, (), False) for stem, name in sorted(_by_stem(files, names).items())]
+def _by_words(files: Files, names: list[str]) -> list[Sample]:
+    """Pairs by a word in their names; images alone where no name says mask."""
+    found: dict[str, dict[str, str]] = {"images": {}, "masks": {}}
+    for name in names:
+        path = PurePosixPath(name)
+        words = [word for word in re.split(r"[^a-z]+", path.stem.lower()) if word in WORDS]
+        kind = WORDS[words[-1]] if words else "images"
+        key = str(path.with_name(path.stem.lower().replace(words[-1], "*"))) if words else str(path.with_suffix(""))
+        if key in found[kind]:
+            raise UserError(f"{files.label}: {found[kind][key]} and {name} could be the same; rename one")
+        found[kind][key] = name
+    if not found["masks"]:
+        return [Sample(stem, name, (), False) for stem, name in sorted(_by_stem(files, names).items())]
+    return _paired(files, found["images"], found["masks"])
+
+
+def _pages(files: Files, sample: Sample) -> Iterator[Sample]:
+    """The sample itself, or one for each page of a stack."""
+    stacks = [name for name in (sample.image, *sample.masks) if PurePosixPath(name).suffix.lower() in STACKS]
+    if sample.instances or not stacks:
+        yield sample
+        return
+    counts = {name: _count_pages(files, name) if name in stacks else 1 for name in (sample.image, *sample.masks)}
+    if len(set(counts.values())) > 1:
+        said = " and ".join(f"{name} has {count} page{'s' * (count > 1)}" for name, count in counts.items())
+        raise UserError(f"{files.label}: {said}; image and label stack must be of one length")
+    count = counts[sample.image]
+    if count == 1:
+        yield sample
+        return
+    for page in range(count):
+        yield replace(sample, id=f"{sample.id}-{page:03d}", page=page)
+
+
+def _count_pages(files: Files, name: str) -> int:
+    try:
+        return pixels.count_pages(_bytes(files, name))
+    except pixels.PixelError:
+        return 1  # reading the sample says what is wrong with it
+
+
+@functools.lru_cache(maxsize=4)
+def _bytes(files: Files, name: str) -> bytes:
+    """The bytes of a file, kept for the next page of the same stack."""
+    return files.read(name)
 
 
 def _bowl(files: Files, parent: str, images: list[str], masks: list[str], any_masks: bool) -> Sample:
@@ -98,17 +165,38 @@ def _bowl(files: Files, parent: str, images: list[str], masks: list[str], any_ma
 
 
 def _plain(files: Files, images: list[str], masks: list[str]) -> list[Sample]:
-    by_stem, masks_by_stem = _by_stem(files, images), _by_stem(files, masks)
+    paths = [PurePosixPath(name) for name in images]
+    stems = Counter(path.stem for path in paths)
+    bare = {path.name for path in paths} - {PurePosixPath(name).name for name in masks}
+    # where two images differ in their endings only, and their masks too, names count whole
+    whole = {stem for stem, count in stems.items() if count > 1} - {PurePosixPath(name).stem for name in bare}
+
+    def key(name: str) -> str:
+        path = PurePosixPath(name)
+        return path.name if path.stem in whole else path.stem
+
+    return _paired(files, _keyed(files, images, key), _keyed(files, masks, key))
+
+
+def _paired(files: Files, images: dict[str, str], masks: dict[str, str]) -> list[Sample]:
     if masks:
-        if bare := sorted(by_stem.keys() - masks_by_stem.keys()):
-            what = f"{by_stem[bare[0]]} has no mask{_more(bare)}"
+        if bare := sorted(images.keys() - masks.keys()):
+            what = f"{images[bare[0]]} has no mask{_more(bare)}"
             raise UserError(f"{files.label}: {what}; add masks/{bare[0]}.png or take the image away")
-        if lost := sorted(masks_by_stem.keys() - by_stem.keys()):
-            what = f"{masks_by_stem[lost[0]]} has no image{_more(lost)}"
+        if lost := sorted(masks.keys() - images.keys()):
+            what = f"{masks[lost[0]]} has no image{_more(lost)}"
             raise UserError(f"{files.label}: {what}; add images/{lost[0]}.png or take it away")
-    return [
-        Sample(stem, name, (masks_by_stem[stem],) if masks else (), False) for stem, name in sorted(by_stem.items())
+    named = Counter(PurePosixPath(name).stem for name in images.values())
+    samples = [
+        Sample(
+            PurePosixPath(name).name if named[PurePosixPath(name).stem] > 1 else PurePosixPath(name).stem,
+            name,
+            (masks[key],) if masks else (),
+            False,
+        )
+        for key, name in images.items()
     ]
+    return sorted(samples, key=lambda sample: sample.id)
 
 
 def _more(stems: list[str]) -> str:
@@ -116,45 +204,56 @@ def _more(stems: list[str]) -> str:
 
 
 def _by_stem(files: Files, names: list[str]) -> dict[str, str]:
+    return _keyed(files, names, lambda name: PurePosixPath(name).stem)
+
+
+def _keyed(files: Files, names: list[str], key: Callable[[str], str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name in names:
-        stem = PurePosixPath(name).stem
-        if stem in found:
-            raise UserError(f"{files.label}: {found[stem]} and {name} have the same name; rename one")
-        found[stem] = name
+        if key(name) in found:
+            raise UserError(f"{files.label}: {found[key(name)]} and {name} have the same name; rename one")
+        found[key(name)] = name
     return found
 
 
-def read_sample(files: Files, sample: Sample) -> tuple[np.ndarray, np.ndarray, str]:
-    """Decodes a sample: image uint8 (h, w, 1 or 3), labels uint16 (h, w) with 0 for background, and the stored mode.
+def read_sample(files: Files, sample: Sample) -> tuple[np.ndarray, np.ndarray, str, int]:
+    """Decodes a sample: image uint8 (h, w, 1 or 3), labels uint16 (h, w) with 0 for background, the stored mode, and
+    how many different values a plain mask holds.
 
     Labels number the masks in the order of their names, or the connected components of a plain mask.
 
     Raises UserError naming the file for what cannot be decoded, for a mask of another size than its image, and for
     more than MAX_OBJECTS objects.
     """
+    where = f" page {sample.page + 1}" if sample.id.endswith(f"-{sample.page:03d}") else ""
     try:
-        image, mode = pixels.decode(files.read(sample.image))
+        image, mode = pixels.decode(_read(files, sample.image), sample.page)
     except pixels.PixelError as error:
-        raise UserError(f"{sample.image}: {error}") from error
+        raise UserError(f"{sample.image}{where}: {error}") from error
     if len(sample.masks) > MAX_OBJECTS:
         raise UserError(f"{sample.image}: {len(sample.masks):,} masks; an image can have {MAX_OBJECTS:,}")
-    labels = np.zeros(image.shape[:2], np.uint16)
+    labels, levels = np.zeros(image.shape[:2], np.uint16), 2
     for number, name in enumerate(sample.masks, start=1):
         try:
-            mask = pixels.decode_mask(files.read(name))
+            mask = pixels.decode_mask(_read(files, name), sample.page)
+            levels = 2 if sample.instances else pixels.mask_levels(_read(files, name), sample.page)
         except pixels.PixelError as error:
-            raise UserError(f"{name}: {error}") from error
+            raise UserError(f"{name}{where}: {error}") from error
         if mask.shape != image.shape[:2]:
             sizes = f"{mask.shape[1]} x {mask.shape[0]} pixels, its image {image.shape[1]} x {image.shape[0]}"
-            raise UserError(f"{name}: the mask is {sizes}; they must be of one size")
+            raise UserError(f"{name}{where}: the mask is {sizes}; they must be of one size")
         if sample.instances:
             labels[mask] = number
             continue
         components, count = ndimage.label(mask)
         if count > MAX_OBJECTS:
             raise UserError(
-                f"{name}: {count:,} separate objects, at most {MAX_OBJECTS:,} can be told apart; is it a mask?"
+                f"{name}{where}: {count:,} separate objects, at most {MAX_OBJECTS:,} can be told apart; is it a mask?"
             )
         labels = components.astype(np.uint16)
-    return image, labels, mode
+    return image, labels, mode, levels
+
+
+def _read(files: Files, name: str) -> bytes:
+    """The bytes of a file; those of a TIFF, which may be a stack, are kept for its next page."""
+    return _bytes(files, name) if PurePosixPath(name).suffix.lower() in STACKS else files.read(name)

@@ -2,12 +2,11 @@
 
 from collections.abc import Callable
 
-import numpy as np
-
+from unetlab.data.cache import Decoded
 from unetlab.data.twins import nuclei
 
-Job = Callable[[], tuple[str, np.ndarray, np.ndarray, str]]
-"""Makes one image: id, image uint8 (h, w, c), labels uint16 (h, w), stored mode."""
+Job = Callable[[], Decoded]
+"""Makes one image."""
 
 TWINS: dict[str, tuple[Callable[[int], list[Job]], int]] = {
     "nuclei": (nuclei.jobs, nuclei.VERSION),

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from unetlab.data.cache import Decoded
 from unetlab.data.twins import optics
 
 VERSION = 1
@@ -34,18 +35,19 @@ class Field:
     density: np.ndarray
 
 
-def jobs(seed: int, n: int = IMAGES) -> list[Callable[[], tuple[str, np.ndarray, np.ndarray, str]]]:
-    """One job an image: id, image uint8 (h, w, c), labels uint16 (h, w), stored mode. The same for the same seed."""
+def jobs(seed: int, n: int = IMAGES) -> list[Callable[[], Decoded]]:
+    """One job an image; the same for the same seed."""
     return [functools.partial(_nuclei, seed, i) for i in range(n)]
 
 
-def _nuclei(seed: int, index: int) -> tuple[str, np.ndarray, np.ndarray, str]:
+def _nuclei(seed: int, index: int) -> Decoded:
     rng = np.random.default_rng([seed, index])
     kind = str(rng.choice(list(KINDS), p=list(KINDS.values())))
     shape = list(SIZES)[rng.choice(len(SIZES), p=list(SIZES.values()))]
     field = _scatter(rng, shape, radius=float(rng.choice([7.0, 10.0, 14.0, 22.0])))
     image = {"fluorescence": _fluorescence, "stained": _stained, "bright": _bright}[kind](rng, field)
-    return f"{kind}-{index:04d}", image, field.labels, f"uint8 {'grey' if image.shape[2] == 1 else 'RGB'}"
+    mode = f"uint8 {'grey' if image.shape[2] == 1 else 'RGB'}"
+    return Decoded(f"{kind}-{index:04d}", image, field.labels, mode)
 
 
 def _scatter(rng: np.random.Generator, shape: tuple[int, int], radius: float) -> Field:
