@@ -1,11 +1,13 @@
-"""The nuclei twin: the same for the same seed, varied, and shaped like the real thing."""
+"""The twins: the same for the same seed, varied, and shaped like the real thing."""
 
 import numpy as np
 import pytest
 
 from unetlab.baselines import otsu_mask
 from unetlab.data import open_dataset
+from unetlab.data.twins import TWINS
 from unetlab.data.twins.nuclei import jobs as nuclei_jobs
+from unetlab.errors import UserError
 
 
 def test_the_same_seed_gives_the_same_images_and_another_does_not():
@@ -33,3 +35,40 @@ def test_the_twin_is_neither_trivial_nor_hopeless(twin):
         found, truth = otsu_mask(twin.image(i)), twin.labels(i) > 0
         dice.append(2 * (found & truth).sum() / (found.sum() + truth.sum()))
     assert 0.6 < np.mean(dice) < 0.95
+
+
+@pytest.mark.parametrize(
+    ("twin", "n", "low", "high"),
+    [("latex", 120, 0.08, 0.14), ("kitchen", 40, 0.02, 0.08), ("membranes", 24, 0.7, 0.85)],
+)
+def test_the_other_twins_are_the_same_for_a_seed_with_the_foreground_of_their_kind(twin, n, low, high):
+    make, _ = TWINS[twin]
+    jobs, same, other = make(0), make(0), make(1)
+    one, again, another = jobs[1](), same[1](), other[1]()
+    assert len(jobs) == n
+    assert np.array_equal(one.image, again.image) and np.array_equal(one.labels, again.labels)
+    assert not (one.image.shape == another.image.shape and np.array_equal(one.image, another.image))
+    shares = [(job().labels > 0).mean() for job in jobs[:: max(1, n // 8)]]
+    assert low < np.mean(shares) < high
+    assert len({job().id for job in jobs[:6]}) == 6
+
+
+def test_latex_spheres_touch():
+    made = [job() for job in TWINS["latex"][0](0)[:8]]
+    per_cluster = [np.bincount(m.labels[m.labels > 0]).max() for m in made]
+    assert max(per_cluster) > 1500  # pixels of many spheres in one aggregate
+
+
+def test_neighbouring_sections_are_alike_and_distant_ones_are_not():
+    jobs = TWINS["membranes"][0](0)
+    first, second, last = (jobs[k]().labels > 0 for k in (0, 1, 23))
+    chance = first.mean() * last.mean() + (1 - first.mean()) * (1 - last.mean())
+    assert (first == second).mean() > chance + 0.08
+    assert (first == last).mean() < chance + 0.06
+
+
+def test_a_twin_can_be_named_outright_and_a_wrong_name_lists_them():
+    assert open_dataset("synthetic-kitchen").name == "synthetic-kitchen"
+    assert open_dataset("synthetic", twin="kitchen").digest == open_dataset("synthetic-kitchen").digest
+    with pytest.raises(UserError, match="synthetic-nuclei, synthetic-latex"):
+        open_dataset("synthetic-lungs")
