@@ -166,11 +166,27 @@ def check(data: str, seed: int) -> None:
 
 @main.command()
 @click.option("--run", "run_id", required=True, help="Id of a finished setup run.")
-def register(run_id: str) -> None:
-    """Register the final model of a run as unetlab-<setup>, alias champion."""
+@click.option(
+    "--margin",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    show_default=True,
+    help="How much better in Dice (0 to 1) than the champion a model must be shown to be.",
+)
+def register(run_id: str, margin: float) -> None:
+    """Register a run's final model as unetlab-<setup>: champion if shown to beat the standing one, else challenger."""
     from unetlab.service.registry import register_run
 
-    click.echo(register_run(run_id))
+    click.echo(str(register_run(run_id, margin)))
+
+
+@main.command()
+@click.option("--model", required=True, help="A registered model, such as unetlab-nuclei.")
+def rollback(model: str) -> None:
+    """Give the alias champion back to the version that had it before."""
+    from unetlab.service import registry
+
+    click.echo(registry.rollback(model))
 
 
 @main.command()

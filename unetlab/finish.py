@@ -7,7 +7,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 
-from unetlab import baselines, plots, scores, teach, tracking, trial
+from unetlab import album, baselines, plots, scores, teach, tracking, trial
 from unetlab.setup import Recipe
 
 
@@ -23,6 +23,7 @@ def finish(
         cuts = _other_cuts(bench, model, final.recipe, tested)
         _log_pictures(bench, final, tested, table)
     tracking.log_table(table, "scores/test.csv")
+    tracking.log_bytes(_album(bench, tested, final.recipe), album.PATH)
     shown = {"final": "native_dice", "Otsu": "otsu_native_dice"}
     shown |= {name: f"{name}_native_dice" for name in ("reference", "labels")}
     strips = {name: table[column] for name, column in shown.items() if column in table}
@@ -42,6 +43,12 @@ def finish(
         **_train_figures(final),
     }
     return {key: float(value) for key, value in figures.items() if math.isfinite(value)}
+
+
+def _album(bench: trial.Bench, tested: trial.Scored, recipe: Recipe) -> bytes:
+    images, _ = bench.truth.at_size(recipe.image_size, recipe.channels)
+    predicted = tested.probabilities > scores.thresholds(tested.probabilities, recipe.threshold)[:, None, None]
+    return album.pack(list(tested.table["id"]), np.asarray(images[bench.split.test]), tested.masks, predicted)
 
 
 def _other_cuts(bench: trial.Bench, model: Any, recipe: Recipe, tested: trial.Scored) -> dict[str, float]:

@@ -1,15 +1,16 @@
 """The life of a run, top to bottom: data, check, split, search, final model, scores on test, register."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import keras_tuner
 import mlflow
 import numpy as np
+import pandas as pd
 from rich.console import Console
 
-from unetlab import plots, teach, tracking, trial
+from unetlab import health, plots, teach, tracking, trial
 from unetlab.check import DataCard, check
 from unetlab.data import Dataset, open_dataset
 from unetlab.errors import UserError
@@ -83,6 +84,7 @@ def run_setup(setup: Setup, options: Options, console: Console | None = None) ->
         }
         with tracking.run(name, tags=tags, params=asdict(options)) as parent:
             mlflow.log_dict(card.to_json(), "data_card.json")
+            tracking.log_table(_sides(dataset, card, sides), "split.csv")
             inputs = bench.inputs()
             mlflow.log_inputs(list(inputs.values()), ["training", "validation", "testing"], [None] * len(inputs))
             if learnt is not dataset:
@@ -98,8 +100,9 @@ def run_setup(setup: Setup, options: Options, console: Console | None = None) ->
             mlflow.log_params({f"best_{key}": value for key, value in best.flat().items()})
             assert final.model_id is not None  # the final model is always logged
             mlflow.set_tag("final_model", final.model_id)
+            _say_health(health.examine(parent.info.run_id), console)
             if options.register:
-                console.print(f"registered {register(parent.info.run_id)}, alias champion")
+                console.print(str(register(parent.info.run_id)), highlight=False)
             return Summary(parent.info.run_id, experiment_id, final.model_id, figures, setup.name)
 
 
@@ -107,6 +110,18 @@ def _split(dataset: Dataset, card: DataCard, options: Options) -> Split:
     if options.split == "blocks":
         return split_blocks(dataset.ids, dataset.sha, seed=options.seed)
     return split(dataset.ids, card.groups, card.modality, seed=options.seed)
+
+
+def _sides(dataset: Dataset, card: DataCard, sides: Split) -> pd.DataFrame:
+    """Which image is on which side, and in which group of copies; images on no side are left out."""
+    parts = {"train": sides.train, "validation": sides.validation, "test": sides.test}
+    rows = [(dataset.ids[i], side, int(card.groups[i])) for side, part in parts.items() for i in part]
+    return pd.DataFrame(rows, columns=["id", "side", "group"])
+
+
+def _say_health(findings: Sequence[health.HealthFinding], console: Console) -> None:
+    for finding in findings:
+        console.print(f"{finding.code} {finding.title}: {finding.explanation} {finding.remedy}", highlight=False)
 
 
 def _final(bench: trial.Bench, recipe: Recipe, rounds: int) -> trial.Outcome:
@@ -185,6 +200,7 @@ def _search(bench: trial.Bench, reference: Recipe, options: Options) -> tuple[tr
         space, evaluate, tuner=options.tuner, trials=options.trials, epochs=reference.epochs, seed=options.seed
     )
     tracking.log_table(table, "search/trials.csv")
+    mlflow.log_dict(_ranges(space), "search/space.json")
     tracking.log_figure(plots.trials_plot(table.drop(columns=["status", "epochs"])), "search/trials.png")
     completed = table[table["status"] == "COMPLETED"]
     mlflow.log_metrics({"search/trials": len(table), "search/failed": len(table) - len(completed)})
@@ -192,6 +208,16 @@ def _search(bench: trial.Bench, reference: Recipe, options: Options) -> tuple[tr
         raise UserError("every trial failed; the trial runs in MLflow hold a traceback.txt each")
     row = completed.loc[completed["objective"].idxmax()]
     return outcomes.get(0), reference.changed({hp.name: _plain(row[hp.name]) for hp in space.space})
+
+
+def _ranges(space: keras_tuner.HyperParameters) -> dict[str, dict[str, float]]:
+    """The lowest and highest value of each hyperparameter that has an order."""
+    ranges = {}
+    for hp in space.space:
+        tried = getattr(hp, "values", None) or [getattr(hp, "min_value", None), getattr(hp, "max_value", None)]
+        if len(tried) > 1 and all(isinstance(value, int | float) and not isinstance(value, bool) for value in tried):
+            ranges[hp.name] = {"low": float(min(tried)), "high": float(max(tried))}
+    return ranges
 
 
 def _plain(value: Any) -> Any:

@@ -4,6 +4,7 @@ import json
 import math
 import os
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -163,6 +164,14 @@ def log_figure(figure: Any, path: str) -> None:
 def log_table(table: pd.DataFrame, path: str) -> None:
     """Logs a table as a CSV artifact."""
     mlflow.log_text(table.to_csv(index=False), path)
+
+
+def log_bytes(content: bytes, path: str) -> None:
+    """Logs bytes as an artifact."""
+    with tempfile.TemporaryDirectory(prefix="unetlab-") as folder:
+        local = Path(folder) / Path(path).name
+        local.write_bytes(content)
+        mlflow.log_artifact(str(local), str(Path(path).parent))
 
 
 def local_store(uri: str) -> Path | None:

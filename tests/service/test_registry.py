@@ -1,46 +1,103 @@
 """Registering a run's final model."""
 
 import mlflow
+import numpy as np
 import pytest
 from conftest import log_tiny
+from fake_runs import score_table
 from mlflow.tracking import MlflowClient
 
 from unetlab.errors import UserError
-from unetlab.service.registry import register_run
+from unetlab.service.registry import register_run, rollback
+
+IDS = [f"image{i:02d}" for i in range(40)]
+HARD = 0.9 - np.random.default_rng(0).gamma(1.2, 0.06, len(IDS))
+"""Dice of a champion, image by image."""
 
 
-def finished_run(**tags: str) -> str:
-    """A setup's run as the training leaves it, with a final model."""
+def finished_run(dice: np.ndarray = HARD, **tags: str) -> str:
+    """A setup's run as the training leaves it, with a final model and its Dice on each test image."""
     info = log_tiny()
     with mlflow.start_run() as run:
         mlflow.set_tags({"setup": "tiny", "role": "search", "dataset_digest": "d1", "split_digest": "s1", **tags})
-        mlflow.log_metrics({"test/native_dice": 0.875, "test/accuracy": 0.96, "test/images": 4})
+        mlflow.log_metrics({"test/native_dice": 0.875, "test/accuracy": 0.96, "test/images": len(dice)})
+        mlflow.log_text(score_table(dice, IDS).to_csv(index=False), "scores/test.csv")
         mlflow.set_tag("final_model", info.model_id)
     return run.info.run_id
 
 
-def test_a_version_carries_run_scores_and_digests_and_is_champion(store):
+def champion() -> str:
+    return str(MlflowClient().get_model_version_by_alias("unetlab-tiny", "champion").version)
+
+
+def test_a_version_carries_run_scores_and_digests_and_the_first_is_champion(store):
     run_id = finished_run()
-    assert register_run(run_id) == "unetlab-tiny version 1"
+    decision = register_run(run_id)
+    assert decision.promoted and str(decision) == "unetlab-tiny version 1 is champion: there was no champion"
     version = MlflowClient().get_model_version_by_alias("unetlab-tiny", "champion")
     assert version.run_id == run_id
-    assert version.tags == {
+    wanted = {
         "run_id": run_id,
         "setup": "tiny",
         "dataset_digest": "d1",
         "split_digest": "s1",
         "test/native_dice": "0.8750",
         "test/accuracy": "0.9600",
+        "gate": "promoted",
     }
+    assert wanted.items() <= version.tags.items()
     assert "Test Dice 0.8750" in version.description
     assert mlflow.pyfunc.load_model("models:/unetlab-tiny@champion").metadata.model_id
+    assert "challenger" not in MlflowClient().get_registered_model("unetlab-tiny").aliases
 
 
-def test_the_alias_moves_to_the_run_registered_last(store):
+def test_a_worse_challenger_is_refused_a_better_one_promoted_and_a_rollback_restores(store):
+    client = MlflowClient()
     register_run(finished_run())
-    second = finished_run()
-    assert register_run(second) == "unetlab-tiny version 2"
-    assert MlflowClient().get_model_version_by_alias("unetlab-tiny", "champion").run_id == second
+    refused = register_run(finished_run(HARD - 0.03))
+    assert not refused.promoted and champion() == "1"
+    assert str(client.get_model_version_by_alias("unetlab-tiny", "challenger").version) == "2"
+    kept = client.get_model_version("unetlab-tiny", "2")
+    assert kept.tags["gate"] == "refused" and kept.tags["gate/champion"] == "1"
+    assert float(kept.tags["gate/high"]) < 0 and kept.tags["gate/images"] == "40"
+    assert "not shown to be better than version 1" in kept.description
+
+    noise = np.random.default_rng(1).normal(0, 0.01, len(IDS))
+    better = register_run(finished_run(HARD + 0.02 + noise))
+    assert better.promoted and champion() == "3"
+    model = mlflow.pyfunc.load_model("models:/unetlab-tiny@champion")
+    assert model.metadata.model_id == client.get_model_version("unetlab-tiny", "3").model_id
+    assert client.get_model_version("unetlab-tiny", "1").tags["replaced_by"] == "3"
+
+    assert rollback("unetlab-tiny") == "unetlab-tiny: champion is version 1 again, version 3 no longer"
+    assert champion() == "1"
+    assert mlflow.pyfunc.load_model("models:/unetlab-tiny@champion").metadata.model_id != model.metadata.model_id
+    with pytest.raises(UserError, match="nothing to go back to"):
+        rollback("unetlab-tiny")
+
+
+def test_an_equal_model_and_one_within_the_margin_stay_challengers(store):
+    register_run(finished_run())
+    assert not register_run(finished_run()).promoted
+    noise = np.random.default_rng(1).normal(0, 0.005, len(IDS))
+    assert not register_run(finished_run(HARD + 0.02 + noise), margin=0.05).promoted
+    assert register_run(finished_run(HARD + 0.02 + noise), margin=0.01).promoted
+
+
+@pytest.mark.parametrize(("tag", "word"), [("dataset_digest", "data"), ("split_digest", "split")])
+def test_scores_of_other_images_promote_nobody_and_say_why(store, tag, word):
+    register_run(finished_run())
+    decision = register_run(finished_run(HARD + 0.05, **{tag: "other"}))
+    assert not decision.promoted and champion() == "1"
+    assert f"its {word} (other) is not that of the champion" in decision.reason
+    assert decision.reason in MlflowClient().get_model_version("unetlab-tiny", "2").description
+
+
+def test_a_negative_margin_and_an_unknown_model_are_refused(store):
+    with pytest.raises(UserError, match="margin must be 0 or more"):
+        register_run(finished_run(), margin=-0.1)
+    with pytest.raises(UserError, match="no registered model 'unetlab-lungs'; there are: none"):
+        rollback("unetlab-lungs")
 
 
 @pytest.mark.parametrize("run_id", ["0" * 32, "../etc", "nuclei"])

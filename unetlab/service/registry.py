@@ -1,19 +1,48 @@
-"""From a run to a registered model with an alias."""
+"""From a run to a registered model: a challenger that must beat the standing champion on the same test images."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from mlflow.entities import Run
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
+from unetlab import runs, significance
 from unetlab.errors import UserError
 
 CHAMPION = "champion"
+CHALLENGER = "challenger"
+LEVEL = 0.05
 TAGS = ("setup", "dataset", "dataset_digest", "split_digest", "git_commit")
 SCORES = ("test/native_dice", "test/dice", "test/accuracy")
 
 
-def register_run(run_id: str) -> str:
+@dataclass(frozen=True)
+class Decision:
+    """What became of a registered model.
+
+    Args:
+        name: of the registered model.
+        version: of it.
+        promoted: whether it is champion now; else it stays challenger.
+        reason: one line, with the figures.
+        figures: of the comparison with the champion that stood: champion, difference, low, high, p, images; empty
+            where there was none to compare with.
+    """
+
+    name: str
+    version: str
+    promoted: bool
+    reason: str
+    figures: Mapping[str, str]
+
+    def __str__(self) -> str:
+        alias = CHAMPION if self.promoted else CHALLENGER
+        return f"{self.name} version {self.version} is {alias}: {self.reason}"
+
+
+def register_run(run_id: str, margin: float = 0.0) -> Decision:
     """Registers the final model of a finished setup run, as `register` does.
 
     Raises UserError if there is no such run, it has not finished, or has no final model.
@@ -21,17 +50,22 @@ def register_run(run_id: str) -> str:
     run = _run(run_id)
     if run.info.status != "FINISHED":
         raise UserError(f"run {run_id} is {run.info.status.lower()}, not finished; give the id of a run that is")
-    return register(run_id)
+    return register(run_id, margin)
 
 
-def register(run_id: str) -> str:
-    """Registers a setup run's final model as `unetlab-<setup>`, alias champion; returns "name version N".
+def register(run_id: str, margin: float = 0.0) -> Decision:
+    """Registers a setup run's final model as a version of `unetlab-<setup>` and lets it challenge the champion.
 
-    The version carries the run, the digests of data and split, and the test scores. The run may still be going on, so
-    that it can register its own model.
+    It becomes champion if there is none, or if it is better than the standing one on the same test images by more
+    than `margin` of Dice at native size: the 95 % bootstrap interval of the paired difference lies above it, and the
+    permutation test says the two differ. Otherwise it stays challenger. Version tags and description keep the
+    decision and its figures. The run may still be going on, so that it can register its own model. A server that was
+    started for `@champion` goes on with the version it loaded until it is started again.
 
-    Raises UserError if there is no such run or it has no final model.
+    Raises UserError if there is no such run or it has no final model, and for a margin below 0.
     """
+    if margin < 0:
+        raise UserError(f"margin must be 0 or more, in points of Dice from 0 to 1. Received: {margin}")
     run = _run(run_id)
     model_id = run.data.tags.get("final_model")
     if model_id is None:
@@ -39,16 +73,101 @@ def register(run_id: str) -> str:
     client = MlflowClient()
     name = f"unetlab-{run.data.tags['setup']}"
     _ensure(client, name)
-    version = client.create_model_version(
+    champion = _holder(client, name, CHAMPION)
+    created = client.create_model_version(
+        name, source=f"models:/{model_id}", run_id=run_id, model_id=model_id, tags=_tags(run)
+    )
+    version = str(created.version)  # a number in some stores
+    client.set_registered_model_alias(name, CHALLENGER, version)
+    decision = _decide(name, version, run_id, champion, margin)
+    _record(client, run, decision, champion)
+    return decision
+
+
+def rollback(name: str) -> str:
+    """Gives the alias champion back to the version that had it before; returns one line that says so.
+
+    Raises UserError if there is no such model, no champion, or none before it.
+    """
+    client = MlflowClient()
+    try:
+        client.get_registered_model(name)
+    except MlflowException as error:
+        known = ", ".join(model.name for model in client.search_registered_models()) or "none"
+        raise UserError(f"no registered model {name!r}; there are: {known}") from error
+    champion = _holder(client, name, CHAMPION)
+    previous = champion.tags.get("previous_champion") if champion else None
+    if champion is None or previous is None:
+        raise UserError(f"{name} has no champion before this one, so there is nothing to go back to")
+    client.set_registered_model_alias(name, CHAMPION, previous)
+    client.set_model_version_tag(name, champion.version, "rolled_back", f"to version {previous}")
+    return f"{name}: champion is version {previous} again, version {champion.version} no longer"
+
+
+def _decide(name: str, version: str, run_id: str, champion: ModelVersion | None, margin: float) -> Decision:
+    if champion is None:
+        return Decision(name, version, True, "there was no champion", {})
+    standing = f"version {champion.version}"
+    own, other = runs.find_one(run_id), runs.find_one(str(champion.run_id))
+    for key, what in (("dataset_digest", "data"), ("split_digest", "split")):
+        if own.tags.get(key) != other.tags.get(key):
+            reason = (
+                f"its {what} ({own.tags.get(key)}) is not that of the champion, {standing} ({other.tags.get(key)}), "
+                "so their test scores cannot be compared; score both on one split"
+            )
+            return Decision(name, version, False, reason, {"champion": str(champion.version)})
+    ids, scores = runs.score_arrays([own, other], ["native_dice"])
+    dice = scores["native_dice"]
+    if len(ids) < 2:
+        return Decision(
+            name, version, False, f"{len(ids)} test image says nothing", {"champion": str(champion.version)}
+        )
+    found = significance.paired((dice[0] - dice[1])[None])
+    mean, low, high, p = (float(values[0]) for values in (found.mean, found.low, found.high, found.p_value))
+    promoted = low > margin and p < LEVEL
+    figures = {
+        "champion": str(champion.version),
+        "difference": f"{mean:+.4f}",
+        "low": f"{low:+.4f}",
+        "high": f"{high:+.4f}",
+        "p": f"{p:.4f}",
+        "images": str(len(ids)),
+        "margin": f"{margin:g}",
+    }
+    verdict = "better than" if promoted else "not shown to be better than"
+    reason = (
+        f"{verdict} {standing} by more than {margin:g}: Dice {mean:+.4f} (95 % {low:+.4f} to {high:+.4f}, p {p:.4f}) "
+        f"on the same {len(ids)} test images"
+    )
+    return Decision(name, version, promoted, reason, figures)
+
+
+def _record(client: MlflowClient, run: Run, decision: Decision, champion: ModelVersion | None) -> None:
+    """Moves the aliases and writes the decision to the version, and to the champion it replaces."""
+    name, version = decision.name, decision.version
+    if decision.promoted:
+        if champion is not None:
+            client.set_model_version_tag(name, version, "previous_champion", str(champion.version))
+            client.set_model_version_tag(name, champion.version, "replaced_by", version)
+        client.set_registered_model_alias(name, CHAMPION, version)
+        client.delete_registered_model_alias(name, CHALLENGER)
+    client.set_model_version_tag(name, version, "gate", "promoted" if decision.promoted else "refused")
+    for key, value in decision.figures.items():
+        client.set_model_version_tag(name, version, f"gate/{key}", value)
+    client.update_model_version(
         name,
-        source=f"models:/{model_id}",
-        run_id=run_id,
-        model_id=model_id,
-        tags=_tags(run),
-        description=_describe(run.data.metrics),
-    ).version
-    client.set_registered_model_alias(name, CHAMPION, version)
-    return f"{name} version {version}"
+        version,
+        f"{_describe(run.data.metrics)}\n\n{'Promoted' if decision.promoted else 'Refused'}: {decision.reason}.",
+    )
+
+
+def _holder(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
+    try:
+        return client.get_model_version_by_alias(name, alias)
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise
+        return None
 
 
 def _run(run_id: str) -> Run:
