@@ -1,5 +1,6 @@
 """What many tests share: a fresh MLflow store, a cache of their own, small images."""
 
+import contextlib
 import io
 import os
 import shutil
@@ -31,7 +32,8 @@ def _cache(tmp_path_factory):
 def migrated(tmp_path_factory) -> Path:
     """One migrated database, to be copied: migrating takes seconds."""
     path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    mlflow.MlflowClient(f"sqlite:///{path}").search_experiments()
+    with contextlib.chdir(path.parent):  # the default experiment's artifacts lie below the working directory
+        mlflow.MlflowClient(f"sqlite:///{path}").search_experiments()
     return path
 
 

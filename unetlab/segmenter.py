@@ -14,6 +14,7 @@ import pandas as pd
 import tensorflow as tf
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+from mlflow.pyfunc import PythonModel
 from scipy import ndimage
 
 try:
@@ -27,7 +28,7 @@ OWN_THRESHOLD = -1.0
 BATCH = 8
 
 
-class Segmenter(mlflow.pyfunc.PythonModel):
+class Segmenter(PythonModel):
     """Finds the foreground of images of any size and mode."""
 
     def load_context(self, context: Any) -> None:

@@ -80,7 +80,7 @@ def split_blocks(ids: Sequence[str], sha: Sequence[str], seed: int) -> Split:
             side[rows[start : start + lengths[block]]] = block
             start += lengths[block] + GAP
     first: dict[str, int] = {}
-    for row in sorted(np.flatnonzero(side >= 0), key=lambda i: -side[i]):  # test keeps its copies
+    for row in sorted(map(int, np.flatnonzero(side >= 0)), key=lambda i: -side[i]):  # test keeps its copies
         if first.setdefault(sha[row], side[row]) != side[row]:
             side[row] = -1
     return _sides(ids, side)

@@ -109,7 +109,9 @@ def git_commit() -> str:
 def split_input(dataset_name: str, dataset_digest: str, side: str, n: int, split_digest: str) -> MetaDataset:
     """What MLflow shows as the data of one side of the split: its name, digest and number of images."""
     source = CodeDatasetSource(tags={"dataset": dataset_name, "images": str(n), "side": side, "split": split_digest})
-    return MetaDataset(source, name=f"{dataset_name}-{side}", digest=f"{dataset_digest[:8]}-{split_digest[:8]}")
+    return MetaDataset(  # type: ignore[abstract]  # MLflow's own class leaves `profile` open
+        source, name=f"{dataset_name}-{side}", digest=f"{dataset_digest[:8]}-{split_digest[:8]}"
+    )
 
 
 class EpochLogger(keras.callbacks.Callback):

@@ -26,6 +26,8 @@ class Files(Protocol):
         """Changes when a file changes, without opening any."""
         ...
 
+    def __hash__(self) -> int: ...
+
 
 class FolderFiles:
     """The files of a folder, hidden ones left out."""
