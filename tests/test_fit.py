@@ -86,3 +86,8 @@ def test_memory_does_not_grow_from_training_to_training():
     for _ in range(6):
         _fit(recipe)
     assert resident() - before < 60  # MiB; a graph kept for each training would be about 150
+
+
+def test_training_ends_when_its_minutes_are_over():
+    fitted = _fit(RECIPE.changed({"epochs": 500}), minutes=2 / 60)
+    assert 1 <= len(fitted.history) < 500 and fitted.seconds < 30

@@ -9,6 +9,8 @@ from unetlab import cli
 from unetlab.setup import SETUPS
 
 ROOT = Path(__file__).parent.parent
+RENAMED = {"run_id": "run", "where": "filter"}
+"""Names of the command line's own that would hide a word of Python's."""
 PROJECT = yaml.safe_load((ROOT / "MLproject").read_text())
 
 
@@ -25,7 +27,7 @@ def test_every_entry_point_is_a_command_with_the_same_parameters_and_defaults():
         if name == "main":
             continue
         command = cli.main.commands[name]
-        options = {option.name if option.name != "run_id" else "run": option for option in command.params}
+        options = {RENAMED.get(option.name, option.name): option for option in command.params}
         for parameter, spec in entry["parameters"].items():
             assert f"{{{parameter}}}" in entry["command"]
             if "default" in spec and options[parameter].default is not None:

@@ -63,3 +63,14 @@ def test_nothing_stays_on_disk(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     search(_space(), lambda *_: 0.1, tuner="random", trials=2, epochs=1, seed=0)
     assert not list(tmp_path.iterdir())
+
+
+def test_no_trial_begins_once_the_minutes_are_over():
+    import time
+
+    def slow(number, values, epochs):
+        time.sleep(0.2)
+        return 0.5
+
+    table = search(_space(), slow, tuner="random", trials=20, epochs=1, seed=0, minutes=0.3 / 60)
+    assert 1 <= len(table) <= 3

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from unetlab import cli_compare
 from unetlab.errors import UserError
 from unetlab.options import LABELS, PRECISIONS, SPLITS, TUNERS, Options
 from unetlab.setup import SETUPS, Entry, load_setup
@@ -162,6 +163,11 @@ def check(data: str, seed: int) -> None:
     from unetlab.run import run_check
 
     run_check(data, seed)
+
+
+main.add_command(cli_compare.compare)
+main.add_command(cli_compare.showdown)
+main.add_command(cli_compare.reproduce)
 
 
 @main.command()

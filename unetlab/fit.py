@@ -54,6 +54,18 @@ class StopWhenNotFinite(keras.callbacks.Callback):
             raise TrainingFailed(f"the loss became {logs['loss']} in epoch {self.epoch + 1}, step {batch + 1}")
 
 
+class StopAfter(keras.callbacks.Callback):
+    """Ends the training after so many minutes, in the middle of an epoch if need be; its validation still runs."""
+
+    def __init__(self, minutes: float) -> None:
+        super().__init__()
+        self.end = time.perf_counter() + 60 * minutes
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        if time.perf_counter() > self.end:
+            self.model.stop_training = True
+
+
 class EpochClock(keras.callbacks.Callback):
     """Adds `learning_rate` and `seconds` to each epoch's logs, for the callbacks after it."""
 
@@ -77,6 +89,7 @@ def fit(
     precision: str,
     weights: str | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    minutes: float = 0.0,
 ) -> Fitted:
     """Trains a model as its recipe says.
 
@@ -90,6 +103,7 @@ def fit(
         precision: "float32" or "bfloat16".
         weights: of a pretrained encoder, as the builder takes them.
         callbacks: called after the clock, with loss, accuracy, dice, learning_rate, seconds and their val_ kin.
+        minutes: after which training ends with the best epoch so far; 0 for no limit.
 
     Raises:
         TrainingFailed: if the loss is not finite.
@@ -110,13 +124,14 @@ def fit(
         best = keras.callbacks.EarlyStopping(
             monitor="val_loss", mode="min", patience=recipe.patience or recipe.epochs, restore_best_weights=True
         )
+        limit = [StopAfter(minutes)] if minutes else []
         started = time.perf_counter()
         history = model.fit(
             batches,
             validation_data=Batches(images, masks, validation, recipe, seed, training=False),
             epochs=recipe.epochs,
             verbose=0,
-            callbacks=[StopWhenNotFinite(), EpochClock(), *callbacks, best],
+            callbacks=[StopWhenNotFinite(), *limit, EpochClock(), *callbacks, best],
         )
         seconds = time.perf_counter() - started
     finally:

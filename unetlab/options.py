@@ -25,6 +25,8 @@ class Options:
         split: "random", stratified by modality, or "blocks" of neighbouring sections with a gap between them.
         labels: "masks" learns the given masks; else the label maker, one of LABELS, whose labels are learnt instead.
         rounds: self-training rounds after training on made labels.
+        minutes: no trial begins after so many minutes of a search, and no training lasts longer; 0 for no limit.
+        twin_seed: of a built-in twin; None for `seed`.
     """
 
     data: str
@@ -39,3 +41,5 @@ class Options:
     split: str = "random"
     labels: str = "masks"
     rounds: int = 0
+    minutes: float = 0.0
+    twin_seed: int | None = None

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import Any
 
 import keras_tuner
@@ -46,8 +47,10 @@ class Summary:
         )
 
 
-def run_setup(setup: Setup, options: Options, console: Console | None = None) -> Summary:
-    """Runs a setup from images to a scored, and if asked registered, model.
+def run_setup(
+    setup: Setup, options: Options, console: Console | None = None, own_tags: Mapping[str, str] = MappingProxyType({})
+) -> Summary:
+    """Runs a setup from images to a scored, and if asked registered, model; `own_tags` go to its run.
 
     Raises UserError for bad input before anything is trained, and if every trial failed.
     """
@@ -55,7 +58,8 @@ def run_setup(setup: Setup, options: Options, console: Console | None = None) ->
     precision = resolve_precision(options.precision)
 
     # data -> check -> split
-    dataset = open_dataset(options.data, options.seed, setup.twin)
+    twin_seed = options.seed if options.twin_seed is None else options.twin_seed
+    dataset = open_dataset(options.data, twin_seed, setup.twin)
     card = check(dataset)
     console.print(card.table())
     _refuse_unusable(card, dataset.has_masks, options.labels)
@@ -74,8 +78,11 @@ def run_setup(setup: Setup, options: Options, console: Console | None = None) ->
     name += f" labels {options.labels}" if learnt is not dataset else ""
     name += f" {options.trials} trials" if options.trials > 1 else ""
     with SearchProgress(trainings, console) as progress:
-        bench = trial.Bench(setup, learnt, truth, sides, options.seed, precision, weights, options.models, progress)
+        bench = trial.Bench(
+            setup, learnt, truth, sides, options.seed, precision, weights, options.models, progress, options.minutes
+        )
         tags = {
+            **own_tags,
             **bench.tags("search"),
             "encoder": _encoder_tag(setup, weights),
             "precision": precision,
@@ -197,7 +204,13 @@ def _search(bench: trial.Bench, reference: Recipe, options: Options) -> tuple[tr
         return float(outcome.val["native_dice"])
 
     table = search(
-        space, evaluate, tuner=options.tuner, trials=options.trials, epochs=reference.epochs, seed=options.seed
+        space,
+        evaluate,
+        tuner=options.tuner,
+        trials=options.trials,
+        epochs=reference.epochs,
+        seed=options.seed,
+        minutes=options.minutes,
     )
     tracking.log_table(table, "search/trials.csv")
     mlflow.log_dict(_ranges(space), "search/space.json")

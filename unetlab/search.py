@@ -2,6 +2,7 @@
 
 import logging
 import tempfile
+import time
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -39,7 +40,14 @@ class _Tuner(keras_tuner.engine.base_tuner.BaseTuner):
 
 
 def search(
-    space: keras_tuner.HyperParameters, evaluate: Evaluate, *, tuner: str, trials: int, epochs: int, seed: int
+    space: keras_tuner.HyperParameters,
+    evaluate: Evaluate,
+    *,
+    tuner: str,
+    trials: int,
+    epochs: int,
+    seed: int,
+    minutes: float = 0.0,
 ) -> pd.DataFrame:
     """Runs `trials` trials, the first with the space's defaults; a trial that raises is FAILED and the search goes on.
 
@@ -50,6 +58,7 @@ def search(
         trials: how many, at most; a grid or a Hyperband schedule may end earlier.
         epochs: of a whole training, for Hyperband.
         seed: of the proposals.
+        minutes: after which no trial begins; 0 for no limit.
 
     Returns:
         One row a trial: number, status ("COMPLETED" or "FAILED"), objective (NaN if failed), epochs (NaN: all), and a
@@ -58,6 +67,8 @@ def search(
     oracle = _oracle(tuner, space, trials, epochs, seed)
     if tuner != "grid":  # a grid begins with the defaults of its own accord
         _begin_with(oracle, {hp.name: hp.default for hp in space.space})
+    if minutes:
+        _stop_after(oracle, minutes)
     with tempfile.TemporaryDirectory(prefix="unetlab-search-") as scratch:
         runner = _Tuner(oracle, evaluate, scratch)
         with warnings.catch_warnings():
@@ -94,6 +105,19 @@ def _begin_with(oracle: keras_tuner.Oracle, values: Mapping[str, Any]) -> None:
     def populate_space(trial_id: str) -> dict[str, Any]:
         if not oracle.trials:
             return {"status": "RUNNING", "values": dict(values)}
+        answer: dict[str, Any] = propose(trial_id)
+        return answer
+
+    oracle.populate_space = populate_space
+
+
+def _stop_after(oracle: keras_tuner.Oracle, minutes: float) -> None:
+    """Makes the oracle propose nothing once the time is over; the first trial always runs."""
+    propose, end = oracle.populate_space, time.monotonic() + 60 * minutes
+
+    def populate_space(trial_id: str) -> dict[str, Any]:
+        if oracle.trials and time.monotonic() > end:
+            return {"status": "STOPPED", "values": None}
         answer: dict[str, Any] = propose(trial_id)
         return answer
 

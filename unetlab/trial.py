@@ -36,6 +36,7 @@ class Bench:
         weights: of the encoder, as the model builder takes them.
         models: "all" logs every trial's model, "best" the final one only.
         progress: bars and lines on the terminal.
+        minutes: of each training at most; 0 for no limit.
     """
 
     setup: Setup
@@ -47,6 +48,7 @@ class Bench:
     weights: str | None
     models: str
     progress: SearchProgress
+    minutes: float = 0.0
 
     def tags(self, role: str) -> dict[str, str]:
         """The tags every run carries."""
@@ -146,6 +148,7 @@ def _train(
         precision=bench.precision,
         weights=bench.weights,
         callbacks=[logger, bench.progress.start(name, recipe.epochs)],
+        minutes=bench.minutes,
     )
     validated = score(bench, fitted.model, recipe, bench.split.validation, bench.dataset)
     model_id = None
