@@ -143,7 +143,9 @@ def test_models_are_linked_to_run_data_and_scores(searched):
 
 def test_the_run_table_has_its_view(searched):
     tags = MlflowClient().get_experiment(searched.experiment_id).tags
-    assert "metrics.`test/dice`" in tags["mlflow.sharedViewState.unetlab-dice"]
+    for view in ("unetlab-dice", "unetlab-searches"):
+        state = tags[f"mlflow.sharedViewState.{view}"]
+        assert "metrics.`test/native_dice`" in state and "metrics.`test/accuracy`" in state
     assert "mlflow.note.content" in tags
 
 

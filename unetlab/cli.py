@@ -210,11 +210,13 @@ def predict(model: str, images: Path, out: Path, threshold: float | None) -> Non
 @main.command()
 @click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True, help="Port of the MLflow UI.")
 def ui(port: int) -> None:
-    """Start the MLflow UI and print the address of the run table, best Dice first."""
+    """Start the MLflow UI and print the addresses of its run table: setups by Dice, and searches with their trials."""
     import subprocess
 
-    from unetlab.tracking import open_experiment, table_address
+    from unetlab.tracking import NESTED, open_experiment, table_address
 
-    click.echo(f"Run table: {table_address(open_experiment(), f'http://127.0.0.1:{port}')}")
+    experiment, base = open_experiment(), f"http://127.0.0.1:{port}"
+    click.echo(f"Setups, best Dice first: {table_address(experiment, base)}")
+    click.echo(f"Searches and their trials: {table_address(experiment, base, NESTED)}")
     sys.stdout.flush()
     subprocess.run([sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port)], check=False)

@@ -1,13 +1,14 @@
 """The end of a run: the final model is scored on test, once, beside Otsu's threshold and the reference trial."""
 
 import math
+import time
 from typing import Any
 
 import mlflow
 import numpy as np
 import pandas as pd
 
-from unetlab import album, baselines, plots, scores, teach, tracking, trial
+from unetlab import album, baselines, fit, plots, scores, teach, tracking, trial
 from unetlab.setup import Recipe
 
 
@@ -20,6 +21,7 @@ def finish(
         tested = trial.score(bench, model, final.recipe, bench.split.test, bench.truth)
         tracking.log_scores("test", tested.figures, final.model_id, test_input)
         table, rivals = _with_rivals(bench, tested, final.recipe, reference)
+        speed = _milliseconds(bench, model, final.recipe)
         cuts = _other_cuts(bench, model, final.recipe, tested)
         _log_pictures(bench, final, tested, table)
     tracking.log_table(table, "scores/test.csv")
@@ -38,6 +40,7 @@ def finish(
         "test/native_dice_low": native.low,
         "test/native_dice_high": native.high,
         "test/images": float(len(table)),
+        "test/ms_per_image": speed,
         **cuts,
         **rivals,
         **_train_figures(final),
@@ -49,6 +52,16 @@ def _album(bench: trial.Bench, tested: trial.Scored, recipe: Recipe) -> bytes:
     images, _ = bench.truth.at_size(recipe.image_size, recipe.channels)
     predicted = tested.probabilities > scores.thresholds(tested.probabilities, recipe.threshold)[:, None, None]
     return album.pack(list(tested.table["id"]), np.asarray(images[bench.split.test]), tested.masks, predicted)
+
+
+def _milliseconds(bench: trial.Bench, model: Any, recipe: Recipe) -> float:
+    """Wall time of the network an image, in batches of 8, on this machine; decoding and resizing are not in it."""
+    images, _ = bench.truth.at_size(recipe.image_size, recipe.channels)
+    rows = np.resize(bench.split.test, 16)
+    fit.predict(model, images, rows[:8], recipe.normalise)
+    started = time.perf_counter()
+    fit.predict(model, images, rows, recipe.normalise)
+    return 1000 * (time.perf_counter() - started) / len(rows)
 
 
 def _other_cuts(bench: trial.Bench, model: Any, recipe: Recipe, tested: trial.Scored) -> dict[str, float]:

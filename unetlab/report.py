@@ -75,19 +75,16 @@ def files(comparison: Comparison) -> dict[str, str]:
 def table(comparison: Comparison) -> Table:
     """The ranking for the terminal; the conclusion is its caption."""
     shown = Table(title=f"Ranking by Dice at the images' own size, {_units(comparison)}", title_justify="left")
-    for heading in ("", "setup", "Dice", "95 %", "behind the best", "95 %", "p (Holm)", *list(METRICS.values())[1:]):
+    for heading in ("", "setup", "Dice (95 %)", "behind the best (95 %)", "p (Holm)"):
         shown.add_column(heading, justify="left" if heading == "setup" else "right")
     for row in comparison.ranking().head(MOST_ROWS).to_dict("records"):
         first = row["rank"] == 1
         shown.add_row(
             f"{row['rank']}{'*' if row['among_best'] else ''}",
             row["name"],
-            f"{row['native_dice']:.4f}",
-            f"{row['native_dice_low']:.3f} to {row['native_dice_high']:.3f}",
-            "" if first else f"{row['behind_best']:+.4f}",
-            "" if first else f"{row['behind_low']:+.3f} to {row['behind_high']:+.3f}",
+            f"{row['native_dice']:.4f} ({row['native_dice_low']:.3f} to {row['native_dice_high']:.3f})",
+            "" if first else f"{row['behind_best']:+.4f} ({row['behind_low']:+.3f} to {row['behind_high']:+.3f})",
             "" if first else _p(row["p_holm"]),
-            *(f"{row[name]:.4f}" if name in row else "" for name in list(METRICS)[1:]),
         )
     shown.caption = " ".join([comparison.conclusion(), "* cannot be told from the best.", *comparison.notes])
     shown.caption_justify = "left"

@@ -74,7 +74,7 @@ def run_setup(
     experiment_id = tracking.open_experiment()
     rounds = options.rounds if learnt is not dataset else 0
     trainings = (1 if options.trials == 1 else options.trials + 1) + rounds
-    name = f"{setup.name} {dataset.name} seed {options.seed}"
+    name = f"{setup.name} seed {options.seed} {dataset.name}"
     name += f" labels {options.labels}" if learnt is not dataset else ""
     name += f" {options.trials} trials" if options.trials > 1 else ""
     with SearchProgress(trainings, console) as progress:

@@ -24,23 +24,26 @@ from mlflow.tracking import MlflowClient
 from unetlab.errors import UserError
 
 EXPERIMENT = "unetlab"
-VIEW = "unetlab-dice"
+RANKED = "unetlab-dice"
+"""View of the run table: the setups' runs alone, best Dice first."""
+
+NESTED = "unetlab-searches"
+"""View of the run table: newest first, trials below their search; the UI unfolds children only in that order."""
+
 FLUSH_SECONDS = 2.0
 DESCRIPTION = """U-Nets compared by unetlab. Each top-level run is a setup: it carries the scores of its final model on
 the test split, and beside them the figures its source published. Unfold a run to see the trials of its search; the
-Models page compares every trained model. Sort by test/dice: accuracy flatters a model that finds little."""
+Models page compares every trained model. Sort by test/native_dice, Dice at the images' own size: accuracy flatters a
+model that finds little."""
 
 COLUMNS = [
-    "attributes.`Created`",
-    "tags.`setup`",
-    "metrics.`test/dice`",
+    "metrics.`test/native_dice`",
     "metrics.`test/accuracy`",
-    "metrics.`val/dice`",
     "metrics.`val/accuracy`",
     "metrics.`published/val_accuracy`",
-    "metrics.`baseline/otsu_dice`",
-    "attributes.`Duration`",
+    "tags.`health`",
 ]
+"""Few, so that all are seen at once; the UI sorts them by name."""
 
 
 def open_experiment() -> str:
@@ -57,7 +60,8 @@ def open_experiment() -> str:
         else:
             experiment_id = mlflow.set_experiment(os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)).experiment_id
         client.set_experiment_tag(experiment_id, "mlflow.note.content", DESCRIPTION)
-        client.set_experiment_tag(experiment_id, f"mlflow.sharedViewState.{VIEW}", json.dumps(_view()))
+        for view, state in _views().items():
+            client.set_experiment_tag(experiment_id, f"mlflow.sharedViewState.{view}", json.dumps(state))
     except MlflowException as error:
         raise UserError(
             f"the tracking store {mlflow.get_tracking_uri()} does not answer: {str(error).splitlines()[0][:200]}; "
@@ -66,18 +70,17 @@ def open_experiment() -> str:
     return experiment_id
 
 
-def _view() -> dict[str, Any]:
+def _views() -> dict[str, dict[str, Any]]:
+    common = {"selectedColumns": COLUMNS, "orderByAsc": False, "runsExpanded": {}}
     return {
-        "selectedColumns": COLUMNS,
-        "orderByKey": "metrics.`test/dice`",
-        "orderByAsc": False,
-        "runsExpanded": {},
+        RANKED: {**common, "orderByKey": "metrics.`test/native_dice`", "searchFilter": "tags.role = 'search'"},
+        NESTED: {**common, "orderByKey": "attributes.start_time"},
     }
 
 
-def table_address(experiment_id: str, base: str) -> str:
+def table_address(experiment_id: str, base: str, view: str = RANKED) -> str:
     """The page of the MLflow UI at `base` that opens the run table with Dice, accuracy and the published figures."""
-    return f"{base}/#/experiments/{experiment_id}/runs?viewStateShareKey={VIEW}&workflowType=machine_learning"
+    return f"{base}/#/experiments/{experiment_id}/runs?viewStateShareKey={view}&workflowType=machine_learning"
 
 
 @contextmanager
