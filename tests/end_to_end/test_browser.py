@@ -135,7 +135,7 @@ def test_the_run_table_ranks_by_dice_and_a_search_unfolds(store, runs, address, 
     assert "latex final" not in shown
     from selenium.webdriver.common.by import By
 
-    unfold = browser.find_elements(By.CSS_SELECTOR, "[data-testid='expander-icon-button'], button[aria-label*='xpand']")
+    unfold = browser.find_elements(By.CSS_SELECTOR, ".ag-row [col-id='attributes.`Run Name`'] button")
     assert unfold, "no run can be unfolded"
     browser.execute_script("arguments[0].click()", unfold[0])
     wait_for_text(browser, " final")
