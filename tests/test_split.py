@@ -58,6 +58,13 @@ def test_blocks_are_contiguous_with_a_gap_and_vary_with_the_seed():
     assert split_blocks(ids, sha, 1).digest == split_blocks(ids, sha, 1).digest
 
 
+def test_sections_are_in_the_order_of_their_numbers_not_of_their_letters():
+    ids = sorted(str(i) for i in range(30))  # 0, 1, 10, 11, ... as the files of isbi2012 are named
+    parts = split_blocks(ids, [str(i) for i in range(30)], 0)
+    blocks = [sorted(int(ids[i]) for i in rows) for rows in (parts.train, parts.validation, parts.test)]
+    assert all(block == list(range(block[0], block[-1] + 1)) for block in blocks)
+
+
 def test_each_stack_is_split_and_copies_stay_on_one_side():
     ids = [f"{stack}-{i:02d}" for stack in "ab" for i in range(10)]
     sha = [str(i) for i in range(20)]

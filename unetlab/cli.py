@@ -158,11 +158,12 @@ for _name, _entry in SETUPS.items():
 @main.command()
 @click.option("--data", default="synthetic", show_default=True, help="A folder, zip, name, or `synthetic`.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the twin.")
-def check(data: str, seed: int) -> None:
+@click.option("--export", default="", help="Also write the data set as PNG files into this new folder.")
+def check(data: str, seed: int, export: str) -> None:
     """Look at a data set before training: sizes, modes, class balance, duplicates, unusable files."""
     from unetlab.run import run_check
 
-    run_check(data, seed)
+    run_check(data, seed, Path(export) if export else None)
 
 
 main.add_command(cli_compare.compare)

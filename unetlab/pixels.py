@@ -48,24 +48,22 @@ def count_pages(data: bytes) -> int:
         raise PixelError("truncated or damaged TIFF") from error
 
 
-def mask_levels(data: bytes, page: int = 0) -> int:
-    """How many different values a mask holds; of a JPEG, which blurs them, 2 at most."""
-    array, _ = _decode(data, as_mask=True, page=page)
-    highest = array.max(axis=2)
-    return len(np.unique(highest > JPEG_NOISE if data.startswith(b"\xff\xd8") else highest))
+def decode_mask(data: bytes, page: int = 0) -> tuple[np.ndarray, int]:
+    """Decodes a mask as bool (height, width), and counts its different values; of a JPEG, which blurs them, 2 at most.
 
-
-def decode_mask(data: bytes, page: int = 0) -> np.ndarray:
-    """Decodes a mask as bool (height, width): a pixel is foreground if any of its stored colours is above 0.
-
-    In a JPEG it must be above JPEG_NOISE, as its compression strews small values around every edge. Alpha does not
-    count; a palette mask is read by its index, since the colours of classes are a matter of taste.
-    Raises PixelError as `decode` does.
+    A pixel is foreground if any of its stored colours is above 0; in a JPEG above JPEG_NOISE, as its compression
+    strews small values around every edge. Alpha does not count; a palette mask is read by its index, since the colours
+    of classes are a matter of taste. Raises PixelError as `decode` does.
     """
     array, _ = _decode(data, as_mask=True, page=page)
-    if not np.isfinite(array).all():
-        raise PixelError("the mask holds NaN or infinite values")
-    return np.asarray((array > (JPEG_NOISE if data.startswith(b"\xff\xd8") else 0)).any(axis=2))
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise PixelError(f"the {array.dtype} mask holds NaN or infinite values; replace them first")
+    highest = array.max(axis=2)
+    if data.startswith(b"\xff\xd8"):
+        highest = highest > JPEG_NOISE
+    mask = highest > 0
+    binary = bool((highest[mask] == highest.max()).all())  # most masks are: no sorting of all pixels then
+    return mask, len(np.unique(mask)) if binary else len(np.unique(highest))
 
 
 def _is_tiff(data: bytes) -> bool:
@@ -104,14 +102,16 @@ def _decode_tiff(data: bytes, as_mask: bool, number: int) -> tuple[np.ndarray, s
         with tifffile.TiffFile(io.BytesIO(data)) as tiff:
             page = tiff.pages.first
             _refuse_too_large(page.shape[0], page.shape[1])
-            if len(tiff.pages) > 1 or number == 0:
+            if number == 0 or len(tiff.pages) > 1:
                 array = tiff.pages[number].asarray()
-            else:  # ImageJ writes one header for a whole stack
-                array = tiff.series[0].asarray().reshape(-1, *page.shape)[number]
+            else:  # ImageJ writes one header for a whole stack, whose pages follow each other
+                start = tiff.series[0].dataoffset + number * page.nbytes
+                stored = page.dtype.newbyteorder(tiff.byteorder)
+                array = np.frombuffer(data, stored, page.size, start).reshape(page.shape).astype(page.dtype)
             if page.photometric == tifffile.PHOTOMETRIC.PALETTE and page.colormap is not None and not as_mask:
                 return (np.moveaxis(page.colormap, 0, -1)[array] // 257).astype(np.uint8), "uint8 palette"
             if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
-                array = array.max() - array
+                array = ~array if array.dtype == bool else 2**page.bitspersample - 1 - array
             if array.ndim == 3 and page.planarconfig == tifffile.PLANARCONFIG.SEPARATE:
                 array = np.moveaxis(array, 0, -1)
     except PixelError:

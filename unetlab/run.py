@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -14,6 +15,7 @@ from rich.console import Console
 from unetlab import health, plots, teach, tracking, trial
 from unetlab.check import DataCard, check
 from unetlab.data import Dataset, open_dataset
+from unetlab.data.export import export
 from unetlab.errors import UserError
 from unetlab.finish import finish
 from unetlab.models.weights import resolve_weights
@@ -145,14 +147,17 @@ def _final(bench: trial.Bench, recipe: Recipe, rounds: int) -> trial.Outcome:
     return outcome
 
 
-def run_check(data: str, seed: int) -> DataCard:
-    """Checks a data set, prints what was found and logs it as a run of its own.
+def run_check(data: str, seed: int, folder: Path | None = None) -> DataCard:
+    """Checks a data set, prints what was found, logs it as a run of its own, and exports it if a folder is named.
 
-    Raises UserError for files that cannot be used.
+    Raises UserError for files that cannot be used, and for a folder that is not empty.
     """
     dataset = open_dataset(data, seed)
     card = check(dataset)
-    Console().print(card.table())
+    console = Console()
+    console.print(card.table())
+    if folder is not None:
+        console.print(f"wrote {export(dataset, folder)} images to {folder}", highlight=False)
     tracking.open_experiment()
     tags = {"role": "check", "dataset": dataset.name, "dataset_digest": dataset.digest}
     with tracking.run(f"check {dataset.name}", tags=tags, params={"data": data, "seed": seed}):

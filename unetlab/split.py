@@ -56,7 +56,7 @@ def split_blocks(ids: Sequence[str], sha: Sequence[str], seed: int) -> Split:
     lies at which end of a stack varies with the seed.
 
     Args:
-        ids: n unique names; sections of one stack share a name up to a last number, and are in order.
+        ids: n unique names; sections of one stack share a name up to a last number, which is their order.
         sha: hash of each section's pixels; of sections that are the same only those on one side are used.
         seed: the same seed gives the same split.
 
@@ -67,7 +67,7 @@ def split_blocks(ids: Sequence[str], sha: Sequence[str], seed: int) -> Split:
     stacks = [re.sub(r"[-_. ]*\d+$", "", id) for id in ids]
     side = np.full(len(ids), -1)
     for stack in sorted(set(stacks)):
-        rows = np.flatnonzero(np.array(stacks) == stack)
+        rows = np.array(sorted((i for i in range(len(ids)) if stacks[i] == stack), key=lambda i: _number(ids[i])))
         held = [max(1, round(fraction * len(rows))) for fraction in FRACTIONS[1:]]
         lengths = [len(rows) - sum(held) - 2 * GAP, *held]
         if lengths[0] < 1:
@@ -90,6 +90,12 @@ def _sides(ids: Sequence[str], side: np.ndarray) -> Split:
     train, validation, test = (np.flatnonzero(side == k) for k in range(3))
     text = "|".join(",".join(sorted(ids[int(i)] for i in part)) for part in (train, validation, test))
     return Split(train, validation, test, hashlib.sha256(text.encode()).hexdigest()[:16])
+
+
+def _number(id: str) -> int:
+    """The number at the end of a name, so that section 10 comes after 9 and not after 1."""
+    found = re.search(r"\d+$", id)
+    return int(found.group()) if found else 0
 
 
 def _groups(groups: np.ndarray) -> list[np.ndarray]:

@@ -1,0 +1,18 @@
+"""Exported PNGs are read back as the same data."""
+
+import numpy as np
+import pytest
+
+from unetlab.data import open_dataset
+from unetlab.data.export import export
+from unetlab.errors import UserError
+
+
+def test_an_export_reads_back_the_same(pairs, tmp_path):
+    data = open_dataset(str(pairs))
+    assert export(data, tmp_path / "out") == 12
+    again = open_dataset(str(tmp_path / "out"))
+    assert again.ids == data.ids and again.sha == data.sha
+    assert all(np.array_equal(again.labels(i) > 0, data.labels(i) > 0) for i in range(12))
+    with pytest.raises(UserError, match="is not an empty folder"):
+        export(data, tmp_path / "out")
