@@ -1,7 +1,5 @@
 """The command line behind the MLproject's entry points: checks values, calls one function, errors in one line."""
 
-import logging
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,15 +7,13 @@ from typing import Any
 
 import click
 
-from unetlab import cli_compare
+from unetlab import cli_compare, quiet
 from unetlab.errors import UserError
 from unetlab.options import LABELS, PRECISIONS, SPLITS, TUNERS, Options
 from unetlab.setup import SETUPS, Entry, load_setup
 
-# TensorFlow and MLflow take seconds to import, so commands import what they call; their chatter is not for users
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+# TensorFlow and MLflow take seconds to import, so commands import what they call
+quiet.settle()
 
 DEFAULT_TRIALS = 3
 
@@ -44,8 +40,6 @@ def main(context: click.Context) -> None:
 
     Every command is an entry point of the MLproject too: `mlflow run . -e nuclei -P data=FOLDER -P trials=12`.
     """
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of every new model of a search
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
 
@@ -134,6 +128,7 @@ def _shared(entry: Entry) -> list[Callable[..., Any]]:
 
 def _add_setup(name: str, entry: Entry) -> None:
     def command(**values: Any) -> None:
+        quiet.import_tensorflow()
         from unetlab.run import run_setup
         from unetlab.tracking import table_address
 
@@ -161,6 +156,7 @@ for _name, _entry in SETUPS.items():
 @click.option("--export", default="", help="Also write the data set as PNG files into this new folder.")
 def check(data: str, seed: int, export: str) -> None:
     """Look at a data set before training: sizes, modes, class balance, duplicates, unusable files."""
+    quiet.import_tensorflow()
     from unetlab.run import run_check
 
     run_check(data, seed, Path(export) if export else None)
@@ -203,6 +199,7 @@ def rollback(model: str) -> None:
 @click.option("--threshold", type=click.FloatRange(0, 1), default=None, help="Instead of the model's own.")
 def predict(model: str, images: Path, out: Path, threshold: float | None) -> None:
     """Segment a folder of images with a logged or registered model."""
+    quiet.import_tensorflow()
     from unetlab.service.predict import predict_folder
 
     predict_folder(model, images, out, threshold)

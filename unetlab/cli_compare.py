@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from unetlab import quiet
 from unetlab.options import PRECISIONS, SPLITS, TUNERS
 
 DATA_HELP = "A folder, zip or name as every setup takes it."
@@ -53,6 +54,7 @@ def compare(runs: str, experiment: str, where: str, out: str) -> None:
 @click.option("--split", type=click.Choice(SPLITS), default="random", show_default=True)
 def showdown(setups: str, **values: object) -> None:
     """Run setups on one data set with the same splits and budget, then compare them. The same command resumes."""
+    quiet.import_tensorflow()
     from rich.console import Console
 
     from unetlab import report
@@ -78,6 +80,7 @@ def reproduce(nuclei: str, kitchen: str, sections: str, latex: str, **values: ob
 
     Public data that cannot be had are replaced by the built-in twin, and the table says so. Hours on two cores.
     """
+    quiet.import_tensorflow()
     from rich.console import Console
 
     from unetlab.reproduce import reproduce as run

@@ -1,0 +1,32 @@
+"""Chatter of libraries that is not for users."""
+
+import logging
+import os
+
+SETTINGS = {
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+}
+"""Environment variables that hold unless the user has set them; they must be there before the libraries are."""
+
+
+def settle() -> None:
+    """Applies SETTINGS, and lets Python's log show warnings only."""
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of every new model of a search
+
+
+def import_tensorflow() -> None:
+    """Imports TensorFlow without what its C++ half writes to standard error before it reads its log level."""
+    saved, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        import tensorflow  # noqa: F401
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(nowhere)
