@@ -55,11 +55,14 @@ class StopWhenNotFinite(keras.callbacks.Callback):
 
 
 class StopAfter(keras.callbacks.Callback):
-    """Ends the training after so many minutes, in the middle of an epoch if need be; its validation still runs."""
+    """Ends the training after so many minutes, in the middle of an epoch if need be; its validation still runs.
+
+    0 minutes set no limit.
+    """
 
     def __init__(self, minutes: float) -> None:
         super().__init__()
-        self.end = time.perf_counter() + 60 * minutes
+        self.end = time.perf_counter() + 60 * (minutes or math.inf)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         if time.perf_counter() > self.end:
@@ -124,14 +127,13 @@ def fit(
         best = keras.callbacks.EarlyStopping(
             monitor="val_loss", mode="min", patience=recipe.patience or recipe.epochs, restore_best_weights=True
         )
-        limit = [StopAfter(minutes)] if minutes else []
         started = time.perf_counter()
         history = model.fit(
             batches,
             validation_data=Batches(images, masks, validation, recipe, seed, training=False),
             epochs=recipe.epochs,
             verbose=0,
-            callbacks=[StopWhenNotFinite(), *limit, EpochClock(), *callbacks, best],
+            callbacks=[StopWhenNotFinite(), StopAfter(minutes), EpochClock(), *callbacks, best],
         )
         seconds = time.perf_counter() - started
     finally:

@@ -76,9 +76,6 @@ def run_setup(
     experiment_id = tracking.open_experiment()
     rounds = options.rounds if learnt is not dataset else 0
     trainings = (1 if options.trials == 1 else options.trials + 1) + rounds
-    name = f"{setup.name} seed {options.seed} {dataset.name}"
-    name += f" labels {options.labels}" if learnt is not dataset else ""
-    name += f" {options.trials} trials" if options.trials > 1 else ""
     with SearchProgress(trainings, console) as progress:
         bench = trial.Bench(
             setup, learnt, truth, sides, options.seed, precision, weights, options.models, progress, options.minutes
@@ -91,13 +88,8 @@ def run_setup(
             "labels": options.labels,
             "scored_against": "masks" if dataset.has_masks else f"labels by {options.labels}",
         }
-        with tracking.run(name, tags=tags, params=asdict(options)) as parent:
-            mlflow.log_dict(card.to_json(), "data_card.json")
-            tracking.log_table(_sides(dataset, card, sides), "split.csv")
-            inputs = bench.inputs()
-            mlflow.log_inputs(list(inputs.values()), ["training", "validation", "testing"], [None] * len(inputs))
-            if learnt is not dataset:
-                mlflow.log_metrics(teach.label_figures(learnt, dataset if dataset.has_masks else None))
+        with tracking.run(_name(setup, dataset, options), tags=tags, params=asdict(options)) as parent:
+            inputs = _log_data(bench, dataset, card)
 
             # search -> final -> scores on test, once
             reference, best = (None, recipe) if options.trials == 1 else _search(bench, recipe, options)
@@ -119,6 +111,23 @@ def _split(dataset: Dataset, card: DataCard, options: Options) -> Split:
     if options.split == "blocks":
         return split_blocks(dataset.ids, dataset.sha, seed=options.seed)
     return split(dataset.ids, card.groups, card.modality, seed=options.seed)
+
+
+def _name(setup: Setup, dataset: Dataset, options: Options) -> str:
+    labels = "" if options.labels == "masks" else f" labels {options.labels}"
+    trials = f" {options.trials} trials" if options.trials > 1 else ""
+    return f"{setup.name} seed {options.seed} {dataset.name}{labels}{trials}"
+
+
+def _log_data(bench: trial.Bench, dataset: Dataset, card: DataCard) -> Mapping[str, Any]:
+    """Logs what the run learns from and is scored on; returns MLflow's description of each side."""
+    mlflow.log_dict(card.to_json(), "data_card.json")
+    tracking.log_table(_sides(dataset, card, bench.split), "split.csv")
+    inputs = bench.inputs()
+    mlflow.log_inputs(list(inputs.values()), ["training", "validation", "testing"], [None] * len(inputs))
+    if bench.dataset is not dataset:
+        mlflow.log_metrics(teach.label_figures(bench.dataset, dataset if dataset.has_masks else None))
+    return inputs
 
 
 def _sides(dataset: Dataset, card: DataCard, sides: Split) -> pd.DataFrame:
