@@ -48,7 +48,12 @@ def count_pages(data: bytes) -> int:
         raise PixelError("truncated or damaged TIFF") from error
 
 
-def decode_mask(data: bytes, page: int = 0) -> tuple[np.ndarray, int]:
+def decode_mask(data: bytes, page: int = 0) -> np.ndarray:
+    """Decodes a mask as bool (height, width), by the rule of `decode_mask_and_levels`."""
+    return decode_mask_and_levels(data, page)[0]
+
+
+def decode_mask_and_levels(data: bytes, page: int = 0) -> tuple[np.ndarray, int]:
     """Decodes a mask as bool (height, width), and counts its different values; of a JPEG, which blurs them, 2 at most.
 
     A pixel is foreground if any of its stored colours is above 0; in a JPEG above JPEG_NOISE, as its compression
@@ -63,7 +68,7 @@ def decode_mask(data: bytes, page: int = 0) -> tuple[np.ndarray, int]:
         highest = highest > JPEG_NOISE
     mask = highest > 0
     binary = bool((highest[mask] == highest.max()).all())  # most masks are: no sorting of all pixels then
-    return mask, len(np.unique(mask)) if binary else len(np.unique(highest))
+    return mask, int(mask.any()) + int(not mask.all()) if binary else len(np.unique(highest))
 
 
 def _is_tiff(data: bytes) -> bool:
@@ -105,13 +110,12 @@ def _decode_tiff(data: bytes, as_mask: bool, number: int) -> tuple[np.ndarray, s
             if number == 0 or len(tiff.pages) > 1:
                 array = tiff.pages[number].asarray()
             else:  # ImageJ writes one header for a whole stack, whose pages follow each other
-                start = tiff.series[0].dataoffset + number * page.nbytes
-                stored = page.dtype.newbyteorder(tiff.byteorder)
-                array = np.frombuffer(data, stored, page.size, start).reshape(page.shape).astype(page.dtype)
+                array = _contiguous_page(data, tiff, number)
             if page.photometric == tifffile.PHOTOMETRIC.PALETTE and page.colormap is not None and not as_mask:
                 return (np.moveaxis(page.colormap, 0, -1)[array] // 257).astype(np.uint8), "uint8 palette"
             if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
-                array = ~array if array.dtype == bool else 2**page.bitspersample - 1 - array
+                white = array.max() if array.dtype.kind == "f" else 2**page.bitspersample - 1
+                array = ~array if array.dtype == bool else (white - array).astype(array.dtype)
             if array.ndim == 3 and page.planarconfig == tifffile.PLANARCONFIG.SEPARATE:
                 array = np.moveaxis(array, 0, -1)
     except PixelError:
@@ -123,6 +127,15 @@ def _decode_tiff(data: bytes, as_mask: bool, number: int) -> tuple[np.ndarray, s
     if array.ndim == 3 and array.shape[2] in (3, 4):
         return array[:, :, :3], f"{array.dtype} {'RGBA' if array.shape[2] == 4 else 'RGB'}"
     return array.reshape(*array.shape[:2], -1)[:, :, :1], f"{array.dtype} many channels"
+
+
+def _contiguous_page(data: bytes, tiff: tifffile.TiffFile, number: int) -> np.ndarray:
+    page, start = tiff.pages.first, tiff.series[0].dataoffset
+    if page.dtype is None or start is None:
+        raise PixelError("a TIFF stack whose pages cannot be told apart")
+    stored = page.dtype.newbyteorder(tiff.byteorder)
+    array = np.frombuffer(data, stored, page.size, start + number * page.nbytes)
+    return array.reshape(page.shape).astype(page.dtype)
 
 
 def _looks_like_image(data: bytes) -> bool:

@@ -40,6 +40,18 @@ def test_a_killed_decode_leaves_nothing_that_counts(pairs, monkeypatch):
     assert len(open_dataset(str(pairs))) == 12
 
 
+def test_what_a_process_killed_long_ago_left_is_swept_away(pairs, tmp_path, monkeypatch):
+    monkeypatch.setenv("UNETLAB_CACHE", str(tmp_path / "cache"))
+    old, young = tmp_path / "cache" / ".building-old", tmp_path / "cache" / ".building-young"
+    for folder in (old, young):
+        folder.mkdir(parents=True)
+        (folder / "images.bin").write_text("half")
+    for path in (old / "images.bin", old):
+        os.utime(path, (1, 1))
+    open_dataset(str(pairs))
+    assert not old.exists() and young.exists()
+
+
 def test_a_cache_that_cannot_be_written_is_said_clearly(pairs, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("UNETLAB_CACHE", str(tmp_path / "file" / "cache"))
@@ -62,6 +74,24 @@ def test_at_size_squeezes_images_and_keeps_masks_binary(pairs):
     native = np.mean([(data.labels(i) > 0).mean() for i in range(12)])
     assert masks.mean() == pytest.approx(native, abs=0.01)
     assert isinstance(images, np.memmap)
+
+
+def test_images_relabelled_keep_their_pixels_and_know_what_nobody_knows(pairs):
+    data = open_dataset(str(pairs))
+
+    def label(image):
+        found = (image[:, :, 0] > 110).astype(np.uint8)
+        found[:4] = dataset.UNKNOWN
+        return found
+
+    made = dataset.relabelled(data, "made", "bright 1", label)
+    assert made.ids == data.ids and made.sha == data.sha and made.digest != data.digest and made.name == "made"
+    assert (made.labels(0)[:4] == dataset.IGNORED).all() and (made.labels(0)[4:] != dataset.IGNORED).all()
+    assert np.array_equal(made.labels(0)[4:] > 0, data.image(0)[4:, :, 0] > 110)
+    masks = made.at_size(40, 1)[1]
+    assert set(np.unique(masks)) == {0, 1, 2} and (masks[:, :4] == dataset.UNKNOWN).all()
+    again = dataset.relabelled(data, "made", "bright 1", lambda image: pytest.fail("labelled twice"))
+    assert again.digest == made.digest
 
 
 def test_506_real_nuclei_images(real_data, monkeypatch):

@@ -17,21 +17,26 @@ from unetlab.data.files import open_files
 from unetlab.errors import UserError
 
 
-def _archive() -> tuple[bytes, dict[str, bytes]]:
-    files = {}
-    for i in range(3):
-        for kind, name in (("images", f"id{i}"), ("masks", "nucleus")):
-            array = np.zeros((8, 8), np.uint8)
-            array[i : i + 4] = 200
-            buffer = io.BytesIO()
-            Image.fromarray(array).save(buffer, format="PNG")
-            files[f"stage1_train/id{i}/{kind}/{name}.png"] = buffer.getvalue()
+def _png(row: int) -> bytes:
+    array = np.zeros((8, 8), np.uint8)
+    array[row : row + 4] = 200
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def _zipped(files: dict[str, bytes]) -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
-        archive.writestr("repo-123/README.md", "not used")
-        for name, data in files.items():
+        for name, data in {"README.md": b"not used", **files}.items():
             archive.writestr(f"repo-123/{name}", data)
-    return out.getvalue(), files
+    return out.getvalue()
+
+
+def _archive() -> tuple[bytes, dict[str, bytes]]:
+    kinds = (("images", "id{}"), ("masks", "nucleus"))
+    files = {f"stage1_train/id{i}/{kind}/{name.format(i)}.png": _png(i) for i in range(3) for kind, name in kinds}
+    return _zipped(files), files
 
 
 @pytest.fixture
@@ -111,3 +116,17 @@ def test_the_kitchen_pin_counts_the_files_of_its_folders(real_data):
     files = open_files(real_data / "kitchen")
     names = [f"repo/dataset/dataset/train/{name}" for name in files.names]
     assert [named.SOURCES["kitchen"].relative(name) for name in names] == files.names
+
+
+@pytest.mark.parametrize("name", ["isbi2012", "kitchen", "vnc"])
+def test_other_sets_are_pinned_by_paths_below_their_folder(served, tmp_path, monkeypatch, name):
+    source = named.SOURCES[name]
+    images, masks = source.folders
+    used = {f"{folder}/{i}.png": _png(i) for folder in (images, masks) for i in range(3)}
+    other = {"other/0.png": b"not used"}
+    inside = {f"{source.base}/{path}".lstrip("/"): data for path, data in (used | other).items()}
+    (tmp_path / "www" / "a.zip").write_bytes(_zipped(inside))
+    pinned = dataclasses.replace(source, url=served.url, files=len(used), sha256=named.content_sha256(used))
+    monkeypatch.setitem(named.SOURCES, name, pinned)
+    data = open_dataset(name)
+    assert data.name == name and data.ids == ("0", "1", "2") and data.has_masks

@@ -11,6 +11,7 @@ import tifffile
 from conftest import write_pairs
 from PIL import Image
 
+from unetlab import pixels
 from unetlab.check import check
 from unetlab.data import open_dataset
 from unetlab.errors import UserError
@@ -368,3 +369,81 @@ def test_images_that_differ_in_their_endings_pair_with_masks_of_the_same_name(tm
     data = open_dataset(str(tmp_path))
     assert data.ids == ("a.bmp", "a.png")
     assert np.array_equal(data.labels(1) > 0, TRUTH[0] > 0)
+
+
+def test_images_alone_may_differ_in_their_endings_only(tmp_path):
+    (tmp_path / "images").mkdir()
+    for ending, page in ((".png", SECTIONS[0]), (".bmp", SECTIONS[1])):
+        Image.fromarray(page).save(tmp_path / "images" / f"a{ending}")
+    data = open_dataset(str(tmp_path))
+    assert data.ids == ("a.bmp", "a.png") and not data.has_masks
+
+
+@pytest.mark.parametrize(
+    ("image", "mask", "id"),
+    [
+        ("images.tif", "masks.tif", "images"),
+        ("train-volume.tif", "train-labels.tif", "train-volume"),
+        ("cell 1.png", "cell 1_mask.png", "cell 1"),
+        ("image_07.png", "label_07.tif", "image_07"),
+        ("volume_volumetric.tif", "labels_volumetric.tif", "volume_volumetric"),
+    ],
+)
+def test_files_side_by_side_pair_by_a_word_in_their_names(tmp_path, image, mask, id):
+    for name, page in ((image, SECTIONS[1]), (mask, TRUTH[1])):
+        (tmp_path / name).write_bytes(_png(page)) if name.endswith("png") else tifffile.imwrite(tmp_path / name, page)
+    data = open_dataset(str(tmp_path))
+    assert data.ids == (id,) and np.array_equal(data.labels(0) > 0, TRUTH[1] > 0)
+
+
+def test_a_volume_without_labels_is_named_with_what_is_wanted(tmp_path):
+    for name in ("train-volume", "train-labels", "test-volume"):
+        _stack(tmp_path / f"{name}.tif", TRUTH, photometric="minisblack")
+    with pytest.raises(UserError, match=r"test-volume.tif has no mask; add test-labels.tif or take the image away"):
+        open_dataset(str(tmp_path))
+
+
+@pytest.mark.parametrize("lines", [0, 255], ids=["lines are 0", "lines are 255"])
+def test_masks_of_membranes_mean_the_inside_of_cells(tmp_path, lines):
+    inside = np.ones((12, 16), bool)
+    inside[:, 5], inside[6] = False, False
+    mask = np.where(inside, 255 - lines, lines).astype(np.uint8)
+    for folder, page in (("raw", SECTIONS[0]), ("membranes", mask)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "00.png").write_bytes(_png(page))
+    assert np.array_equal(open_dataset(str(tmp_path)).labels(0) > 0, inside)
+
+
+def test_a_page_that_would_have_the_name_of_a_file_is_refused(tmp_path):
+    _stack(tmp_path / "a.tif", SECTIONS, photometric="minisblack")
+    tifffile.imwrite(tmp_path / "a-001.tif", SECTIONS[0])
+    with pytest.raises(UserError, match="would both be called a-001"):
+        open_dataset(str(tmp_path))
+
+
+def test_a_mask_stored_with_white_as_zero_is_turned_page_by_page(tmp_path):
+    stored = [255 - page for page in TRUTH[:2]] + [np.full((12, 16), 255, np.uint8)]  # the last one is black
+    _stack(tmp_path / "a-volume.tif", SECTIONS[:3], photometric="minisblack")
+    _stack(tmp_path / "a-labels.tif", stored, photometric="miniswhite")
+    data = open_dataset(str(tmp_path))
+    assert np.array_equal(data.labels(1) > 0, TRUTH[1] > 0) and not data.labels(2).any()
+
+
+def test_no_page_is_decoded_twice(tmp_path, monkeypatch):
+    _stack(tmp_path / "a-volume.tif", SECTIONS, photometric="minisblack")
+    _stack(tmp_path / "a-labels.tif", TRUTH, photometric="minisblack")
+    decoded, original = [], pixels._decode
+    monkeypatch.setattr(
+        pixels, "_decode", lambda data, as_mask, page: decoded.append((as_mask, page)) or original(data, as_mask, page)
+    )
+    open_dataset(str(tmp_path))
+    assert sorted(decoded) == [(kind, page) for kind in (False, True) for page in range(4)]
+
+
+def test_real_sections_and_photographs(real_data):
+    sections = open_dataset(str(real_data / "isbi2012"))
+    assert len(sections) == 24 and sections.ids[-1] == "train-volume-023" and max(sections.levels) == 2
+    photographs = open_dataset(str(real_data / "kitchen"))
+    assert len(photographs) == 188 and photographs.has_masks
+    found = {finding.code: finding for finding in check(photographs).findings}
+    assert found["D010"].severity == "notice" and "up to 4" in found["D010"].message

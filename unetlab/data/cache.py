@@ -5,6 +5,8 @@ import json
 import os
 import shutil
 import tempfile
+import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -17,8 +19,11 @@ from rich.progress import track
 
 from unetlab.errors import UserError
 
-VERSION = 4
+VERSION = 5
 """Counted up when the layout or the decoding changes: older caches are then built anew."""
+
+STALE = 24 * 3600
+"""Seconds after which what a killed process left half built is taken away."""
 
 
 class Decoded(NamedTuple):
@@ -45,6 +50,7 @@ def new_folder(target: Path) -> Iterator[Path]:
 
     Raises UserError if there is no writing there.
     """
+    _sweep(target.parent)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         building = Path(tempfile.mkdtemp(prefix=".building-", dir=target.parent))
@@ -62,16 +68,30 @@ def new_folder(target: Path) -> Iterator[Path]:
         shutil.rmtree(building, ignore_errors=True)
 
 
-def build(target: Path, header: dict[str, Any], jobs: list[Callable[[], Decoded]]) -> None:
-    """Runs the decoding jobs in threads and writes images.bin, labels.bin and index.json below `target`.
+def _sweep(folder: Path) -> None:
+    """Removes what processes killed more than STALE ago left in a folder."""
+    for path in folder.glob(".building-*"):
+        try:
+            touched = max(part.stat().st_mtime for part in (path, *path.glob("*")))
+        except OSError:
+            continue  # another process was faster
+        if time.time() - touched > STALE:
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
-    Raises UserError that lists the files which cannot be used.
+
+def build(target: Path, header: dict[str, Any], jobs: list[Callable[[], Decoded]], doing: str = "decoding") -> None:
+    """Runs the jobs in threads and writes images.bin, labels.bin and index.json below `target`.
+
+    A progress bar says what the jobs are `doing`. Raises UserError that lists the files which cannot be used.
     """
     problems: list[str] = []
     with new_folder(target) as folder:
         index: dict[str, list[Any]] = {"ids": [], "shapes": [], "modes": [], "levels": [], "sha": []}
         with open(folder / "images.bin", "wb") as images, open(folder / "labels.bin", "wb") as labels:
-            for decoded in _run(jobs):
+            for decoded in _run(jobs, doing):
                 if isinstance(decoded, UserError):
                     problems.append(str(decoded))
                     continue
@@ -93,7 +113,7 @@ def build(target: Path, header: dict[str, Any], jobs: list[Callable[[], Decoded]
         (folder / "index.json").write_text(json.dumps({**meta, **index}))
 
 
-def _run(jobs: list[Callable[[], Decoded]]) -> Iterator[Decoded | UserError]:
+def _run(jobs: list[Callable[[], Decoded]], doing: str) -> Iterator[Decoded | UserError]:
     def attempt(job: Callable[[], Decoded]) -> Decoded | UserError:
         try:
             return job()
@@ -101,15 +121,20 @@ def _run(jobs: list[Callable[[], Decoded]]) -> Iterator[Decoded | UserError]:
             return error
 
     console = Console(stderr=True)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        # in chunks, so that no more than a chunk of decoded images waits in memory
-        chunks: Iterable[int] = range(0, len(jobs), 64)
-        for start in track(chunks, "decoding images", console=console, disable=not console.is_terminal):
-            yield from pool.map(attempt, jobs[start : start + 64])
+    workers = os.cpu_count() or 1
+    with ThreadPoolExecutor(workers) as pool:
+        # only a few ahead, so that few decoded images wait in memory
+        ahead = deque(pool.submit(attempt, job) for job in jobs[: 4 * workers])
+        for i in track(range(len(jobs)), f"{doing} images", console=console, disable=not console.is_terminal):
+            made = ahead.popleft().result()
+            if i + 4 * workers < len(jobs):
+                ahead.append(pool.submit(attempt, jobs[i + 4 * workers]))
+            yield made
 
 
 def write_text(path: Path, text: str) -> None:
     """Writes a file that appears only once it is complete, so that a killed process leaves no half of it."""
+    _sweep(path.parent)
     handle, name = tempfile.mkstemp(prefix=".building-", dir=path.parent)
     try:
         with os.fdopen(handle, "w") as out:
@@ -121,6 +146,7 @@ def write_text(path: Path, text: str) -> None:
 
 def write_array(path: Path, shape: tuple[int, ...], rows: Iterable[np.ndarray]) -> None:
     """Writes uint8 rows as one .npy that appears only once it is complete."""
+    _sweep(path.parent)
     handle, name = tempfile.mkstemp(prefix=".building-", dir=path.parent)
     os.close(handle)
     try:

@@ -12,7 +12,7 @@ import numpy as np
 from unetlab import pixels
 from unetlab.data import cache, named
 from unetlab.data.files import Files, open_files
-from unetlab.data.readers import Sample, find_samples, read_sample
+from unetlab.data.readers import Sample, find_samples, kept_bytes, read_sample
 from unetlab.data.twins import TWINS
 from unetlab.errors import UserError
 from unetlab.objects import components
@@ -29,7 +29,7 @@ class Dataset:
     """Decoded images with their labels.
 
     Args:
-        name: "synthetic", the name of a public data set, or the stem of the folder or zip.
+        name: "synthetic-<twin>", the name of a public data set, or the stem of the folder or zip.
         ids: unique names, sorted.
         digest: hash of ids, native pixels and labels, 16 hex digits.
         sizes: int32 (n, 2), native height and width.
@@ -140,7 +140,7 @@ def relabelled(dataset: Dataset, name: str, key: str, label: Callable[[np.ndarra
         return cache.Decoded(dataset.ids[i], image, labels, dataset.modes[i])
 
     jobs: list[Callable[[], cache.Decoded]] = [functools.partial(job, i) for i in range(len(dataset))]
-    return _open(name, name, f"{dataset.digest} {key}", lambda: (jobs, True))
+    return _open(name, name, f"{dataset.digest} {key}", lambda: (jobs, True), "labelling")
 
 
 def _covered(mask: np.ndarray, size: int) -> np.ndarray:
@@ -152,7 +152,7 @@ def _open_twin(twin: str, seed: int) -> Dataset:
         raise UserError(f"data: no twin synthetic-{twin}; there are {', '.join(f'synthetic-{name}' for name in TWINS)}")
     make, version = TWINS[twin]
     name = f"synthetic-{twin}"
-    return _open(name, name, f"{twin} twin {version} seed {seed}", lambda: (list(make(seed)), True))
+    return _open(name, name, f"{twin} twin {version} seed {seed}", lambda: (list(make(seed)), True), "simulating")
 
 
 def _jobs(files: Files, verify: Callable[[], None] | None = None) -> tuple[list[Callable[[], cache.Decoded]], bool]:
@@ -167,14 +167,21 @@ def _jobs(files: Files, verify: Callable[[], None] | None = None) -> tuple[list[
 
 
 def _open(
-    name: str, label: str, fingerprint: str, prepare: Callable[[], tuple[list[Callable[[], cache.Decoded]], bool]]
+    name: str,
+    label: str,
+    fingerprint: str,
+    prepare: Callable[[], tuple[list[Callable[[], cache.Decoded]], bool]],
+    doing: str = "decoding",
 ) -> Dataset:
     key = hashlib.sha256(f"{cache.VERSION} {name} {fingerprint}".encode()).hexdigest()[:24]
     folder = cache.root() / key
     if not (folder / "index.json").exists():
-        jobs, has_masks = prepare()
-        header = {"name": name, "label": label, "has_masks": has_masks, "content": hashlib.sha256()}
-        cache.build(folder, header, jobs)
+        try:
+            jobs, has_masks = prepare()
+            header = {"name": name, "label": label, "has_masks": has_masks, "content": hashlib.sha256()}
+            cache.build(folder, header, jobs, doing)
+        finally:
+            kept_bytes.cache_clear()
     index = json.loads((folder / "index.json").read_text())
     shapes = np.array(index["shapes"], np.int32)
     return Dataset(

@@ -5,6 +5,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -17,15 +18,18 @@ from unetlab.errors import UserError
 ENDINGS = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"}
 STACKS = {".tif", ".tiff"}
 
+MEMBRANES = ("membranes", "membrane")
+"""Folders and words whose masks mark the lines between cells; foreground is the inside of cells all the same."""
+
 FOLDERS = {
     **dict.fromkeys(("images", "image", "raw"), "images"),
-    **dict.fromkeys(("masks", "mask", "labels", "label", "membranes"), "masks"),
+    **dict.fromkeys(("masks", "mask", "labels", "label", *MEMBRANES), "masks"),
 }
 """Folder name to what it holds."""
 
 WORDS = {
     **dict.fromkeys(("images", "image", "volume", "raw"), "images"),
-    **dict.fromkeys(("masks", "mask", "labels", "label", "membranes"), "masks"),
+    **dict.fromkeys(("masks", "mask", "labels", "label", *MEMBRANES), "masks"),
 }
 """What a word in a file name says it holds, where there are no folders: `train-volume.tif`, `train-labels.tif`."""
 
@@ -42,28 +46,35 @@ class Sample:
         image: file name of the image.
         masks: file names of its masks; one an object if `instances`, empty where there are none.
         instances: whether each mask holds one object.
-        page: of a stack, counted from 0.
+        page: of a stack, counted from 0; None where each image has a file of its own.
     """
 
     id: str
     image: str
     masks: tuple[str, ...]
     instances: bool
-    page: int = 0
+    page: int | None = None
 
 
 def find_samples(files: Files) -> list[Sample]:
     """Pairs images and masks by name, sorted by id; each page of a multi-page TIFF is an image, `<name>-000` and on.
 
     `<id>/images/<file>` with `<id>/masks/*`, one mask an object, is the Data Science Bowl's layout; `images/<name>`
-    with `masks/<name>` the plain one, endings may differ unless two images differ in nothing else. The folders may
-    have the other names of FOLDERS. Where there are no such folders, files are pairs if their names differ only in a
-    word of WORDS. Images alone, in any layout, have no masks.
+    with `masks/<name>` the plain one: endings may differ, unless two images differ in nothing else; then each has the
+    mask of its whole name, and the ending is part of its id. The folders may have the other names of FOLDERS. Where
+    there are no such folders, files are pairs if a word of WORDS is all their names differ in, such as
+    `train-volume.tif` and `train-labels.tif`, `images.tif` and `masks.tif`, or `a.png` and `a_mask.png`. Images alone
+    have no masks.
 
     Raises UserError naming the file for an image without a mask, a mask without an image, a name that occurs twice,
     a file in a folder below images/ or masks/, and stacks of different length; and if there is no image at all.
     """
-    return [page for sample in _find(files) for page in _pages(files, sample)]
+    samples = sorted((page for sample in _find(files) for page in _pages(files, sample)), key=lambda sample: sample.id)
+    for first, second in pairwise(samples):
+        if first.id == second.id:
+            both = f"{first.image} and {second.image}"
+            raise UserError(f"{files.label}: {both} would both be called {first.id}; rename one")
+    return samples
 
 
 def _find(files: Files) -> list[Sample]:
@@ -111,18 +122,25 @@ def _is_bowl(parent: str, images: list[str]) -> bool:
 
 def _by_words(files: Files, names: list[str]) -> list[Sample]:
     """Pairs by a word in their names; images alone where no name says mask."""
-    found: dict[str, dict[str, str]] = {"images": {}, "masks": {}}
-    for name in names:
-        path = PurePosixPath(name)
-        words = [word for word in re.split(r"[^a-z]+", path.stem.lower()) if word in WORDS]
-        kind = WORDS[words[-1]] if words else "images"
-        key = str(path.with_name(path.stem.lower().replace(words[-1], "*"))) if words else str(path.with_suffix(""))
-        if key in found[kind]:
-            raise UserError(f"{files.label}: {found[kind][key]} and {name} could be the same; rename one")
-        found[kind][key] = name
-    if not found["masks"]:
-        return [Sample(stem, name, (), False) for stem, name in sorted(_by_stem(files, names).items())]
-    return _paired(files, found["images"], found["masks"])
+    kinds = {name: WORDS.get(_word(name), "images") for name in names}
+    if "masks" not in kinds.values():
+        return _paired(files, _keyed(files, names, lambda name: PurePosixPath(name).stem), {})
+
+    def key(name: str) -> str:
+        path, word = PurePosixPath(name), rf"(?<![a-z]){_word(name)}(?![a-z])"
+        bare = path.stem.lower()
+        if _word(name):
+            bare = re.sub(rf"[-_. ]*{word}[-_. ]*(?!.*{word})", "-", bare).strip("-")
+        return str(path.with_name(bare or "*"))
+
+    images, masks = ([name for name in names if kinds[name] == kind] for kind in ("images", "masks"))
+    return _paired(files, _keyed(files, images, key), _keyed(files, masks, key), ("{}-volume.tif", "{}-labels.tif"))
+
+
+def _word(name: str) -> str:
+    """The last word of WORDS in a file's name; "" if there is none."""
+    words = [word for word in re.split(r"[^a-z]+", PurePosixPath(name).stem.lower()) if word in WORDS]
+    return words[-1] if words else ""
 
 
 def _pages(files: Files, sample: Sample) -> Iterator[Sample]:
@@ -139,20 +157,21 @@ def _pages(files: Files, sample: Sample) -> Iterator[Sample]:
     if count == 1:
         yield sample
         return
+    digits = max(3, len(str(count - 1)))
     for page in range(count):
-        yield replace(sample, id=f"{sample.id}-{page:03d}", page=page)
+        yield replace(sample, id=f"{sample.id}-{page:0{digits}d}", page=page)
 
 
 def _count_pages(files: Files, name: str) -> int:
     try:
-        return pixels.count_pages(_bytes(files, name))
+        return pixels.count_pages(kept_bytes(files, name))
     except pixels.PixelError:
         return 1  # reading the sample says what is wrong with it
 
 
 @functools.lru_cache(maxsize=4)
-def _bytes(files: Files, name: str) -> bytes:
-    """The bytes of a file, kept for the next page of the same stack."""
+def kept_bytes(files: Files, name: str) -> bytes:
+    """The bytes of a file, kept for the next page of the same stack until `kept_bytes.cache_clear()`."""
     return files.read(name)
 
 
@@ -167,7 +186,7 @@ def _bowl(files: Files, parent: str, images: list[str], masks: list[str], any_ma
 def _plain(files: Files, images: list[str], masks: list[str]) -> list[Sample]:
     paths = [PurePosixPath(name) for name in images]
     stems = Counter(path.stem for path in paths)
-    bare = {path.name for path in paths} - {PurePosixPath(name).name for name in masks}
+    bare = {path.name for path in paths if masks} - {PurePosixPath(name).name for name in masks}
     # where two images differ in their endings only, and their masks too, names count whole
     whole = {stem for stem, count in stems.items() if count > 1} - {PurePosixPath(name).stem for name in bare}
 
@@ -178,14 +197,20 @@ def _plain(files: Files, images: list[str], masks: list[str]) -> list[Sample]:
     return _paired(files, _keyed(files, images, key), _keyed(files, masks, key))
 
 
-def _paired(files: Files, images: dict[str, str], masks: dict[str, str]) -> list[Sample]:
+def _paired(
+    files: Files,
+    images: dict[str, str],
+    masks: dict[str, str],
+    wanted: tuple[str, str] = ("images/{}.png", "masks/{}.png"),
+) -> list[Sample]:
+    """Samples of images and masks by what pairs them; `wanted` is what an error proposes to call a missing one."""
     if masks:
         if bare := sorted(images.keys() - masks.keys()):
             what = f"{images[bare[0]]} has no mask{_more(bare)}"
-            raise UserError(f"{files.label}: {what}; add masks/{bare[0]}.png or take the image away")
+            raise UserError(f"{files.label}: {what}; add {wanted[1].format(bare[0])} or take the image away")
         if lost := sorted(masks.keys() - images.keys()):
             what = f"{masks[lost[0]]} has no image{_more(lost)}"
-            raise UserError(f"{files.label}: {what}; add images/{lost[0]}.png or take it away")
+            raise UserError(f"{files.label}: {what}; add {wanted[0].format(lost[0])} or take it away")
     named = Counter(PurePosixPath(name).stem for name in images.values())
     samples = [
         Sample(
@@ -203,10 +228,6 @@ def _more(stems: list[str]) -> str:
     return f" (nor have {len(stems) - 1} more)" if len(stems) > 1 else ""
 
 
-def _by_stem(files: Files, names: list[str]) -> dict[str, str]:
-    return _keyed(files, names, lambda name: PurePosixPath(name).stem)
-
-
 def _keyed(files: Files, names: list[str], key: Callable[[str], str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name in names:
@@ -220,14 +241,15 @@ def read_sample(files: Files, sample: Sample) -> tuple[np.ndarray, np.ndarray, s
     """Decodes a sample: image uint8 (h, w, 1 or 3), labels uint16 (h, w) with 0 for background, the stored mode, and
     how many different values a plain mask holds.
 
-    Labels number the masks in the order of their names, or the connected components of a plain mask.
+    Labels number the masks in the order of their names, or the connected components of a plain mask's foreground:
+    what is above 0, or the inside of cells if the mask marks membranes (`marks_membranes`).
 
     Raises UserError naming the file for what cannot be decoded, for a mask of another size than its image, and for
     more than MAX_OBJECTS objects.
     """
-    where = f" page {sample.page + 1}" if sample.id.endswith(f"-{sample.page:03d}") else ""
+    where, page = ("", 0) if sample.page is None else (f" page {sample.page + 1}", sample.page)
     try:
-        image, mode = pixels.decode(_read(files, sample.image), sample.page)
+        image, mode = pixels.decode(_read(files, sample.image), page)
     except pixels.PixelError as error:
         raise UserError(f"{sample.image}{where}: {error}") from error
     if len(sample.masks) > MAX_OBJECTS:
@@ -235,8 +257,7 @@ def read_sample(files: Files, sample: Sample) -> tuple[np.ndarray, np.ndarray, s
     labels, levels = np.zeros(image.shape[:2], np.uint16), 2
     for number, name in enumerate(sample.masks, start=1):
         try:
-            mask = pixels.decode_mask(_read(files, name), sample.page)
-            levels = 2 if sample.instances else pixels.mask_levels(_read(files, name), sample.page)
+            mask, values = pixels.decode_mask_and_levels(_read(files, name), page)
         except pixels.PixelError as error:
             raise UserError(f"{name}{where}: {error}") from error
         if mask.shape != image.shape[:2]:
@@ -245,6 +266,9 @@ def read_sample(files: Files, sample: Sample) -> tuple[np.ndarray, np.ndarray, s
         if sample.instances:
             labels[mask] = number
             continue
+        levels = values
+        if marks_membranes(name) and mask.mean() < 0.5:
+            mask = ~mask
         components, count = ndimage.label(mask)
         if count > MAX_OBJECTS:
             raise UserError(
@@ -254,6 +278,14 @@ def read_sample(files: Files, sample: Sample) -> tuple[np.ndarray, np.ndarray, s
     return image, labels, mode, levels
 
 
+def marks_membranes(name: str) -> bool:
+    """Whether a folder or file name says that a mask marks the lines between cells: the smaller side of a section.
+
+    Foreground is then the larger side, the inside of cells, whichever of the two is stored above 0.
+    """
+    return PurePosixPath(name).parent.name in MEMBRANES or _word(name) in MEMBRANES
+
+
 def _read(files: Files, name: str) -> bytes:
     """The bytes of a file; those of a TIFF, which may be a stack, are kept for its next page."""
-    return _bytes(files, name) if PurePosixPath(name).suffix.lower() in STACKS else files.read(name)
+    return kept_bytes(files, name) if PurePosixPath(name).suffix.lower() in STACKS else files.read(name)
