@@ -6,16 +6,17 @@ import sys
 from pathlib import Path
 
 import mlflow
+import pytest
 from conftest import write_pairs
 
 ROOT = Path(__file__).parent.parent.parent
 
 
-def _mlflow_run(store: str, entry: str, **parameters: str) -> subprocess.CompletedProcess[str]:
+def _mlflow_run(store: str, entry: str, manager: str = "local", **parameters: str) -> subprocess.CompletedProcess[str]:
     chosen = [argument for name, value in parameters.items() for argument in ("-P", f"{name}={value}")]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return subprocess.run(
-        [sys.executable, "-m", "mlflow", "run", ".", "-e", entry, "--env-manager", "local", *chosen],
+        [sys.executable, "-m", "mlflow", "run", ".", "-e", entry, "--env-manager", manager, *chosen],
         cwd=ROOT,
         env={**os.environ, "MLFLOW_TRACKING_URI": store, "MLFLOW_EXPERIMENT_NAME": "unetlab", "PATH": path},
         capture_output=True,
@@ -41,3 +42,25 @@ def test_a_mistake_is_one_line_without_a_traceback(store):
     done = _mlflow_run(store, "nuclei", data="/no/such/folder")
     assert done.returncode != 0
     assert "error: no folder or zip at /no/such/folder" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_uv_builds_the_environment_of_conda_yaml(store):
+    """Wants the package registry; minutes on the first time."""
+    done = _mlflow_run(store, "check", manager="uv", data="synthetic-latex")
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "120 images" in done.stdout
+
+
+def test_a_comparison_of_other_splits_is_refused_in_one_line(store, tmp_path):
+    from fake_runs import difficulty, log_setup_run
+
+    log_setup_run("nuclei", difficulty())
+    log_setup_run("latex", difficulty() - 0.01, tags={"split_digest": "s2"})
+    done = _mlflow_run(store, "compare")
+    assert done.returncode != 0 and "split" in done.stderr and "Traceback" not in done.stderr
+    log_setup_run("nuclei-scratch", difficulty() - 0.02)
+    done = _mlflow_run(store, "compare", filter="tags.split_digest = 's1'", out=str(tmp_path / "out"))
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "Ranking by Dice" in done.stdout and (tmp_path / "out" / "report.html").exists()
+    assert "comparison" in set(mlflow.search_runs(experiment_names=["unetlab"])["tags.role"])
