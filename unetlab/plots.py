@@ -182,10 +182,11 @@ def _against(axes: Axes, trials: pd.DataFrame, name: str) -> None:
     if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
         place = column
         positive = column.dropna()
-        if positive.nunique() <= 4:
-            axes.set_xticks(sorted(positive.unique()), [f"{value:.3g}" for value in sorted(positive.unique())])
-        elif positive.min() > 0 and positive.max() / positive.min() >= 30:
+        few = sorted(positive.unique())
+        if positive.min() > 0 and positive.max() / positive.min() >= 30:
             axes.set_xscale("log")
+        elif len(few) <= 4:
+            axes.set_xticks(few, [f"{value:.3g}" for value in few])
         else:
             axes.locator_params(axis="x", nbins=4)
     else:
