@@ -1,0 +1,50 @@
+"""Labels made without masks, and what a network is sure of."""
+
+import numpy as np
+import pytest
+from conftest import brightness_model
+from rich.console import Console
+
+from unetlab import teach
+from unetlab.data import open_dataset
+from unetlab.data.dataset import UNKNOWN
+from unetlab.setup import Recipe
+
+QUIET = Console(quiet=True)
+
+
+def test_made_labels_never_look_at_the_masks(pairs):
+    from PIL import Image
+
+    given = open_dataset(str(pairs))
+    made = teach.made_labels(given, "otsu", QUIET)
+    for path in (pairs / "masks").iterdir():
+        Image.fromarray(255 - np.asarray(Image.open(path))).save(path)
+    other = teach.made_labels(open_dataset(str(pairs)), "otsu", QUIET)
+    assert made.ids == given.ids and made.digest == other.digest != given.digest
+    assert all(np.array_equal(made.image(i), given.image(i)) for i in range(len(given)))
+
+
+def test_label_figures_are_those_of_labels_against_truth(pairs):
+    given = open_dataset(str(pairs))
+    made = teach.made_labels(given, "otsu", QUIET)
+    figures = teach.label_figures(made, given)
+    assert figures["label/known"] == 1.0
+    assert figures["label/dice"] == pytest.approx(teach.label_dice(made, given, np.arange(12)).mean())
+    assert teach.label_dice(given, given, np.arange(3)).tolist() == [1.0, 1.0, 1.0]
+    assert "label/dice" not in teach.label_figures(made, None)
+
+
+def test_a_round_teaches_what_the_network_is_sure_of_and_leaves_other_images_alone(pairs):
+    data = open_dataset(str(pairs))
+    recipe = Recipe(image_size=32, channels=3, epochs=1, batch_size=4)
+    rows = np.array([1, 4])
+    taught = teach.sure_masks(brightness_model(32, 3), recipe, data, rows)
+    images, masks = data.at_size(32, 3)
+    untouched = np.setdiff1d(np.arange(12), rows)
+    assert np.array_equal(taught[untouched], masks[untouched])
+    brightness = images[rows].mean(axis=3) / 255
+    sure = np.log(teach.SURE / (1 - teach.SURE)) / 20  # the model's slope is 20
+    assert (taught[rows][..., 0][brightness > 0.5 + sure + 0.01] == 1).all()
+    assert (taught[rows][..., 0][brightness < 0.5 - sure - 0.01] == 0).all()
+    assert (taught[rows][..., 0][np.abs(brightness - 0.5) < sure - 0.01] == UNKNOWN).all()
