@@ -77,7 +77,7 @@ def test_the_page_opens_with_the_conclusion_and_holds_every_part(comparison):
     ):  # fmt: skip
         assert f"<h2>{title}" in page
     assert "Otsu&#39;s threshold, which learns nothing" in page
-    assert "mlflow run . -e nuclei -P data=&#39;my cells.zip&#39; -P trials=12 -P seed=0" in page
+    assert "mlflow run . -e nuclei --env-manager local -P data=&#39;my cells.zip&#39; -P trials=12 -P seed=0" in page
     assert page.count("<figure>") == report.MOST_IMAGES * 5  # the truth and four setups
     assert "accuracy on validation" in page and "not logged" not in page
 

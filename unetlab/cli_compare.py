@@ -43,7 +43,8 @@ def compare(runs: str, experiment: str, where: str, out: str) -> None:
     type=click.FloatRange(min=0),
     default=0.0,
     show_default=True,
-    help="For each search, and for each training; 0: no limit. The reference trial always runs.",
+    help="After which no trial of a search begins; also the most for one training. The first trial always runs, and "
+    "the final training comes on top. 0: no limit.",
 )
 @click.option("--epochs", type=click.IntRange(min=0), default=0, show_default=True, help="0: as published.")
 @click.option("--repeats", type=click.IntRange(1, 50), default=3, show_default=True, help="Different splits.")
@@ -51,6 +52,7 @@ def compare(runs: str, experiment: str, where: str, out: str) -> None:
 @click.option("--tuner", type=click.Choice(TUNERS), default="random", show_default=True)
 @click.option("--precision", type=click.Choice(PRECISIONS), default="auto", show_default=True)
 @click.option("--encoder-weights", "--encoder_weights", "encoder_weights", default="auto", show_default=True)
+@click.option("--models", type=click.Choice(("all", "best")), default="best", show_default=True, help="Models kept.")
 @click.option("--split", type=click.Choice(SPLITS), default="random", show_default=True)
 def showdown(setups: str, **values: object) -> None:
     """Run setups on one data set with the same splits and budget, then compare them. The same command resumes."""

@@ -17,6 +17,7 @@ from rich.table import Table
 from unetlab import album, health, report_plots, runs
 from unetlab.compare import METRICS, Comparison
 from unetlab.runs import Record
+from unetlab.setup import SETUPS
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 MOST_ROWS = 40
@@ -115,7 +116,7 @@ def html(comparison: Comparison) -> str:
         card=runs.json_artifact(first[0], "data_card.json") if first else None,
         published=[row for name, own in _named(comparison) for row in _published(name, own)],
         health=[_health(name, own) for name, own in _named(comparison)],
-        commands=[_command(record) for own in comparison.records[:MOST_ROWS] for record in own],
+        commands=_commands([record for own in comparison.records[:MOST_ROWS] for record in own]),
         width=WIDTH,
     )
 
@@ -374,12 +375,18 @@ def _health(name: str, own: Sequence[Record]) -> dict[str, Any]:
     return {"name": name, "of": len(own), "findings": [found[code] for code in sorted(found)]}
 
 
-def _command(record: Record) -> dict[str, str]:
-    """The command that made a run, as far as its params tell."""
-    given = [f"-P {name}={shlex.quote(record.params[name])}" for name in OPTIONS if name in record.params]
-    return {
-        "name": record.name,
-        "run_id": record.run_id,
-        "commit": record.tags.get("git_commit", "unknown"),
-        "command": f"mlflow run . -e {record.setup} {' '.join(given)}",
-    }
+def _commands(records: Sequence[Record]) -> dict[str, list[Record]]:
+    """Each command to the runs it made."""
+    made: dict[str, list[Record]] = {}
+    for record in records:
+        made.setdefault(_command(record), []).append(record)
+    return made
+
+
+def _command(record: Record) -> str:
+    """The command that made a run: the one it says it is part of, else its setup's with the params it was given."""
+    if "command" in record.tags:
+        return record.tags["command"]
+    extras = SETUPS[record.setup].extras if record.setup in SETUPS else ()
+    given = [f"-P {name}={shlex.quote(record.params[name])}" for name in (*OPTIONS, *extras) if name in record.params]
+    return f"mlflow run . -e {record.setup} --env-manager local {' '.join(given)}"

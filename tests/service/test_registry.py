@@ -1,5 +1,7 @@
 """Registering a run's final model."""
 
+from pathlib import Path
+
 import mlflow
 import numpy as np
 import pytest
@@ -91,6 +93,29 @@ def test_scores_of_other_images_promote_nobody_and_say_why(store, tag, word):
     assert not decision.promoted and champion() == "1"
     assert f"its {word} (other) is not that of the champion" in decision.reason
     assert decision.reason in MlflowClient().get_model_version("unetlab-tiny", "2").description
+
+
+def test_rollbacks_go_back_one_champion_at_a_time(store):
+    client = MlflowClient()
+    noise = np.random.default_rng(1).normal(0, 0.005, len(IDS))
+    for step in range(3):
+        assert register_run(finished_run(HARD + 0.02 * step + step * noise)).promoted
+    rollback("unetlab-tiny")
+    assert champion() == "2" and "replaced_by" not in client.get_model_version("unetlab-tiny", "2").tags
+    client.delete_model_version("unetlab-tiny", "1")
+    with pytest.raises(UserError, match="version 1, champion before version 2, is gone"):
+        rollback("unetlab-tiny")
+    assert champion() == "2"
+
+
+def test_a_champion_without_scores_stays_and_the_version_says_why(store):
+    standing = finished_run()
+    register_run(standing)
+    artifacts = MlflowClient().get_run(standing).info.artifact_uri.removeprefix("file://")
+    (Path(artifacts) / "scores" / "test.csv").unlink()
+    decision = register_run(finished_run(HARD + 0.05))
+    assert not decision.promoted and champion() == "1"
+    assert "has no scores/test.csv" in MlflowClient().get_model_version("unetlab-tiny", "2").description
 
 
 def test_a_negative_margin_and_an_unknown_model_are_refused(store):

@@ -99,7 +99,11 @@ def rollback(name: str) -> str:
     previous = champion.tags.get("previous_champion") if champion else None
     if champion is None or previous is None:
         raise UserError(f"{name} has no champion before this one, so there is nothing to go back to")
-    client.set_registered_model_alias(name, CHAMPION, previous)
+    try:
+        client.set_registered_model_alias(name, CHAMPION, previous)
+    except MlflowException as error:
+        raise UserError(f"{name} version {previous}, champion before version {champion.version}, is gone") from error
+    client.delete_model_version_tag(name, previous, "replaced_by")
     client.set_model_version_tag(name, champion.version, "rolled_back", f"to version {previous}")
     return f"{name}: champion is version {previous} again, version {champion.version} no longer"
 
@@ -108,21 +112,10 @@ def _decide(name: str, version: str, run_id: str, champion: ModelVersion | None,
     if champion is None:
         return Decision(name, version, True, "there was no champion", {})
     standing = f"version {champion.version}"
-    own, other = runs.find_one(run_id), runs.find_one(str(champion.run_id))
-    for key, what in (("dataset_digest", "data"), ("split_digest", "split")):
-        if own.tags.get(key) != other.tags.get(key):
-            reason = (
-                f"its {what} ({own.tags.get(key)}) is not that of the champion, {standing} ({other.tags.get(key)}), "
-                "so their test scores cannot be compared; score both on one split"
-            )
-            return Decision(name, version, False, reason, {"champion": str(champion.version)})
-    ids, scores = runs.score_arrays([own, other], ["native_dice"])
-    dice = scores["native_dice"]
-    if len(ids) < 2:
-        return Decision(
-            name, version, False, f"{len(ids)} test image says nothing", {"champion": str(champion.version)}
-        )
-    found = significance.paired((dice[0] - dice[1])[None])
+    try:
+        found, images = _paired(run_id, champion)
+    except UserError as error:
+        return Decision(name, version, False, str(error), {"champion": str(champion.version)})
     mean, low, high, p = (float(values[0]) for values in (found.mean, found.low, found.high, found.p_value))
     promoted = low > margin and p < LEVEL
     figures = {
@@ -131,15 +124,35 @@ def _decide(name: str, version: str, run_id: str, champion: ModelVersion | None,
         "low": f"{low:+.4f}",
         "high": f"{high:+.4f}",
         "p": f"{p:.4f}",
-        "images": str(len(ids)),
+        "images": str(images),
         "margin": f"{margin:g}",
     }
     verdict = "better than" if promoted else "not shown to be better than"
     reason = (
         f"{verdict} {standing} by more than {margin:g}: Dice {mean:+.4f} (95 % {low:+.4f} to {high:+.4f}, p {p:.4f}) "
-        f"on the same {len(ids)} test images"
+        f"on the same {images} test images"
     )
     return Decision(name, version, promoted, reason, figures)
+
+
+def _paired(run_id: str, champion: ModelVersion) -> tuple[significance.Paired, int]:
+    """The run's Dice minus the champion's, image by image, and the number of images.
+
+    Raises UserError, which says why, where the two have no scores of the same images.
+    """
+    standing = f"version {champion.version}"
+    own, other = runs.find_one(run_id), runs.find_one(str(champion.run_id))
+    for key, what in (("dataset_digest", "data"), ("split_digest", "split")):
+        if own.tags.get(key) != other.tags.get(key):
+            raise UserError(
+                f"its {what} ({own.tags.get(key)}) is not that of the champion, {standing} ({other.tags.get(key)}), "
+                "so their test scores cannot be compared; score both on one split"
+            )
+    ids, scores = runs.score_arrays([own, other], ["native_dice"])
+    if len(ids) < 2:
+        raise UserError(f"{len(ids)} test image says nothing")
+    own_dice, other_dice = scores["native_dice"]
+    return significance.paired((own_dice - other_dice)[None]), len(ids)
 
 
 def _record(client: MlflowClient, run: Run, decision: Decision, champion: ModelVersion | None) -> None:
