@@ -1,5 +1,6 @@
 """The report: what it says, that it asks nothing of anyone, and that runs without masks or searches have one too."""
 
+import io
 import re
 from html.parser import HTMLParser
 
@@ -158,3 +159,22 @@ def test_an_album_gives_back_masks_and_nearly_the_images(size, channels):
 def test_the_fake_table_means_what_its_columns_say():
     table = score_table(np.array([0.9, 0.5]), ["a", "b"])
     assert (2 * table["tp"] / (2 * table["tp"] + table["fp"] + table["fn"])).tolist() == table["dice"].tolist()
+
+
+@pytest.mark.parametrize("spread", [1e-4, 0.003, 0.02, 0.065, 0.5])
+def test_numbers_on_an_axis_do_not_touch(spread):
+    dice = np.random.default_rng(0).normal(0.5, spread, (2, 40))
+    for ticks in report._axes(contest(["a", "b"], {"native_dice": dice})):
+        places = [place for place, _ in ticks]
+        assert 2 <= len(ticks) <= report.MOST_TICKS + 1 and np.diff(places).min() > 40
+
+
+def test_the_terminal_table_fits_80_columns_and_the_page_says_what_a_setup_is(store):
+    log_setup_run("nuclei", difficulty())
+    log_setup_run("nuclei-scratch", difficulty() - 0.01)
+    found = compare()
+    console = Console(width=80, file=io.StringIO())
+    console.print(report.table(found))
+    row = next(line for line in console.file.getvalue().splitlines() if line.startswith("2"))
+    assert "nuclei-scratch" in row and row.rstrip().endswith("0.0001")
+    assert "frozen ImageNet encoder" in report.html(found)

@@ -12,6 +12,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 from mlflow.tracking import MlflowClient
+from rich import box
 from rich.table import Table
 
 from unetlab import album, health, report_plots, runs
@@ -30,6 +31,9 @@ MOST_IMAGES = 6
 OPTIONS = ("data", "trials", "tuner", "epochs", "seed", "precision", "encoder_weights", "models")
 WIDTH = 260
 """Pixels of the drawn intervals."""
+
+MOST_TICKS = 5
+"""As many numbers with a sign as stand side by side in WIDTH."""
 
 
 def write(comparison: Comparison, folder: Path) -> Path:
@@ -75,16 +79,18 @@ def files(comparison: Comparison) -> dict[str, str]:
 
 def table(comparison: Comparison) -> Table:
     """The ranking for the terminal; the conclusion is its caption."""
-    shown = Table(title=f"Ranking by Dice at the images' own size, {_units(comparison)}", title_justify="left")
-    for heading in ("", "setup", "Dice (95 %)", "behind the best (95 %)", "p (Holm)"):
+    title = f"Ranking by Dice at the images' own size, {_units(comparison)}"
+    # without edges it fits 80 columns
+    shown = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    for heading in ("", "setup", "Dice [95 %]", "behind the best", "p (Holm)"):
         shown.add_column(heading, justify="left" if heading == "setup" else "right")
     for row in comparison.ranking().head(MOST_ROWS).to_dict("records"):
         first = row["rank"] == 1
         shown.add_row(
             f"{row['rank']}{'*' if row['among_best'] else ''}",
             row["name"],
-            f"{row['native_dice']:.4f} ({row['native_dice_low']:.3f} to {row['native_dice_high']:.3f})",
-            "" if first else f"{row['behind_best']:+.4f} ({row['behind_low']:+.3f} to {row['behind_high']:+.3f})",
+            f"{row['native_dice']:.4f} [{row['native_dice_low']:.3f}, {row['native_dice_high']:.3f}]",
+            "" if first else f"{row['behind_best']:+.4f} [{row['behind_low']:+.3f}, {row['behind_high']:+.3f}]",
             "" if first else _p(row["p_holm"]),
         )
     shown.caption = " ".join([comparison.conclusion(), "* cannot be told from the best.", *comparison.notes])
@@ -194,8 +200,9 @@ def _axes(comparison: Comparison) -> list[list[tuple[float, str]]]:
     """Ticks of both interval columns: place in pixels and text."""
     axes = []
     for scale, sign in zip(_scales(comparison), ("", "+"), strict=True):
-        step = 10.0 ** math.floor(math.log10(scale[1] - scale[0]))
-        step = next(s for s in (step, step / 2, step / 5, step / 10) if (scale[1] - scale[0]) / s >= 2.5)
+        least = (scale[1] - scale[0]) / MOST_TICKS
+        power = 10.0 ** math.floor(math.log10(least))
+        step = next(power * s for s in (1, 2, 5, 10) if power * s >= least)
         ticks = np.arange(math.ceil(scale[0] / step), math.floor(scale[1] / step) + 1) * step
         digits = max(0, -math.floor(math.log10(step)))
         texts = ["0" if sign and abs(tick) < step / 2 else f"{tick:{sign}.{digits}f}" for tick in ticks]
@@ -206,8 +213,10 @@ def _axes(comparison: Comparison) -> list[list[tuple[float, str]]]:
 def _ranking(comparison: Comparison) -> list[dict[str, Any]]:
     dice, behind = _scales(comparison)
     rows = []
+    told = len(set(comparison.setups)) == len(comparison.setups)
     for row in comparison.ranking().head(MOST_ROWS).to_dict("records"):
         row = {str(key): value for key, value in row.items()}
+        row["about"] = SETUPS[row["setup"]].summary if told and row["setup"] in SETUPS else ""
         row["dice_places"] = [_place(row[f"native_dice{end}"], dice) for end in ("_low", "", "_high")]
         row["behind_places"] = (
             None if row["rank"] == 1 else [_place(row[f"behind_{end}"], behind) for end in ("low", "best", "high")]

@@ -15,19 +15,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import blob, encoded, log_tiny
-from mlflow.tracking import MlflowClient
+from fake_runs import IDS, difficulty, log_finished_run
 
 from unetlab import pixels
+from unetlab.service.registry import register_run
 
 STARTS_WITHIN = 120
+DICE = difficulty() - 0.1
 
 
-def champion() -> None:
-    client = MlflowClient()
-    info = log_tiny()
-    client.create_registered_model("unetlab-test")
-    client.create_model_version("unetlab-test", f"models:/{info.model_id}", info.run_id, model_id=info.model_id)
-    client.set_registered_model_alias("unetlab-test", "champion", "1")
+def champions() -> None:
+    """A champion that finds nothing, replaced by one that finds what is bright, challenged by one that finds nothing.
+
+    The server must answer as the second does.
+    """
+    for threshold, dice, promoted in ((1.0, DICE, True), (0.5, DICE + 0.05, True), (1.0, DICE, False)):
+        info = log_tiny(threshold=threshold)
+        decision = register_run(log_finished_run(info.model_id, dice, IDS))
+        assert decision.promoted is promoted, decision
 
 
 def free_port() -> int:
@@ -38,11 +43,11 @@ def free_port() -> int:
 
 @pytest.fixture
 def address(store, tmp_path):
-    """The address of a served champion; the server and its worker end with the test."""
-    champion()
+    """The address of a served champion, which the server looks up as it starts; it ends with the test."""
+    champions()
     port, log = free_port(), tmp_path / "server.log"
     bin_folder = str(Path(sys.executable).parent)  # MLflow starts `uvicorn` from PATH
-    command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", "models:/unetlab-test@champion"]
+    command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", "models:/unetlab-tiny@champion"]
     with log.open("w") as output:
         server = subprocess.Popen(
             [*command, "--env-manager", "local", "--port", str(port)],
