@@ -77,6 +77,8 @@ def test_an_equal_model_and_one_within_the_margin_stay_challengers(store):
     assert not register_run(finished_run()).promoted
     noise = np.random.default_rng(1).normal(0, 0.005, len(IDS))
     assert not register_run(finished_run(HARD + 0.02 + noise), margin=0.05).promoted
+    near = register_run(finished_run(HARD + 0.02 + noise), margin=0.0195)
+    assert not near.promoted and float(near.figures["p"]) > 0.05 and float(near.figures["low"]) > 0
     assert register_run(finished_run(HARD + 0.02 + noise), margin=0.01).promoted
 
 
