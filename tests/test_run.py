@@ -179,7 +179,7 @@ def test_every_trial_failing_is_said_in_one_line(store, pairs, monkeypatch):
 def test_the_same_seed_gives_the_same_scores(store, pairs):
     options = Options(data=str(pairs), trials=1, seed=3, precision="float32")
     one, two = (run_setup(TINY, options, QUIET).figures for _ in range(2))
-    keys = [key for key in one if key.startswith(("val/", "test/"))]
+    keys = [key for key in one if key.startswith(("val/", "test/")) and key != "test/ms_per_image"]  # a wall time
     assert all(np.isclose(one[key], two[key]) for key in keys)
 
 
