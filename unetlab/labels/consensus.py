@@ -4,18 +4,26 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from unetlab.labels.felzenszwalb import felzenszwalb
+from unetlab.labels.kmeans import kmeans
+from unetlab.labels.otsu import otsu
+from unetlab.labels.slic import slic
+from unetlab.labels.walker import walker
+
 UNSURE = 2
+
+VOTERS = (otsu, kmeans, felzenszwalb, slic, walker)
+
+
+def consensus(image: np.ndarray) -> np.ndarray:
+    """uint8 (h, w, 1 or 3) to uint8 (h, w): what at least four of the five makers say, 0 or 1; UNSURE elsewhere."""
+    return agreed([voter(image) for voter in VOTERS])
 
 
 def agreed(votes: Sequence[np.ndarray]) -> np.ndarray:
-    """bool (h, w) of an odd number k of makers to uint8 (h, w): what all but one at most say, 0 or 1; else UNSURE."""
+    """(h, w) of 0 and 1 by each maker to uint8 (h, w): what all but one at most say, 0 or 1; else UNSURE."""
     count = np.sum(votes, axis=0)
     out = np.full(count.shape, UNSURE, dtype=np.uint8)
     out[count <= 1] = 0
     out[count >= len(votes) - 1] = 1
     return out
-
-
-def majority(votes: Sequence[np.ndarray]) -> np.ndarray:
-    """bool (h, w) of an odd number of makers to bool (h, w): what most say."""
-    return np.asarray(2 * np.sum(votes, axis=0) > len(votes))

@@ -1,37 +1,34 @@
-"""A random walker seeded by saliency."""
-
-import warnings
+"""A random walker (Grady, PAMI 28, 2006) seeded by saliency."""
 
 import numpy as np
-from scipy import ndimage
-from skimage.filters import threshold_multiotsu
+from skimage.filters import threshold_otsu
 from skimage.segmentation import random_walker
 
-from unetlab.labels.foreground import MOST, foreground, lab
+from unetlab.labels.foreground import labelled
+from unetlab.labels.view import blurred, ground_colour
+
+SURE = 0.3
+"""Pixels whose saliency is further than this share from its Otsu threshold are seeds."""
 
 BETA = 300.0
 """How much a walker shuns an edge."""
 
 
 def walker(image: np.ndarray) -> np.ndarray:
-    """Random walker segmentation (Grady 2006), uint8 (h, w, 1 or 3) to bool (h, w).
+    """uint8 (h, w, 1 or 3) to uint8 (h, w) of 0 and 1.
 
-    Seeds come from frequency-tuned saliency (Achanta et al. 2009): the distance of each blurred pixel's colour from the
-    image's mean colour. What stands out most is one kind, what stands out least the other; walkers settle the rest, and
-    the rule of `foreground` says which kind is which.
+    Saliency is frequency-tuned (Achanta et al., CVPR 2009), the distance of each blurred pixel's colour from the
+    image's own, but from its commonest colour where the paper takes the mean, which objects draw towards themselves.
+    What is plainly salient is one kind of seed and what is plainly not is the other; walkers settle the rest.
     """
-    colours = lab(image)
-    blurred = np.stack([ndimage.gaussian_filter(colours[..., k], 1.0) for k in range(3)], axis=2)
-    saliency = np.linalg.norm(blurred - colours.mean(axis=(0, 1)), axis=2)
-    try:
-        low, high = threshold_multiotsu(saliency, classes=3)
-    except ValueError:  # too few different values to cut twice
-        return np.zeros(saliency.shape, dtype=bool)
-    seeds = np.where(saliency < low, 1, np.where(saliency > high, 2, 0))
-    if not ((seeds == 1).any() and (seeds == 2).any()):
-        return np.zeros(saliency.shape, dtype=bool)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # skimage warns of optional solvers
-        settled = random_walker(saliency / saliency.max(), seeds, beta=BETA, mode="cg_j", tol=1e-3)
-    found = foreground(settled, colours)
-    return found if found.mean() <= MOST else ~found
+    return labelled(image, _segments)
+
+
+def _segments(colours: np.ndarray) -> np.ndarray:
+    smooth = blurred(colours)
+    saliency = np.linalg.norm(smooth - ground_colour(smooth), axis=2)
+    cut = threshold_otsu(saliency)
+    seeds = np.where(saliency < (1 - SURE) * cut, 1, np.where(saliency > (1 + SURE) * cut, 2, 0))
+    if set(np.unique(seeds)) != {0, 1, 2}:  # nothing to settle, or nowhere to start
+        return np.asarray(saliency > cut).astype(np.int64)
+    return np.asarray(random_walker(colours / 100, seeds, beta=BETA, mode="bf", channel_axis=2))
