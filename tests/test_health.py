@@ -163,3 +163,15 @@ def test_a_run_without_scores_is_one_line(store):
 
 def test_the_fake_runs_have_as_many_images_as_ids(store):
     assert len(health.read(find_one(log_setup_run("a", difficulty()))).scores) == len(IDS)
+
+
+def test_a_value_of_none_at_all_is_no_edge():
+    trials = pd.DataFrame({"number": [0, 1], "status": "COMPLETED", "objective": [0.9, 0.8], "dropout": [0.0, 0.3]})
+    run = _changed(trials=trials, space={"dropout": {"low": 0.0, "high": 0.3}})
+    assert "H004" not in _codes(run)
+
+
+def test_the_published_recipe_claims_no_gain_over_itself():
+    scores = HEALTHY.scores.assign(reference_native_dice=HEALTHY.scores["native_dice"])
+    finding = next((f for f in check_run(_changed(scores=scores)) if f.code == "H006"), None)
+    assert finding is None or "Otsu's threshold" in finding.explanation

@@ -192,11 +192,14 @@ def image_on_both_sides(run: RunData) -> HealthFinding | None:
 def too_few_images(run: RunData) -> HealthFinding | None:
     """H006: the gain a run claims is smaller than what its test images can show."""
     n = len(run.scores)
-    rival = next((name for name in ("reference", "otsu") if f"{name}_native_dice" in run.scores), None)
+    own = run.scores["native_dice"]
+    rivals = [name for name in ("reference", "otsu") if f"{name}_native_dice" in run.scores]
+    # where the published recipe itself came out best, there is no gain over it to be seen
+    rival = next((name for name in rivals if not own.equals(run.scores[f"{name}_native_dice"])), None)
     if rival is None or n < 2:
         return None
     words = {"reference": "its published recipe", "otsu": "Otsu's threshold"}
-    gains = (run.scores["native_dice"] - run.scores[f"{rival}_native_dice"]).to_numpy(float)
+    gains = (own - run.scores[f"{rival}_native_dice"]).to_numpy(float)
     least, gain = detectable_difference(gains), float(gains.mean())
     if n >= FEW_IMAGES and (gain <= 0 or gain >= least or _better(gains)):
         return None
@@ -330,8 +333,11 @@ def _better(gains: np.ndarray) -> bool:
 
 
 def _edge(value: float, low: float, high: float) -> str:
-    """ "bottom" or "top" if a value lies within EDGE of an end of its range, on a log scale where that is wide."""
-    if high <= low:
+    """ "bottom" or "top" if a value lies within EDGE of an end of its range, on a log scale where that is wide.
+
+    0 is no edge: there is no dropout and no augmentation below none.
+    """
+    if high <= low or value == 0:
         return ""
     if low > 0 and high / low >= 10:
         value, low, high = np.log(value), np.log(low), np.log(high)
