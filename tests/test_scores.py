@@ -89,7 +89,7 @@ def numbers(report: str) -> list[float]:
 
 def test_summary_names():
     probabilities, masks, ids = random_case()
-    pixel = {"dice", "iou", "accuracy", "precision", "recall", "f1", "boundary_f1", "auc", "ece"}
+    pixel = {"dice", "iou", "accuracy", "precision", "recall", "f1", "boundary_f1", "auc", "ece", "soft_dice"}
     native = {"native_dice", "native_iou", "ap50", "ap_dsb", "count_error"}
     assert set(scores.summarise(scores.score_images(probabilities, masks, ids), probabilities, masks)) == pixel
     table = scores.score_images(probabilities, masks, ids, 0.5, lambda i: masks[i].astype(np.uint16))
