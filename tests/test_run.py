@@ -11,6 +11,8 @@ from mlflow.tracking import MlflowClient
 from rich.console import Console
 
 from unetlab import fit
+from unetlab.baselines import otsu_mask
+from unetlab.data import open_dataset
 from unetlab.errors import UserError
 from unetlab.models.scratch import scratch_unet
 from unetlab.options import Options
@@ -223,6 +225,17 @@ def test_without_weights_every_trial_trains_the_encoder(store, pairs):
     assert MlflowClient().get_run(summary.run_id).data.tags["encoder"] == "random, trained"
 
 
+def _otsu_dice(pairs, run_id):
+    """Mean Dice of Otsu's threshold against the given masks, over the test images of a run."""
+    ids = pd.read_csv(mlflow.artifacts.download_artifacts(f"runs:/{run_id}/scores/test.csv"))["id"]
+    data = open_dataset(str(pairs))
+    dices = []
+    for i in map(data.ids.index, ids):
+        found, truth = otsu_mask(data.image(i)), data.labels(i) > 0
+        dices.append(2 * (found & truth).sum() / (found.sum() + truth.sum()))
+    return np.mean(dices)
+
+
 def test_made_labels_teach_and_truth_only_scores(store, pairs):
     options = Options(data=str(pairs), trials=1, labels="consensus", rounds=1, models="best")
     summary = run_setup(dataclasses.replace(TINY, published_report="published table"), options, QUIET)
@@ -230,6 +243,7 @@ def test_made_labels_teach_and_truth_only_scores(store, pairs):
     assert run.data.metrics["label/dice"] > 0.9 and 0.9 < run.data.metrics["label/known"] <= 1
     assert {"baseline/labels_native_dice", "gain/over_labels", "gain/over_labels_low"} <= set(run.data.metrics)
     assert run.data.tags["scored_against"] == "masks" and run.data.tags["labels"] == "consensus"
+    assert run.data.metrics["baseline/otsu_native_dice"] == pytest.approx(_otsu_dice(pairs, summary.run_id))
     children = _children(summary.run_id)
     assert [child.data.tags["role"] for child in children] == ["round", "final"]
     report = mlflow.artifacts.load_text(f"runs:/{children[-1].info.run_id}/classification_report.txt")

@@ -14,8 +14,8 @@ from unetlab.significance import (
     effect_size,
     holm,
     paired,
-    saddlepoint_p,
     sign_flip_test,
+    tilted_p,
 )
 
 
@@ -50,12 +50,38 @@ def test_random_flips_agree_with_scipy(n):
     assert (np.abs(sign_flip_test(values) - expected) < error + 0.08 * expected).all()
 
 
-def test_the_saddlepoint_gives_the_exact_tail():
+def _exact(rows: np.ndarray) -> np.ndarray:
+    """p-values over all flips of the columns that are not 0."""
+    found = []
+    for row in rows:
+        own = row[row != 0]
+        flips = 1.0 - 2.0 * ((np.arange(2 ** len(own))[None, :] >> np.arange(len(own))[:, None]) & 1)
+        found.append((np.abs(own @ flips) >= np.abs(own.sum()) - 1e-12).mean())
+    return np.array(found)
+
+
+def test_tilted_flips_give_the_exact_tail():
     values = np.abs(_differences(18, 40)) * np.where(np.arange(18) < 3, -0.5, 1)
-    flips = 1.0 - 2.0 * ((np.arange(2**18)[None, :] >> np.arange(18)[:, None]) & 1)
-    exact = np.array([(np.abs(row @ flips) >= np.abs(row.sum()) - 1e-12).mean() for row in values])
+    exact = _exact(values)
     assert exact.min() < 1e-3
-    np.testing.assert_allclose(saddlepoint_p(values), exact, rtol=0.15)
+    np.testing.assert_allclose(tilted_p(values), exact, rtol=0.1)
+
+
+@pytest.mark.parametrize(("apart", "positive"), [(16, 14), (12, 11), (20, 17), (18, 17), (10, 10)])
+def test_small_p_values_of_tied_differences_are_exact_too(apart, positive):
+    row = np.zeros(40)
+    row[:apart] = 0.1
+    row[positive:apart] = -0.1
+    exact = _exact(row[None])
+    np.testing.assert_allclose(sign_flip_test(row[None]), exact, rtol=0.1)
+    outlying = row * np.where(np.arange(40) % 5 == 0, 3.0, 1.0)
+    np.testing.assert_allclose(sign_flip_test(outlying[None]), _exact(outlying[None]), rtol=0.1)
+
+
+def test_a_p_value_far_below_any_number_of_draws():
+    row = np.full(200, 0.01)
+    row[:20] = -0.01  # the binomial tail: at most 20 of 200 coins the other way
+    assert sign_flip_test(row[None])[0] == pytest.approx(2 * stats.binom.cdf(20, 200, 0.5), rel=0.1)
 
 
 def test_ties_and_zeros_have_sensible_p_values():

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from unetlab import teach
 from unetlab.data import open_dataset
-from unetlab.data.dataset import UNKNOWN
+from unetlab.data.dataset import UNKNOWN, relabelled
 from unetlab.setup import Recipe
 
 QUIET = Console(quiet=True)
@@ -33,6 +33,22 @@ def test_label_figures_are_those_of_labels_against_truth(pairs):
     assert figures["label/dice"] == pytest.approx(teach.label_dice(made, given, np.arange(12)).mean())
     assert teach.label_dice(given, given, np.arange(3)).tolist() == [1.0, 1.0, 1.0]
     assert "label/dice" not in teach.label_figures(made, None)
+
+
+def test_what_the_makers_doubt_counts_as_what_most_of_them_say(pairs):
+    given = open_dataset(str(pairs))
+
+    def doubtful(image):
+        return np.where(image[:, :, 0] > 110, UNKNOWN + 1, UNKNOWN).astype(np.uint8)
+
+    def sure(image):
+        return (image[:, :, 0] > 110).astype(np.uint8)
+
+    doubted = relabelled(given, "doubtful", "doubtful 1", doubtful)
+    plain = relabelled(given, "sure", "sure 1", sure)
+    rows = np.arange(12)
+    assert np.array_equal(teach.label_dice(doubted, given, rows), teach.label_dice(plain, given, rows))
+    assert teach.label_figures(doubted, None) == {"label/known": 0.0}
 
 
 def test_a_round_teaches_what_the_network_is_sure_of_and_leaves_other_images_alone(pairs):

@@ -91,7 +91,7 @@ def _with_rivals(
     otsu = scores.score_images(baselines.otsu_masks(images[rows]), tested.masks, list(tested.table["id"]), 0.5)
     otsu_native = scores.score_native(
         lambda i, height, width: baselines.otsu_mask(bench.dataset.image(int(rows[i]))),
-        lambda i: bench.dataset.labels(int(rows[i])),
+        lambda i: trial.native_labels(bench.truth, rows, i),
         len(rows),
     )
     table = tested.table.assign(otsu_dice=otsu["dice"], otsu_native_dice=otsu_native["native_dice"])

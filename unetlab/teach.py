@@ -6,7 +6,7 @@ from rich.console import Console
 
 from unetlab import fit, scores
 from unetlab.data import Dataset
-from unetlab.data.dataset import IGNORED, UNKNOWN, relabelled
+from unetlab.data.dataset import IGNORED, LEANING, UNKNOWN, relabelled
 from unetlab.errors import UserError
 from unetlab.labels import VERSION, flat, label
 from unetlab.setup import Recipe
@@ -29,11 +29,14 @@ def made_labels(dataset: Dataset, maker: str, console: Console) -> Dataset:
 
 
 def label_dice(labels: Dataset, truth: Dataset, rows: np.ndarray) -> np.ndarray:
-    """Dice of made labels against the truth at native size, float64 (len(rows),); unknown pixels are background."""
+    """Dice of made labels against the truth at native size, float64 (len(rows),).
+
+    What the makers are unsure of counts as what most of them say: a network has to beat their vote, not their doubts.
+    """
 
     def made(i: int, height: int, width: int) -> np.ndarray:
         found = labels.labels(int(rows[i]))
-        return np.asarray((found > 0) & (found != IGNORED))
+        return np.asarray((found == LEANING) | ((found > 0) & (found < IGNORED)))
 
     table = scores.score_native(made, lambda i: truth.labels(int(rows[i])), len(rows))
     return table["native_dice"].to_numpy(np.float64)
@@ -42,7 +45,7 @@ def label_dice(labels: Dataset, truth: Dataset, rows: np.ndarray) -> np.ndarray:
 def label_figures(labels: Dataset, truth: Dataset | None) -> dict[str, float]:
     """What is known of made labels: `label/known`, the share of pixels that have one, and against the truth, where
     there is one, `label/dice`, the mean over all images."""
-    share = [float(np.mean(labels.labels(i) != IGNORED)) for i in range(len(labels))]
+    share = [float(np.mean(labels.labels(i) < IGNORED)) for i in range(len(labels))]
     figures = {"label/known": float(np.mean(share))}
     if truth is not None:
         figures["label/dice"] = float(label_dice(labels, truth, np.arange(len(labels))).mean())

@@ -191,7 +191,7 @@ def score(bench: Bench, model: Any, recipe: Recipe, rows: np.ndarray, against: D
         probabilities = np.where(truth == UNKNOWN, np.float32(0), probabilities)
         truth = np.where(truth == UNKNOWN, np.uint8(0), truth)
     ids = [against.ids[i] for i in rows]
-    native = functools.partial(_native_labels, against, rows)
+    native = functools.partial(native_labels, against, rows)
     table = scores.score_images(probabilities, truth, ids, recipe.threshold, native)
     figures = scores.summarise(table, probabilities, truth)
     if bench.setup.membranes and not unknown:
@@ -199,9 +199,10 @@ def score(bench: Bench, model: Any, recipe: Recipe, rows: np.ndarray, against: D
     return Scored(probabilities, truth, table, figures)
 
 
-def _native_labels(dataset: Dataset, rows: np.ndarray, i: int) -> np.ndarray:
+def native_labels(dataset: Dataset, rows: np.ndarray, i: int) -> np.ndarray:
+    """The objects of the image in the i-th of `rows`, uint16 (h, w); unknown pixels are background."""
     labels = dataset.labels(int(rows[i]))
-    return np.where(labels == IGNORED, np.uint16(0), labels)
+    return np.where(labels >= IGNORED, np.uint16(0), labels)
 
 
 def _log_model(bench: Bench, model: Any, recipe: Recipe, role: str) -> str:

@@ -82,11 +82,13 @@ def test_images_relabelled_keep_their_pixels_and_know_what_nobody_knows(pairs):
     def label(image):
         found = (image[:, :, 0] > 110).astype(np.uint8)
         found[:4] = dataset.UNKNOWN
+        found[2:4] = dataset.UNKNOWN + 1
         return found
 
     made = dataset.relabelled(data, "made", "bright 1", label)
     assert made.ids == data.ids and made.sha == data.sha and made.digest != data.digest and made.name == "made"
-    assert (made.labels(0)[:4] == dataset.IGNORED).all() and (made.labels(0)[4:] != dataset.IGNORED).all()
+    assert (made.labels(0)[:2] == dataset.IGNORED).all() and (made.labels(0)[2:4] == dataset.LEANING).all()
+    assert (made.labels(0)[4:] < dataset.IGNORED).all()
     assert np.array_equal(made.labels(0)[4:] > 0, data.image(0)[4:, :, 0] > 110)
     masks = made.at_size(40, 1)[1]
     assert set(np.unique(masks)) == {0, 1, 2} and (masks[:, :4] == dataset.UNKNOWN).all()

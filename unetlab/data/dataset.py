@@ -17,8 +17,11 @@ from unetlab.data.twins import TWINS
 from unetlab.errors import UserError
 from unetlab.objects import components
 
-IGNORED = 65535
-"""The label of pixels nobody knows: label makers may leave some out, given masks never do."""
+IGNORED = 65534
+"""Labels from this one on are of pixels nobody is sure of: label makers may leave some out, given masks never do."""
+
+LEANING = 65535
+"""The label of such a pixel where most label makers would say foreground; IGNORED where most would not."""
 
 UNKNOWN = 2
 """What such pixels are in a mask at a model's size."""
@@ -69,7 +72,7 @@ class Dataset:
         return np.asarray(images[start[i] : start[i + 1]]).reshape(*self.sizes[i], self.channels[i])
 
     def labels(self, i: int) -> np.ndarray:
-        """The i-th image's objects at its own size, uint16 (h, w); 0 is background, IGNORED unknown."""
+        """The i-th image's objects at its own size, uint16 (h, w); 0 is background, IGNORED and above unknown."""
         _, labels, _, start = self._maps
         return np.asarray(labels[start[i] : start[i + 1]]).reshape(*self.sizes[i])
 
@@ -94,7 +97,7 @@ class Dataset:
 
     def _sized_mask(self, i: int, size: int) -> np.ndarray:
         labels = self.labels(i)
-        unknown = labels == IGNORED
+        unknown = labels >= IGNORED
         mask = _covered((labels > 0) & ~unknown, size).astype(np.uint8)
         if unknown.any():
             mask[_covered(unknown, size)] = UNKNOWN
@@ -129,7 +132,8 @@ def relabelled(dataset: Dataset, name: str, key: str, label: Callable[[np.ndarra
         dataset: where the images come from; ids, order and sizes stay.
         name: of the new data set.
         key: what `label` is, with its version: the cache is found by it.
-        label: image uint8 (h, w, 1 or 3) to uint8 (h, w) of 0, 1 and UNKNOWN.
+        label: image uint8 (h, w, 1 or 3) to uint8 (h, w) of 0, 1, UNKNOWN, and UNKNOWN + 1 where it is rather
+            foreground.
     """
 
     def job(i: int) -> cache.Decoded:
@@ -137,6 +141,7 @@ def relabelled(dataset: Dataset, name: str, key: str, label: Callable[[np.ndarra
         made = label(image)
         labels = np.minimum(components(made == 1), IGNORED - 1).astype(np.uint16)
         labels[made == UNKNOWN] = IGNORED
+        labels[made == UNKNOWN + 1] = LEANING
         return cache.Decoded(dataset.ids[i], image, labels, dataset.modes[i])
 
     jobs: list[Callable[[], cache.Decoded]] = [functools.partial(job, i) for i in range(len(dataset))]

@@ -28,7 +28,7 @@ def export(dataset: Dataset, folder: Path) -> int:
             (folder / "images" / name).write_bytes(pixels.encode_image(dataset.image(i)))
             if dataset.has_masks:
                 labels = dataset.labels(i)
-                mask = np.asarray((labels > 0) & (labels != IGNORED))
+                mask = np.asarray((labels > 0) & (labels < IGNORED))
                 (folder / "masks" / name).write_bytes(pixels.encode_mask(mask))
     except OSError as error:
         raise UserError(f"{folder} cannot be written ({error.strerror}); name another folder to export to") from error

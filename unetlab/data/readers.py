@@ -33,8 +33,8 @@ WORDS = {
 }
 """What a word in a file name says it holds, where there are no folders: `train-volume.tif`, `train-labels.tif`."""
 
-MAX_OBJECTS = np.iinfo(np.uint16).max - 1
-"""Labels are uint16, whose largest value stands for unknown."""
+MAX_OBJECTS = np.iinfo(np.uint16).max - 2
+"""Labels are uint16, whose two largest values stand for unknown."""
 
 
 @dataclass(frozen=True)

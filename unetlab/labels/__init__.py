@@ -1,7 +1,7 @@
 """Labels made from images alone: each maker is a function of one image, and none sees a true mask.
 
-A maker takes uint8 (h, w, 1 or 3) and gives uint8 (h, w): 1 foreground, 0 background, 2 unsure (`consensus` only). An
-image of one flat colour is all background.
+A maker takes uint8 (h, w, 1 or 3) and gives uint8 (h, w): 1 foreground, 0 background, and from `consensus` 2 where it
+is unsure, 3 where it is unsure but rather foreground. An image of one flat colour is all background.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from unetlab.labels.walker import walker
 
 __all__ = ["ABOUT", "LABELLERS", "VERSION", "flat", "label"]
 
-VERSION = 2
+VERSION = 3
 """Counted up when a maker changes: labels are cached by it."""
 
 LABELLERS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
