@@ -33,6 +33,8 @@ def score_table(dice: np.ndarray, ids: Sequence[str], pixels: int = 4096) -> pd.
         "boundary_f1": np.clip(exact + 0.03, 0, 1),
         "native_dice": dice,
         "native_iou": dice / (2 - dice),
+        "native_accuracy": 1 - (1 - dice) / 2,
+        "native_boundary_f1": np.clip(dice + 0.03, 0, 1),
         "ap50": np.clip(dice - 0.2, 0, 1),
         "ap_dsb": np.clip(dice - 0.4, 0, 1),
         "count_true": 10,

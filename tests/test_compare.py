@@ -134,6 +134,30 @@ def test_repeats_are_compared_setup_by_setup_with_the_corrected_variance(store):
     assert row["p"] == pytest.approx(2 * stats.t.sf(t, 3))
 
 
+def test_repeats_of_one_setup_with_different_budgets_are_not_averaged(store):
+    for repeat in range(2):
+        tags = {"repeat": str(repeat), "split_digest": f"s{repeat}"}
+        log_setup_run("a", difficulty(), tags=tags, params={"epochs": 10 if repeat else 50})
+        log_setup_run("b", difficulty() - 0.1, tags=tags, params={"epochs": 10})
+    with pytest.raises(UserError, match="repeats of a must have the same epochs: .* has 50, .* has 10"):
+        compare()
+
+
+def test_different_budgets_of_contenders_are_named(store):
+    log_setup_run("a", difficulty(), params={"epochs": 10})
+    log_setup_run("b", difficulty() - 0.1, params={"epochs": 50})
+    assert any("different budgets (epochs)" in note for note in compare().notes)
+
+
+def test_a_pair_is_the_same_whichever_is_named_first(store):
+    log_setup_run("a", difficulty())
+    log_setup_run("b", difficulty() - 0.1)
+    found = compare()
+    assert found.pair("b", "a").equals(found.pair("a", "b"))
+    with pytest.raises(KeyError):
+        found.pair("a", "c")
+
+
 def test_repeats_on_one_split_are_averaged_an_image(store):
     base = difficulty()
     for repeat in range(2):

@@ -115,7 +115,8 @@ def test_h006_too_few_images():
     assert _codes(_changed(scores=exact)) == []  # small, and plain to see
     large = HEALTHY.scores.assign(reference_native_dice=HEALTHY.scores["native_dice"] - 0.05 - noise)
     assert _codes(_changed(scores=large)) == []
-    assert "H006" in _codes(_changed(scores=HEALTHY.scores[:8]))
+    assert "H006" in _codes(_changed(scores=small[:8]))
+    assert "H006" not in _codes(_changed(scores=large[:12]))  # few images, and still beyond doubt
 
 
 def test_h007_tested_more_than_once():
@@ -147,9 +148,11 @@ def test_a_run_in_mlflow_is_checked_and_tagged(store):
 
 def test_a_healthy_run_in_mlflow_is_tagged_healthy_and_other_seeds_are_read(store):
     first = log_setup_run("a", difficulty(), seed=0)
-    log_setup_run("a", difficulty() - 0.1, seed=1)
+    log_setup_run("b", difficulty() - 0.1, seed=1)
     assert health.examine(first) == []
     assert mlflow.MlflowClient().get_run(first).data.tags["health"] == "healthy"
+    second = log_setup_run("a", difficulty() - 0.1, seed=1)
+    assert [finding.code for finding in health.examine(second)] == ["H008"]
     record = find_one(first)
     assert [finding.code for finding in check_run(health.read(record, find()))] == ["H008"]
 

@@ -13,14 +13,17 @@ from unetlab.runs import Record, find, score_arrays
 METRICS = {
     "native_dice": "Dice",
     "native_iou": "IoU",
-    "accuracy": "accuracy",
-    "boundary_f1": "boundary F1",
+    "native_accuracy": "accuracy",
+    "native_boundary_f1": "boundary F1",
     "ap_dsb": "object score",
 }
-"""Column of the per-image tables to its name in words. The first ranks; Dice and IoU are at the images' own size."""
+"""Column of the per-image tables to its name in words. The first ranks. All are at the images' own size."""
 
 EVERY_PAIR = 40
 """Up to so many contenders (780 pairs) every pair is compared, beyond that each with the best."""
+
+BUDGET = ("trials", "tuner", "epochs", "minutes", "labels", "rounds")
+"""Params that say how long a setup was given, and what it learnt from."""
 
 LEVEL = 0.05
 TRAIN_SHARE = 0.15 / 0.70
@@ -59,14 +62,16 @@ class Comparison:
     notes: tuple[str, ...]
 
     def pair(self, a: str, b: str) -> pd.DataFrame:
-        """The rows of `pairs` for two names; where `pairs` lacks them their figures, with p_holm as if all were tested.
+        """The rows of `pairs` for two names, `a` being the better of them whichever is given first; where `pairs` lacks
+        them their figures, with p_holm as if all were tested.
 
         Raises KeyError for an unknown name.
         """
+        places = {name: i for i, name in enumerate(self.names)}
+        a, b = sorted((a, b), key=places.__getitem__)
         found = self.pairs[(self.pairs["a"] == a) & (self.pairs["b"] == b)]
         if len(found):
             return found
-        places = {name: i for i, name in enumerate(self.names)}
         which = np.array([[places[a], places[b]]])
         return _pairs(self.names, self.scores, which, self.repeats, self.test_share)
 
@@ -80,6 +85,7 @@ class Comparison:
         first = next(iter(self.scores))
         against = self.pairs[(self.pairs["metric"] == first) & (self.pairs["a"] == self.names[0])].set_index("b")
         against = against.reindex(list(self.names))
+        best = set(self.best)
         table = pd.DataFrame({"rank": np.arange(1, len(self.names) + 1), "name": self.names, "setup": self.setups})
         return table.assign(
             **means,
@@ -88,7 +94,7 @@ class Comparison:
             behind_low=-against["high"].to_numpy(),
             behind_high=-against["low"].to_numpy(),
             p_holm=against["p_holm"].to_numpy(),
-            among_best=[name in self.best for name in self.names],
+            among_best=[name in best for name in self.names],
         )
 
     def conclusion(self) -> str:
@@ -142,8 +148,9 @@ def compare(
         seed: of resampling.
 
     Raises:
-        UserError: for fewer than two runs, and for runs whose data or split digests differ: their scores are of
-            different images, and a difference would say more of the images than of the models.
+        UserError: for fewer than two runs; for runs whose data or split digests differ: their scores are of different
+            images, and a difference would say more of the images than of the models; and for repeats of one setup with
+            different budgets.
 
     Example (of the step behind the reading, `contest`):
 
@@ -193,7 +200,7 @@ def contest(
         low, high = significance.corrected_resampled_t(ordered[first], test_share)[1:3]
     else:
         low, high = significance.bootstrap_interval(ordered[first], seed=seed)
-    told = pairs[(pairs["metric"] == first) & (pairs["a"] == names[0]) & (pairs["p_holm"] < LEVEL)]["b"]
+    told = set(pairs[(pairs["metric"] == first) & (pairs["a"] == names[0]) & (pairs["p_holm"] < LEVEL)]["b"])
     behind = tuple(records[i] for i in order) if len(records) else ((),) * k
     return Comparison(
         names=names,
@@ -205,7 +212,7 @@ def contest(
         test_share=test_share,
         pairs=pairs,
         intervals=np.stack([low, high], axis=1),
-        best=tuple(name for name in names if name not in set(told)),
+        best=tuple(name for name in names if name not in told),
         notes=tuple(_notes(behind, k, n, repeats)),
     )
 
@@ -253,6 +260,8 @@ def _compare_repeats(records: Sequence[Record], seed: int) -> Comparison:
     """Setups over repeats: seeds of one split averaged an image, splits taken as repeats."""
     _refuse_different(records, ("dataset_digest",))
     setups = list(dict.fromkeys(each.setup for each in records))
+    for setup in setups:
+        _refuse_other_budgets([each for each in records if each.setup == setup])
     splits = list(dict.fromkeys(each.tags.get("split_digest", "") for each in records))
     if len(setups) < 2:
         raise UserError(f"a comparison needs two setups or more, these repeats are all of {setups[0]}; run another one")
@@ -297,6 +306,18 @@ def _refuse_different(records: Sequence[Record], tags: Sequence[str]) -> None:
                 )
 
 
+def _refuse_other_budgets(records: Sequence[Record]) -> None:
+    """Raises UserError if repeats of one setup were given different budgets: their mean would be of two things."""
+    first = records[0]
+    for other in records[1:]:
+        for name, value in _budget(first).items():
+            if _budget(other)[name] != value:
+                raise UserError(
+                    f"repeats of {first.setup} must have the same {name}: {first.name} ({first.run_id}) has {value}, "
+                    f"{other.name} ({other.run_id}) has {_budget(other)[name]}; filter by params.{name} = '{value}'"
+                )
+
+
 def _names(records: Sequence[Record]) -> list[str]:
     """The setups where each occurs once, else the runs' names, with the start of the id where those repeat."""
     for candidates in ([each.setup for each in records], [each.name for each in records]):
@@ -323,17 +344,14 @@ def _notes(behind: Sequence[tuple[Record, ...]], k: int, n: int, repeats: int) -
             f"{k} contenders: each is compared with the best only, and p-values are corrected for all "
             f"{k * (k - 1) // 2:,} pairs, since the best was picked by looking."
         )
-    sizes = sorted({str(run.params["best_image_size"]) for runs in behind for run in runs if _has_size(run)})
-    if len(sizes) > 1:
-        notes.append(
-            f"Models work at {_listed(sizes)} pixels: Dice, IoU and object score are taken at the images' own size, "
-            "accuracy and boundary F1 at the model's."
-        )
+    budgets = {setup: _budget(runs[0]) for setup, runs in ((each[0].setup, each) for each in behind if each)}
+    if differ := [name for name in BUDGET if len({budget.get(name) for budget in budgets.values()}) > 1]:
+        notes.append(f"The contenders had different budgets ({_listed(differ)}): a difference may be due to that.")
     return notes
 
 
-def _has_size(run: Record) -> bool:
-    return "best_image_size" in run.params
+def _budget(of: Record) -> dict[str, str | None]:
+    return {name: of.params.get(name) for name in BUDGET}
 
 
 def _listed(words: Sequence[str], most: int = 4) -> str:

@@ -10,6 +10,7 @@ from mlflow.tracking import MlflowClient
 from scipy import stats
 
 from unetlab import runs
+from unetlab.compare import BUDGET
 from unetlab.errors import UserError
 from unetlab.runs import SCORES, Record, children, find_one, json_artifact, table
 from unetlab.significance import detectable_difference, sign_flip_test
@@ -201,7 +202,7 @@ def too_few_images(run: RunData) -> HealthFinding | None:
     words = {"reference": "its published recipe", "otsu": "Otsu's threshold"}
     gains = (own - run.scores[f"{rival}_native_dice"]).to_numpy(float)
     least, gain = detectable_difference(gains), float(gains.mean())
-    if n >= FEW_IMAGES and (gain <= 0 or gain >= least or _better(gains)):
+    if _better(gains) or (n >= FEW_IMAGES and (gain <= 0 or gain >= least)):
         return None
     return HealthFinding(
         "H006",
@@ -284,11 +285,21 @@ def examine(run_id: str) -> list[HealthFinding]:
 
     Raises UserError if there is no such run or it has no per-image scores.
     """
-    found = check_run(read(find_one(run_id)))
-    client = MlflowClient()
+    record, client = find_one(run_id), MlflowClient()
+    found = check_run(read(record, _siblings(client, record)))
     for key, value in tags(found).items():
         client.set_tag(run_id, key, value)
     return found
+
+
+def _siblings(client: MlflowClient, record: Record) -> list[Record]:
+    """Finished runs of the same setup, data and budget in the same experiment, whatever their seed."""
+    same = {name: record.tags.get(name) for name in ("setup", "dataset_digest", "labels", "encoder")}
+    wanted = ["tags.role = 'search'", "attributes.status = 'FINISHED'"]
+    wanted += [f"tags.{name} = '{value}'" for name, value in same.items() if value]
+    wanted += [f"params.{name} = '{record.params[name]}'" for name in BUDGET if name in record.params]
+    experiment = client.get_run(record.run_id).info.experiment_id
+    return [runs.record(run) for run in client.search_runs([experiment], " and ".join(wanted), max_results=100)]
 
 
 def read(record: Record, seeds: Sequence[Record] = ()) -> RunData:

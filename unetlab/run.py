@@ -238,11 +238,13 @@ def _search(bench: trial.Bench, reference: Recipe, options: Options) -> tuple[tr
 
 
 def _ranges(space: keras_tuner.HyperParameters) -> dict[str, dict[str, float]]:
-    """The lowest and highest value of each hyperparameter that has an order."""
+    """The lowest and highest value of each hyperparameter that has an order and something between its ends."""
     ranges = {}
     for hp in space.space:
-        tried = getattr(hp, "values", None) or [getattr(hp, "min_value", None), getattr(hp, "max_value", None)]
-        if len(tried) > 1 and all(isinstance(value, int | float) and not isinstance(value, bool) for value in tried):
+        chosen = hasattr(hp, "values")
+        tried = hp.values if chosen else [getattr(hp, "min_value", None), getattr(hp, "max_value", None)]
+        numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in tried)
+        if numbers and len(tried) > (2 if chosen else 1):
             ranges[hp.name] = {"low": float(min(tried)), "high": float(max(tried))}
     return ranges
 

@@ -12,6 +12,7 @@ import pandas as pd
 from scipy import ndimage, stats
 from sklearn import metrics
 
+from unetlab import significance
 from unetlab.objects import components, object_scores
 from unetlab.pixels import resize_map
 
@@ -64,9 +65,9 @@ def score_images(
         native_labels: gives the i-th image's objects at their original size, uint16 (height, width), 0 background.
 
     Returns columns id, tp, fp, fn, tn, soft_overlap, soft_total (sums of p t and p + t over pixels), dice, iou,
-    accuracy, precision, recall, boundary_f1, and with `native_labels` native_dice, native_iou, ap50, ap_dsb,
-    count_true, count_predicted, count_error: the probability map is resized to the original size, cut there, and its
-    connected components are the predicted objects.
+    accuracy, precision, recall, boundary_f1, and with `native_labels` those of `score_native`: native_dice, native_iou,
+    native_accuracy, native_boundary_f1, ap50, ap_dsb, count_true, count_predicted, count_error. For these the
+    probability map is resized to the original size and cut there; its connected components are the predicted objects.
 
     Raises ValueError if shapes disagree or values are out of range.
     """
@@ -88,7 +89,10 @@ def score_images(
 def score_native(
     native_mask: Callable[[int, int, int], np.ndarray], native_labels: Callable[[int], np.ndarray], n: int
 ) -> pd.DataFrame:
-    """Scores n masks at their original size: native_dice, native_iou and the object scores, one row an image.
+    """Scores n masks at their original size, one row an image.
+
+    Columns native_dice, native_iou, native_accuracy, native_boundary_f1 and the object scores: whatever size a model
+    works at, these are of the same pixels and so can be compared between models.
 
     `native_mask(i, height, width)` gives the i-th prediction as bool (height, width); `native_labels` as above.
     """
@@ -96,11 +100,11 @@ def score_native(
     for i in range(n):
         labels = native_labels(i)
         predicted = native_mask(i, *labels.shape)
-        counts = _ratios(pd.DataFrame(_count(predicted[None], labels[None] > 0)))
-        rows.append(
-            {"native_dice": counts["dice"][0], "native_iou": counts["iou"][0]}
-            | object_scores(labels, components(predicted))
-        )
+        truth = labels > 0
+        counts = _ratios(pd.DataFrame(_count(predicted[None], truth[None])))
+        found = {f"native_{name}": counts[name][0] for name in ("dice", "iou", "accuracy")}
+        found["native_boundary_f1"] = boundary_f1(predicted[None], truth[None])[0]
+        rows.append(found | object_scores(labels, components(predicted)))
     return pd.DataFrame(rows)
 
 
@@ -248,25 +252,22 @@ def best_threshold(probabilities: np.ndarray, masks: np.ndarray) -> float:
 
 
 def interval(values: np.ndarray | pd.Series, seed: int = 0, draws: int = 10_000) -> Interval:
-    """Mean and its 95 % interval by the bias-corrected and accelerated bootstrap (Efron 1987)."""
+    """Mean and its 95 % interval over images, by `significance.bootstrap_interval`."""
     sample = np.asarray(values, dtype=np.float64)
     mean = float(sample.mean()) if len(sample) else float("nan")
     if len(sample) < 2:
         return Interval(mean, float("nan"), float("nan"))
     if np.ptp(sample) <= 1e-12 * np.abs(sample).max():
         return Interval(mean, mean, mean)
-    found = stats.bootstrap(
-        (sample,), np.mean, n_resamples=draws, batch=1000, method="BCa", rng=np.random.default_rng(seed)
-    )
-    return Interval(mean, float(found.confidence_interval.low), float(found.confidence_interval.high))
+    low, high = significance.bootstrap_interval(sample[None], draws, seed)
+    return Interval(mean, float(low[0]), float(high[0]))
 
 
 def paired_interval(
     a: np.ndarray | pd.Series, b: np.ndarray | pd.Series, seed: int = 0, draws: int = 10_000
 ) -> PairedInterval:
-    """Mean of a - b over the same images, its 95 % interval, and the p-value of a paired permutation test.
+    """Mean of a - b over the same images, its 95 % interval, and the p-value of `significance.sign_flip_test`.
 
-    The test flips the sign of each difference at random, and tries all flips where there are no more than `draws`.
     Raises ValueError if a and b differ in length.
     """
     first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
@@ -276,16 +277,7 @@ def paired_interval(
     found = interval(difference, seed, draws)
     if len(difference) < 2 or not difference.any():
         return PairedInterval(*found, 1.0 if len(difference) else float("nan"))
-    test = stats.permutation_test(
-        (difference,),
-        lambda x, axis: np.mean(x, axis=axis),
-        permutation_type="samples",
-        vectorized=True,
-        n_resamples=draws,
-        batch=1000,
-        rng=np.random.default_rng(seed),
-    )
-    return PairedInterval(*found, float(test.pvalue))
+    return PairedInterval(*found, float(significance.sign_flip_test(difference[None], draws, seed)[0]))
 
 
 def _require_valid(probabilities: np.ndarray, masks: np.ndarray, ids: Sequence[str]) -> None:

@@ -133,8 +133,8 @@ def sign_flip_test(differences: np.ndarray, draws: int = DRAWS, seed: int = 0) -
 def tilted_p(differences: np.ndarray, draws: int = TILTED_DRAWS, seed: int = 0) -> np.ndarray:
     """Two-sided p-values of the sign-flip test by importance sampling, float64 (pairs,), however small.
 
-    Each sign is drawn positive with the probability 1 / (1 + exp(-2 t |d|)), t chosen so that the sum of an average draw
-    is the one seen, and each draw is weighted back by its likelihood ratio exp(K(t) - t sum), with K(t) =
+    Each sign is drawn positive with the probability 1 / (1 + exp(-2 t |d|)), t chosen so that the sum of an average
+    draw is the one seen, and each draw is weighted back by its likelihood ratio exp(K(t) - t sum), with K(t) =
     sum(log(cosh(t d))) (exponential tilting: Siegmund, Annals of Statistics 1976). Half of the draws or so then go as
     far as the sum seen, so 4,000 give a p-value to a few per cent, ties and zeros included, at 1e-3 as at 1e-20.
     """
