@@ -1,7 +1,7 @@
-# `make nuclei` and `make test` set up everything they need; PYTHON names another interpreter (3.11 or newer).
+# `make nuclei` and `make test` set up everything they need; PYTHON names another interpreter (3.11 to 3.13).
 PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
-ENV := PATH="$(BIN):$$PATH" MLFLOW_DISABLE_TELEMETRY=true MLFLOW_EXPERIMENT_NAME=unetlab
+ENV := PATH="$(BIN):$$PATH" MLFLOW_DISABLE_TELEMETRY=true MLFLOW_LOGGING_LEVEL=WARNING MLFLOW_EXPERIMENT_NAME=unetlab
 
 .PHONY: setup nuclei test ui lint
 

@@ -25,6 +25,7 @@ RECIPE = Recipe(
 def space(hp, recipe: Recipe) -> None:
     """What the search may change; every default is the published value."""
     hp.Choice("image_size", [128, 256], default=recipe.image_size)
+    hp.Choice("epochs", [10, 30], default=recipe.epochs)
     hp.Float("learning_rate", 2e-4, 2e-3, sampling="log", default=recipe.learning_rate)
     hp.Choice("schedule", ["constant", "cosine"], default=recipe.schedule)
     hp.Choice("loss", ["bce", "dice", "bce_dice", "focal"], default=recipe.loss)

@@ -96,6 +96,17 @@ def test_summary_names():
     assert set(scores.summarise(table, probabilities, masks)) == pixel | native
 
 
+def test_soft_dice_is_a_mean_over_batches_of_four_as_its_source_has_it():
+    probabilities, masks, ids = random_case(n=6)
+    table = scores.score_images(probabilities, masks, ids)
+    by_hand = []
+    for batch in (slice(0, 4), slice(4, 6)):
+        p, t = probabilities[batch].astype(float), masks[batch].astype(float)
+        by_hand.append((2 * (p * t).sum() + 1e-5) / (p.sum() + t.sum() + 1e-5))
+    assert scores.summarise(table, probabilities, masks)["soft_dice"] == pytest.approx(np.mean(by_hand))
+    assert scores.pooled_interval(table, "soft_dice").mean == pytest.approx(np.mean(by_hand))
+
+
 def test_auc_is_left_out_where_there_is_one_class():
     probabilities = stack([0.2, 0.1])
     masks = masks_of([0, 0])

@@ -13,6 +13,7 @@ from scipy.sparse.csgraph import connected_components
 
 from unetlab import pixels
 from unetlab.data import Dataset, cache
+from unetlab.labels.view import flat
 
 THUMBNAIL = 24
 """Images are compared for near duplicates at this many pixels a side."""
@@ -105,7 +106,7 @@ def _counts(counts: dict[str, int], most: int = 6) -> str:
 
 def check(dataset: Dataset) -> DataCard:
     """Looks at every image once; a second call on the same content reads the answer from the cache."""
-    path = dataset.folder / "check-1.json"
+    path = dataset.folder / "check-2.json"
     if path.exists():
         stored = json.loads(path.read_text())
     else:
@@ -139,7 +140,7 @@ def _measure(dataset: Dataset) -> dict[str, Any]:
     labels = [dataset.labels(i) for i in range(n)]
     return {
         "modality": [_modality(image) for image in images],
-        "flat": [bool(image.min() == image.max()) for image in images],
+        "flat": [flat(image) for image in images],
         "foreground": [float((label > 0).mean()) for label in labels],
         "objects": [int(np.count_nonzero(np.unique(label))) for label in labels],
         "groups": duplicate_groups(thumbnails, dataset.sha, dataset.sizes).tolist(),
@@ -207,6 +208,10 @@ def _findings(dataset: Dataset, groups: np.ndarray, shares: np.ndarray, flat: np
     exact = n - len(set(dataset.sha))
     near = n - len(np.unique(groups)) - exact
     copies, alike = _repeated(dataset.sha, groups)
+    if dataset.unusable:
+        count, shown = len(dataset.unusable), "; ".join(dataset.unusable[:3])
+        files = f"{count} file{'s' * (count > 1)} cannot be used: {shown}" + ("; ..." if count > 3 else "")
+        add("D011", "error", files, "mend or remove them; what stands here is of the others")
     if n < 3:
         add("D001", "error", f"{n} image{'s' * (n > 1)} cannot be split", "give at least 3 different images")
     elif n < SMALL:
@@ -219,7 +224,7 @@ def _findings(dataset: Dataset, groups: np.ndarray, shares: np.ndarray, flat: np
         text = f"{len(many)} masks hold more than two values, up to {max(dataset.levels)} ({some(np.array(many))})"
         add("D010", "notice", text, "every value above 0 is foreground")
     if flat.any():
-        add("D005", "warning", f"{flat.sum()} images of one value ({some(np.flatnonzero(flat))})", "look at them")
+        add("D005", "warning", f"{flat.sum()} images of one flat colour ({some(np.flatnonzero(flat))})", "look at them")
     if not dataset.has_masks:
         add("D006", "notice", "no masks", "put one mask an image into masks/ to train and score")
         return found

@@ -16,6 +16,7 @@ from unetlab.setup import SETUPS, Entry, load_setup
 quiet.settle()
 
 DEFAULT_TRIALS = 3
+MAX_SEED = 2**31 - 1
 
 
 class OneLineErrors(click.Group):
@@ -28,9 +29,18 @@ class OneLineErrors(click.Group):
         except UserError as error:
             click.echo(f"error: {error}", err=True)
             sys.exit(2)
-        except KeyboardInterrupt:
+
+    def main(self, *args: Any, **settings: Any) -> Any:
+        """Reads the command line; a mistake in it is one line too."""
+        try:
+            status = super().main(*args, **{**settings, "standalone_mode": False})
+        except click.ClickException as error:
+            click.echo(f"error: {error.format_message()}", err=True)
+            sys.exit(error.exit_code)
+        except click.Abort:  # the user pressed Ctrl-C
             click.echo("interrupted", err=True)
             sys.exit(130)
+        sys.exit(status if isinstance(status, int) else 0)
 
 
 @click.group(cls=OneLineErrors, invoke_without_command=True, context_settings={"max_content_width": 110})
@@ -96,7 +106,9 @@ def _shared(entry: Entry) -> list[Callable[..., Any]]:
             type=click.IntRange(min=0),
             help="Epochs of every training; 0 means as published, and fewer on some built-in twins (see above).",
         ),
-        option("--seed", default=0, type=click.IntRange(min=0), help="Seed of split, search, weights, augmentation."),
+        option(
+            "--seed", default=0, type=click.IntRange(0, MAX_SEED), help="Of split, search, weights, augmentation."
+        ),
         option(
             "--precision",
             default="auto",
@@ -130,12 +142,14 @@ def _add_setup(name: str, entry: Entry) -> None:
     def command(**values: Any) -> None:
         quiet.import_tensorflow()
         from unetlab.run import run_setup
-        from unetlab.tracking import table_address
+        from unetlab.tracking import NESTED, table_address
 
         summary = run_setup(load_setup(name), Options(**values))
         click.echo(summary.headline())
         click.echo(f"run {summary.run_id}; model models:/{summary.model_id}")
-        click.echo(f"Look: `make ui`, then {table_address(summary.experiment_id, 'http://127.0.0.1:5000')}")
+        base = "http://127.0.0.1:5000"
+        click.echo(f"Look: `make ui`, then {table_address(summary.experiment_id, base)}")
+        click.echo(f"The trials of each search: {table_address(summary.experiment_id, base, NESTED)}")
 
     for decorate in reversed(_shared(entry)):
         command = decorate(command)
@@ -152,7 +166,7 @@ for _name, _entry in SETUPS.items():
 
 @main.command()
 @click.option("--data", default="synthetic", show_default=True, help="A folder, zip, name, or `synthetic`.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the twin.")
+@click.option("--seed", type=click.IntRange(0, MAX_SEED), default=0, show_default=True, help="Seed of the twin.")
 @click.option("--export", default="", help="Also write the data set as PNG files into this new folder.")
 def check(data: str, seed: int, export: str) -> None:
     """Look at a data set before training: sizes, modes, class balance, duplicates, unusable files."""

@@ -6,3 +6,7 @@ class UserError(Exception):
 
     The command line prints it without a traceback and exits with status 2; everything else that is raised is a bug.
     """
+
+
+class UnusableFiles(UserError):
+    """Some files of a data set cannot be decoded; the others could be."""

@@ -14,7 +14,7 @@ from mlflow.models.model import ModelInfo
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
 HERE = Path(__file__).parent
-NEEDED = ("mlflow", "tensorflow", "keras", "numpy", "pandas", "scipy", "pillow", "tifffile")
+NEEDED = ("mlflow", "tensorflow", "keras", "numpy", "pandas", "scipy", "pillow", "tifffile", "imagecodecs")
 
 SIGNATURE = ModelSignature(
     inputs=Schema([ColSpec(DataType.binary, "image")]),

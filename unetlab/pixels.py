@@ -106,7 +106,7 @@ def _decode_tiff(data: bytes, as_mask: bool, number: int) -> tuple[np.ndarray, s
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as tiff:
             page = tiff.pages.first
-            _refuse_too_large(page.shape[0], page.shape[1])
+            _refuse_too_large(page.imagelength, page.imagewidth)
             if number == 0 or len(tiff.pages) > 1:
                 array = tiff.pages[number].asarray()
             else:  # ImageJ writes one header for a whole stack, whose pages follow each other

@@ -6,6 +6,9 @@ import keras
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+PERIOD = 7 * 24 * 3600.0
+"""Seconds of which the bars remember their steps: an epoch can take longer than the half minute rich looks back."""
+
 
 class SearchProgress:
     """Two bars on a terminal; where the output is no terminal, one line a trial.
@@ -27,6 +30,7 @@ class SearchProgress:
             TextColumn("{task.fields[note]}"),
             console=self.console,
             disable=not self.console.is_terminal,
+            speed_estimate_period=PERIOD,
         )
         self.whole = self.bars.add_task("trainings", total=trials, note="")
         self.epochs = self.bars.add_task("epochs", total=1, note="", visible=False)

@@ -73,13 +73,12 @@ def reproduce(
             started = time.perf_counter()
             try:
                 summary = run_setup(setup, options, console)
-            except UserError as error:
+                rows += _rows(name, source, summary, setup.published, (time.perf_counter() - started) / 60)
+            except Exception as error:  # hours of the other setups must not be lost with one that fails
                 console.print(f"{name}: {error}")
-                rows.append({"setup": name, "data": source, "note": str(error)})
-                continue
-            rows += _rows(name, source, summary, setup.published, (time.perf_counter() - started) / 60)
-        table = pd.DataFrame(rows, columns=list(COLUMNS))
-        tracking.log_table(table, "reproduction.csv")
+                rows.append({"setup": name, "data": source, "note": str(error) or repr(error)})
+            table = pd.DataFrame(rows, columns=list(COLUMNS))
+            tracking.log_table(table, "reproduction.csv")
     return table
 
 

@@ -1,7 +1,7 @@
 """The life of a run, top to bottom: data, check, split, search, final model, scores on test, register."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -16,7 +16,7 @@ from unetlab import health, plots, teach, tracking, trial
 from unetlab.check import DataCard, check
 from unetlab.data import Dataset, open_dataset
 from unetlab.data.export import export
-from unetlab.errors import UserError
+from unetlab.errors import UnusableFiles, UserError
 from unetlab.finish import finish
 from unetlab.models.weights import resolve_weights
 from unetlab.options import Options
@@ -59,6 +59,12 @@ def run_setup(
     console = console or Console(stderr=True)
     precision = resolve_precision(options.precision)
 
+    # the encoder's weights; a frozen random encoder is worthless, so without weights it is trained
+    weights = resolve_weights(options.encoder_weights, setup)
+    recipe = _recipe(setup, options, weights)
+    if options.labels != "masks":
+        setup = replace(setup, published={})  # those figures are of models that learnt given masks
+
     # data -> check -> split
     twin_seed = options.seed if options.twin_seed is None else options.twin_seed
     dataset = open_dataset(options.data, twin_seed, setup.twin)
@@ -68,10 +74,6 @@ def run_setup(
     sides = _split(dataset, card, options)
     learnt = dataset if options.labels == "masks" else teach.made_labels(dataset, options.labels, console)
     truth = dataset if dataset.has_masks else learnt
-
-    # the encoder's weights; a frozen random encoder is worthless, so without weights it is trained
-    weights = resolve_weights(options.encoder_weights, setup)
-    recipe = _recipe(setup, options, weights)
 
     experiment_id = tracking.open_experiment()
     rounds = options.rounds if learnt is not dataset else 0
@@ -96,8 +98,7 @@ def run_setup(
             final = _final(bench, best, rounds)
             figures = finish(bench, final, reference, inputs["test"])
 
-            published = {f"published/{key}": value for key, value in setup.published.items()}
-            mlflow.log_metrics({**figures, **published})
+            mlflow.log_metrics({**figures, **setup.published_metrics()})
             mlflow.log_params({f"best_{key}": value for key, value in best.flat().items()})
             assert final.model_id is not None  # the final model is always logged
             mlflow.set_tag("final_model", final.model_id)
@@ -115,8 +116,9 @@ def _split(dataset: Dataset, card: DataCard, options: Options) -> Split:
 
 def _name(setup: Setup, dataset: Dataset, options: Options) -> str:
     labels = "" if options.labels == "masks" else f" labels {options.labels}"
-    trials = f" {options.trials} trials" if options.trials > 1 else ""
-    return f"{setup.name} seed {options.seed} {dataset.name}{labels}{trials}"
+    trials = f" {options.trials} trials {options.tuner}" if options.trials > 1 else ""
+    epochs = f" {options.epochs} epochs" if options.epochs else ""
+    return f"{setup.name} seed {options.seed} {dataset.name}{labels}{trials}{epochs}"
 
 
 def _log_data(bench: trial.Bench, dataset: Dataset, card: DataCard) -> Mapping[str, Any]:
@@ -159,9 +161,14 @@ def _final(bench: trial.Bench, recipe: Recipe, rounds: int) -> trial.Outcome:
 def run_check(data: str, seed: int, folder: Path | None = None) -> DataCard:
     """Checks a data set, prints what was found, logs it as a run of its own, and exports it if a folder is named.
 
-    Raises UserError for files that cannot be used, and for a folder that is not empty.
+    Files that cannot be decoded are a finding here, and the others are looked at all the same.
+
+    Raises UserError where training would be refused, once all that is logged, and for a folder that is not empty.
     """
-    dataset = open_dataset(data, seed)
+    try:
+        dataset = open_dataset(data, seed)
+    except UnusableFiles:
+        dataset = open_dataset(data, seed, lenient=True)
     card = check(dataset)
     console = Console()
     console.print(card.table())
@@ -171,6 +178,7 @@ def run_check(data: str, seed: int, folder: Path | None = None) -> DataCard:
     tags = {"role": "check", "dataset": dataset.name, "dataset_digest": dataset.digest}
     with tracking.run(f"check {dataset.name}", tags=tags, params={"data": data, "seed": seed}):
         mlflow.log_dict(card.to_json(), "data_card.json")
+    _refuse_errors(card)
     return card
 
 
@@ -180,6 +188,10 @@ def _refuse_unusable(card: DataCard, has_masks: bool, labels: str) -> None:
             f"{card.name} has images and no masks; put one mask an image into a folder masks beside images, "
             "or train on made labels with the setup pseudo-label and labels=consensus"
         )
+    _refuse_errors(card)
+
+
+def _refuse_errors(card: DataCard) -> None:
     errors = [finding for finding in card.findings if finding.severity == "error"]
     if errors:
         more = f" ({len(errors) - 1} more errors above)" if len(errors) > 1 else ""
@@ -205,8 +217,10 @@ def _search(bench: trial.Bench, reference: Recipe, options: Options) -> tuple[tr
     """Runs the trials; returns the reference trial's outcome (None if it failed) and the best recipe."""
     declared, space = keras_tuner.HyperParameters(), keras_tuner.HyperParameters()
     bench.setup.space(declared, reference)
-    random_encoder = bench.setup.pretrained and bench.weights is None
-    space.merge([hp for hp in declared.space if not (random_encoder and hp.name == "train_encoder")])
+    fixed = {"train_encoder"} if bench.setup.pretrained and bench.weights is None else set()
+    if options.epochs or options.data == "synthetic":
+        fixed |= {"epochs"}  # given, or few so that a first try takes minutes
+    space.merge([hp for hp in declared.space if hp.name not in fixed])
     outcomes: dict[int, trial.Outcome] = {}
 
     def evaluate(number: int, values: Mapping[str, Any], epochs: int | None) -> float:

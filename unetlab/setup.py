@@ -171,6 +171,10 @@ class Setup:
     membranes: bool = False
     published_report: str = ""
 
+    def published_metrics(self) -> dict[str, float]:
+        """The published figures under the names MLflow has them by."""
+        return {f"published/{name}": value for name, value in self.published.items()}
+
 
 def load_setup(name: str) -> Setup:
     """The setup of that name.

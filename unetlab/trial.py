@@ -155,6 +155,10 @@ def _train(
     if bench.models == "all" or role == "final":
         model_id = _log_model(bench, fitted.model, recipe, role)
     tracking.log_scores("val", validated.figures, model_id, inputs["validation"])
+    mlflow.log_metrics(bench.setup.published_metrics())
+    if bench.truth is not bench.dataset:  # what the labels' pupil is worth; nothing is chosen by it
+        true = score(bench, fitted.model, recipe, bench.split.validation, bench.truth).figures
+        mlflow.log_metrics({f"truth/val_{name}": true[name] for name in ("native_dice", "dice", "accuracy")})
     mlflow.log_metrics(
         {
             "train/seconds": fitted.seconds,

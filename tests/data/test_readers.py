@@ -82,6 +82,8 @@ def test_a_constant_16_bit_mask_is_all_foreground(pairs):
         ("a.jpg", lambda a, p: Image.fromarray(a).save(p), "uint8 grey", 1),
         ("a.bmp", lambda a, p: Image.fromarray(a).save(p), "uint8 grey", 1),
         ("a.tif", lambda a, p: tifffile.imwrite(p, a), "uint8 grey", 1),
+        ("a.tif", lambda a, p: tifffile.imwrite(p, a, compression="lzw"), "uint8 grey", 1),
+        ("a.tif", lambda a, p: Image.fromarray(a).save(p, compression="jpeg"), "uint8 grey", 1),
         ("a.png", lambda a, p: Image.fromarray(a.astype(np.uint16) * 16).save(p), "uint16 grey", 1),
         ("a.tiff", lambda a, p: tifffile.imwrite(p, a.astype(np.uint16) * 16), "uint16 grey", 1),
         ("a.tif", lambda a, p: tifffile.imwrite(p, a.astype(np.float32)), "float32 grey", 1),

@@ -17,7 +17,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from unetlab.errors import UserError
+from unetlab.errors import UnusableFiles, UserError
 
 VERSION = 5
 """Counted up when the layout or the decoding changes: older caches are then built anew."""
@@ -82,10 +82,17 @@ def _sweep(folder: Path) -> None:
                 path.unlink(missing_ok=True)
 
 
-def build(target: Path, header: dict[str, Any], jobs: list[Callable[[], Decoded]], doing: str = "decoding") -> None:
+def build(
+    target: Path,
+    header: dict[str, Any],
+    jobs: list[Callable[[], Decoded]],
+    doing: str = "decoding",
+    lenient: bool = False,
+) -> None:
     """Runs the jobs in threads and writes images.bin, labels.bin and index.json below `target`.
 
-    A progress bar says what the jobs are `doing`. Raises UserError that lists the files which cannot be used.
+    A progress bar says what the jobs are `doing`. Raises UnusableFiles that lists the files which cannot be used; if
+    `lenient` they are left out and named in the index, as long as one image is left.
     """
     problems: list[str] = []
     with new_folder(target) as folder:
@@ -104,13 +111,13 @@ def build(target: Path, header: dict[str, Any], jobs: list[Callable[[], Decoded]
                 index["levels"].append(levels)
                 index["sha"].append(hashlib.sha256(str(image.shape).encode() + image.tobytes()).hexdigest())
                 header["content"].update(f"{name} {index['sha'][-1]}".encode() + label.tobytes())
-        if problems:
+        if problems and not (lenient and index["ids"]):
             shown = "; ".join(problems[:5])
             more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
             count = "1 file cannot" if len(problems) == 1 else f"{len(problems)} files cannot"
-            raise UserError(f"{header['label']}: {count} be used: {shown}{more}")
+            raise UnusableFiles(f"{header['label']}: {count} be used: {shown}{more}")
         meta = {"name": header["name"], "has_masks": header["has_masks"], "digest": header["content"].hexdigest()[:16]}
-        (folder / "index.json").write_text(json.dumps({**meta, **index}))
+        (folder / "index.json").write_text(json.dumps({**meta, **index, "unusable": problems}))
 
 
 def _run(jobs: list[Callable[[], Decoded]], doing: str) -> Iterator[Decoded | UserError]:

@@ -41,6 +41,7 @@ class Dataset:
         sha: hash of each image's native pixels.
         has_masks: whether labels were given.
         folder: where the decoded pixels lie.
+        unusable: what was wrong with each file that was left out; files are left out only where that was asked for.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Dataset:
     sha: tuple[str, ...]
     has_masks: bool
     folder: Path
+    unusable: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -104,7 +106,7 @@ class Dataset:
         return mask[:, :, None]
 
 
-def open_dataset(source: str, seed: int = 0, twin: str = "nuclei") -> Dataset:
+def open_dataset(source: str, seed: int = 0, twin: str = "nuclei", lenient: bool = False) -> Dataset:
     """Opens a data source, decoding it on first sight; unchanged files are not opened again.
 
     Args:
@@ -112,8 +114,10 @@ def open_dataset(source: str, seed: int = 0, twin: str = "nuclei") -> Dataset:
             folder or zip.
         seed: of the twin.
         twin: which twin "synthetic" is, a key of TWINS.
+        lenient: files that cannot be decoded are left out and listed in `unusable`, to look at the others.
 
-    Raises UserError for everything that is wrong with the source, naming the files.
+    Raises UserError for everything that is wrong with the source, naming the files; UnusableFiles where only some
+    files cannot be decoded.
     """
     if source == "synthetic" or source.startswith("synthetic-"):
         return _open_twin(source.removeprefix("synthetic").removeprefix("-") or twin, seed)
@@ -122,7 +126,7 @@ def open_dataset(source: str, seed: int = 0, twin: str = "nuclei") -> Dataset:
         return _open(source, source, files.fingerprint(), lambda: _jobs(files, lambda: named.verify(source, files)))
     path = Path(source).expanduser()
     files = open_files(path)
-    return _open(path.resolve().stem, str(path), files.fingerprint(), lambda: _jobs(files))
+    return _open(path.resolve().stem, str(path), files.fingerprint(), lambda: _jobs(files), lenient=lenient)
 
 
 def relabelled(dataset: Dataset, name: str, key: str, label: Callable[[np.ndarray], np.ndarray]) -> Dataset:
@@ -177,14 +181,16 @@ def _open(
     fingerprint: str,
     prepare: Callable[[], tuple[list[Callable[[], cache.Decoded]], bool]],
     doing: str = "decoding",
+    lenient: bool = False,
 ) -> Dataset:
-    key = hashlib.sha256(f"{cache.VERSION} {name} {fingerprint}".encode()).hexdigest()[:24]
+    kind = " of usable files" if lenient else ""
+    key = hashlib.sha256(f"{cache.VERSION} {name} {fingerprint}{kind}".encode()).hexdigest()[:24]
     folder = cache.root() / key
     if not (folder / "index.json").exists():
         try:
             jobs, has_masks = prepare()
             header = {"name": name, "label": label, "has_masks": has_masks, "content": hashlib.sha256()}
-            cache.build(folder, header, jobs, doing)
+            cache.build(folder, header, jobs, doing, lenient)
         finally:
             kept_bytes.cache_clear()
     index = json.loads((folder / "index.json").read_text())
@@ -200,4 +206,5 @@ def _open(
         sha=tuple(index["sha"]),
         has_masks=index["has_masks"],
         folder=folder,
+        unusable=tuple(index.get("unusable", ())),
     )

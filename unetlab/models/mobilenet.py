@@ -6,6 +6,9 @@ from keras import layers
 SKIPS = ("block_1_expand_relu", "block_3_expand_relu", "block_6_expand_relu", "block_13_expand_relu")
 BOTTOM = "block_16_project"
 
+IMAGENET_SIZE = 128
+"""The image size whose ImageNet weights are fetched, that of the published recipe."""
+
 
 def mobilenet_unet(
     input_shape: tuple[int, int, int],
@@ -33,7 +36,14 @@ def mobilenet_unet(
     """
     if input_shape[0] % 32 or input_shape[1] % 32:
         raise ValueError(f"image sides must be divisible by 32. Received: {input_shape[:2]}")
-    encoder = keras.applications.MobileNetV2(input_shape=input_shape, include_top=False, weights=weights, alpha=alpha)
+    if weights == "imagenet":
+        # Keras has other files for other sizes: the weights are always those of one size, so that trials differ in
+        # what they say they differ in, and one download serves all
+        fetched = keras.applications.MobileNetV2((IMAGENET_SIZE, IMAGENET_SIZE, 3), alpha, False, "imagenet")
+        encoder = keras.applications.MobileNetV2(input_shape, alpha, False, None)
+        encoder.set_weights(fetched.get_weights())
+    else:
+        encoder = keras.applications.MobileNetV2(input_shape, alpha, False, weights)
     features = keras.Model(encoder.input, [encoder.get_layer(name).output for name in (*SKIPS, BOTTOM)], name="encoder")
     features.trainable = train_encoder
     for layer in encoder.layers:

@@ -1,6 +1,7 @@
 """Where an encoder's weights come from, settled before anything slow happens."""
 
 import logging
+import warnings
 from pathlib import Path
 
 import keras
@@ -25,13 +26,13 @@ def resolve_weights(choice: str, setup: Setup) -> str | None:
     Raises:
         UserError: if "imagenet" cannot be had, or the file does not exist or belongs to another model.
     """
+    path = Path(choice).expanduser()
+    if choice not in ("auto", "imagenet", "none") and not path.is_file():
+        raise UserError(f"encoder_weights: no file {path}; allowed are auto, imagenet, none, or a weights file's path")
     if not setup.pretrained or choice == "none":
         return None
     if choice in ("auto", "imagenet"):
         return _imagenet(choice, setup)
-    path = Path(choice).expanduser()
-    if not path.is_file():
-        raise UserError(f"encoder_weights: no file {path}; allowed are auto, imagenet, none, or a weights file's path")
     try:
         _try(setup, str(path))
     except Exception as error:  # Keras and h5py raise many types for a file that does not fit
@@ -64,5 +65,7 @@ def _imagenet(choice: str, setup: Setup) -> str | None:
 
 def _try(setup: Setup, weights: str) -> None:
     shape = (setup.recipe.image_size, setup.recipe.image_size, setup.recipe.channels)
-    setup.build(input_shape=shape, weights=weights, **setup.recipe.model)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a file that does not fit Keras has a warning for every layer
+        setup.build(input_shape=shape, weights=weights, **setup.recipe.model)
     keras.backend.clear_session()
