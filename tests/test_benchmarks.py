@@ -5,9 +5,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from conftest import log_tiny
 from fake_runs import difficulty, log_setup_run
 
-from benchmarks import compare_speed, false_alarms
+from benchmarks import compare_speed, false_alarms, twin_to_real
 
 
 def test_equal_models_are_called_different_as_often_as_promised():
@@ -48,3 +49,14 @@ def test_the_speed_of_a_comparison_is_measured_in_a_process_of_its_own(tmp_path)
     found = compare_speed.measure(compare_speed.write_store(tmp_path, 6, 20))
     del ballast
     assert found["seconds"] < 15 and found["peak_gb"] < 1.5 and found["best"] >= 1
+
+
+def test_a_model_is_scored_on_images_it_never_saw_beside_otsu(store, pairs, tmp_path):
+    model = f"models:/{log_tiny().model_id}"
+    answer = CliRunner().invoke(twin_to_real.main, ["--pair", model, str(pairs)])
+    assert answer.exit_code == 0, answer.output
+    run = mlflow.search_runs(experiment_names=["unetlab-benchmarks"]).iloc[0]
+    path = mlflow.artifacts.download_artifacts(f"runs:/{run['run_id']}/twin_to_real.csv", dst_path=str(tmp_path))
+    row = pd.read_csv(path).iloc[0]
+    assert row["images"] == 12 and 0.8 < row["dice"] <= 1 and row["gain"] == pytest.approx(row["dice"] - row["otsu"])
+    assert row["low"] <= row["dice"]

@@ -106,9 +106,7 @@ def _shared(entry: Entry) -> list[Callable[..., Any]]:
             type=click.IntRange(min=0),
             help="Epochs of every training; 0 means as published, and fewer on some built-in twins (see above).",
         ),
-        option(
-            "--seed", default=0, type=click.IntRange(0, MAX_SEED), help="Of split, search, weights, augmentation."
-        ),
+        option("--seed", default=0, type=click.IntRange(0, MAX_SEED), help="Of split, search, weights, augmentation."),
         option(
             "--precision",
             default="auto",

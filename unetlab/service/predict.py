@@ -69,7 +69,7 @@ def predict_folder(
         raise UserError(f"threshold must lie in [0, 1]. Received: {threshold}")
     paths = _images(images)
     _refuse_overwriting(images, out)
-    segmenter = _load(model)
+    segmenter = load(model)
     _make_folders(out)
     params = {} if threshold is None else {"threshold": threshold}
     console = Console(stderr=True)
@@ -113,7 +113,8 @@ def _make_folders(out: Path) -> None:
         raise UserError(f"out={out} cannot be written ({error.strerror}); give a folder that can") from error
 
 
-def _load(model: str) -> PyFuncModel:
+def load(model: str) -> PyFuncModel:
+    """A model by its address. Raises UserError if it cannot be loaded or unetlab did not make it."""
     advice = "the Models page of `make ui` lists what there is, for example models:/unetlab-nuclei@champion"
     try:
         segmenter = mlflow.pyfunc.load_model(model)
