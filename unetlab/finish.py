@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from unetlab import album, baselines, fit, plots, scores, teach, tracking, trial
+from unetlab.data.dataset import IGNORED, UNKNOWN
 from unetlab.setup import Recipe
 
 
@@ -87,10 +88,14 @@ def _with_rivals(
 ) -> tuple[pd.DataFrame, dict[str, float]]:
     """Adds Otsu's and the reference trial's Dice of each test image, and the paired gains with their intervals."""
     rows = bench.split.test
-    images, _ = bench.dataset.at_size(recipe.image_size, recipe.channels)
-    otsu = scores.score_images(baselines.otsu_masks(images[rows]), tested.masks, list(tested.table["id"]), 0.5)
+    images, masks = bench.truth.at_size(recipe.image_size, recipe.channels)
+    # where made labels stand in for the truth, what they do not know counts for neither, as in trial.score
+    found = baselines.otsu_masks(images[rows]) * (masks[rows][..., 0] != UNKNOWN)
+    otsu = scores.score_images(found, tested.masks, list(tested.table["id"]), 0.5)
     otsu_native = scores.score_native(
-        lambda i, height, width: baselines.otsu_mask(bench.dataset.image(int(rows[i]))),
+        lambda i, height, width: (
+            baselines.otsu_mask(bench.truth.image(rows[i])) & (bench.truth.labels(rows[i]) < IGNORED)
+        ),
         lambda i: trial.native_labels(bench.truth, rows, i),
         len(rows),
     )

@@ -52,6 +52,9 @@ def _likeness(regions: np.ndarray, colours: np.ndarray) -> np.ndarray:
 def normalised_cut(likeness: np.ndarray) -> np.ndarray:
     """Cuts a graph in two where what is cut is least against what each side holds.
 
+    scikit-image's `cut_normalized` goes on cutting the parts until a threshold of cost stops it, which differs from
+    image to image; here one cut is wanted, the best.
+
     Args:
         likeness: symmetric weights above 0, float64 (k, k), k at least 4.
 

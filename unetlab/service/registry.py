@@ -154,6 +154,8 @@ def _differences(run_id: str, champion: ModelVersion) -> np.ndarray:
                 "so their test scores cannot be compared; score both on one split"
             )
     ids, scores = runs.score_arrays([own, other], ["native_dice"])
+    if "native_dice" not in scores:
+        raise UserError(f"it or the champion, {standing}, has no Dice at native size for each test image; run it again")
     if len(ids) < 2:
         raise UserError(f"{len(ids)} test image says nothing")
     own_dice, other_dice = scores["native_dice"]
