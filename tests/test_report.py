@@ -71,7 +71,7 @@ def test_the_page_loads_nothing_and_runs_nothing(comparison):
 def test_the_page_opens_with_the_conclusion_and_holds_every_part(comparison):
     page = report.html(comparison)
     headline = re.search(r"<h1>(.*?)</h1>", page).group(1)
-    assert headline == "No single winner: 2 of 4 are level at the top."
+    assert headline == "No single winner: 2 of 4 cannot be told apart."
     for title in (
         "Ranking", "Every metric", "What each search gained", "Score against cost", "Hyperparameters against score",
         "Where they disagree most", "Health", "Published figures", "Data", "The exact commands",

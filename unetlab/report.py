@@ -146,7 +146,7 @@ def _headline(comparison: Comparison) -> str:
     if len(best) == 1:
         return f"{comparison.names[0]} is the best of {k}." if k > 2 else f"{comparison.names[0]} is better."
     if len(best) < k:
-        return f"No single winner: {len(best)} of {k} are level at the top."
+        return f"No single winner: {len(best)} of {k} cannot be told apart."
     return f"No clear winner: {' and '.join(best)} cannot be told apart." if k == 2 else "No clear winner."
 
 
