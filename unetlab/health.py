@@ -24,6 +24,9 @@ EDGE = 0.05
 """Share of a hyperparameter's range, at either end, that counts as its edge."""
 
 FEW_IMAGES = 20
+LEAST_IMAGES = 6
+"""With fewer no difference passes a sign-flip test at 5 %, however large: 2 / 2**5 is 0.06."""
+
 SEED_RANGE = 0.01
 """Points of Dice between seeds below which they agree whatever the test says."""
 
@@ -357,9 +360,9 @@ def _edge(value: float, low: float, high: float) -> str:
 
 
 def _images_needed(gains: np.ndarray) -> int:
-    """Images at which the mean gain is seen with 80 % power (normal quantiles)."""
+    """Images at which the mean gain is seen with 80 % power (normal quantiles), and LEAST_IMAGES at least."""
     quantiles = stats.norm.ppf(0.975) + stats.norm.ppf(0.8)
-    return int(np.ceil((quantiles * gains.std(ddof=1) / gains.mean()) ** 2))
+    return max(LEAST_IMAGES, int(np.ceil((quantiles * gains.std(ddof=1) / gains.mean()) ** 2)))
 
 
 def _paired_extremes(seeds: Mapping[str, tuple[str, Sequence[str], np.ndarray]], means: Mapping[str, float]) -> float:
