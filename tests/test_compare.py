@@ -149,6 +149,12 @@ def test_different_budgets_of_contenders_are_named(store):
     assert any("different budgets (epochs)" in note for note in compare().notes)
 
 
+def test_different_budgets_of_one_setup_are_named_too(store):
+    log_setup_run("a", difficulty(), params={"trials": 1})
+    log_setup_run("a", difficulty() - 0.1, params={"trials": 12})
+    assert any("different budgets (trials)" in note for note in compare().notes)
+
+
 def test_a_pair_is_the_same_whichever_is_named_first(store):
     log_setup_run("a", difficulty())
     log_setup_run("b", difficulty() - 0.1)

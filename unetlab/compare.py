@@ -344,8 +344,8 @@ def _notes(behind: Sequence[tuple[Record, ...]], k: int, n: int, repeats: int) -
             f"{k} contenders: each is compared with the best only, and p-values are corrected for all "
             f"{k * (k - 1) // 2:,} pairs, since the best was picked by looking."
         )
-    budgets = {setup: _budget(runs[0]) for setup, runs in ((each[0].setup, each) for each in behind if each)}
-    if differ := [name for name in BUDGET if len({budget.get(name) for budget in budgets.values()}) > 1]:
+    budgets = [_budget(runs[0]) for runs in behind if runs]
+    if differ := [name for name in BUDGET if len({budget[name] for budget in budgets}) > 1]:
         notes.append(f"The contenders had different budgets ({_listed(differ)}): a difference may be due to that.")
     return notes
 

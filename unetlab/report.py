@@ -379,8 +379,7 @@ def _health(name: str, own: Sequence[Record]) -> dict[str, Any]:
     found: dict[str, dict[str, Any]] = {}
     for record in own:
         for finding in health.check_run(health.read(record, own)):
-            entry = found.setdefault(finding.code, {"finding": finding, "runs": 0})
-            entry["runs"] += 1
+            found.setdefault(finding.code, {"finding": finding, "runs": 0})["runs"] += 1
     return {"name": name, "of": len(own), "findings": [found[code] for code in sorted(found)]}
 
 

@@ -150,14 +150,16 @@ def _train(
         callbacks=[logger, bench.progress.start(name, recipe.epochs)],
         minutes=bench.minutes,
     )
-    validated = score(bench, fitted.model, recipe, bench.split.validation, bench.dataset)
+    rows = bench.split.validation
+    predicted = fit.predict(fitted.model, images, rows, recipe.normalise)
+    validated = score_predicted(bench, predicted, recipe, rows, bench.dataset)
     model_id = None
     if bench.models == "all" or role == "final":
         model_id = _log_model(bench, fitted.model, recipe, role)
     tracking.log_scores("val", validated.figures, model_id, inputs["validation"])
     mlflow.log_metrics(bench.setup.published_metrics())
     if bench.truth is not bench.dataset:  # what the labels' pupil is worth; nothing is chosen by it
-        true = score(bench, fitted.model, recipe, bench.split.validation, bench.truth).figures
+        true = score_predicted(bench, predicted, recipe, rows, bench.truth).figures
         mlflow.log_metrics({f"truth/val_{name}": true[name] for name in ("native_dice", "dice", "accuracy")})
     mlflow.log_metrics(
         {
@@ -184,12 +186,19 @@ def model_of(bench: Bench, outcome: Outcome) -> keras.Model:
 
 
 def score(bench: Bench, model: Any, recipe: Recipe, rows: np.ndarray, against: Dataset) -> Scored:
-    """Scores a model on some images at its own size and at theirs.
+    """Scores a model on some images at its own size and at theirs."""
+    images, _ = against.at_size(recipe.image_size, recipe.channels)
+    return score_predicted(bench, fit.predict(model, images, rows, recipe.normalise), recipe, rows, against)
+
+
+def score_predicted(
+    bench: Bench, probabilities: np.ndarray, recipe: Recipe, rows: np.ndarray, against: Dataset
+) -> Scored:
+    """Scores predicted probabilities, float32 (len(rows), s, s), of some images.
 
     Pixels that `against` does not know count as background found to be background.
     """
-    images, masks = against.at_size(recipe.image_size, recipe.channels)
-    probabilities = fit.predict(model, images, rows, recipe.normalise)
+    _, masks = against.at_size(recipe.image_size, recipe.channels)
     truth = np.asarray(masks[rows][..., 0])
     if unknown := bool((truth == UNKNOWN).any()):
         probabilities = np.where(truth == UNKNOWN, np.float32(0), probabilities)
