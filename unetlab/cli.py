@@ -1,5 +1,6 @@
 """The command line behind the MLproject's entry points: checks values, calls one function, errors in one line."""
 
+import functools
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -54,14 +55,16 @@ def main(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-def _shared(entry: Entry) -> list[Callable[..., Any]]:
-    """The parameters all setups share, in the order of the MLproject, then those of one setup alone."""
+def _option(entry: Entry, *names: str, default: Any, **settings: Any) -> Callable[..., Any]:
+    """An option whose default an entry may replace by one of its own."""
+    default = entry.defaults.get(names[-1].lstrip("-"), default)
+    return click.option(*names, default=default, show_default=True, **settings)
 
-    def option(*names: str, default: Any, **settings: Any) -> Callable[..., Any]:
-        default = entry.defaults.get(names[-1].lstrip("-"), default)
-        return click.option(*names, default=default, show_default=True, **settings)
 
-    extras = {
+def _extras(entry: Entry) -> dict[str, Callable[..., Any]]:
+    """The parameters that only some setups have, by name."""
+    option = functools.partial(_option, entry)
+    return {
         "labels": option(
             "--labels",
             default="consensus",
@@ -81,6 +84,12 @@ def _shared(entry: Entry) -> list[Callable[..., Any]]:
             help="blocks: neighbouring sections on one side, with a gap between sides. random: as published.",
         ),
     }
+
+
+def _shared(entry: Entry) -> list[Callable[..., Any]]:
+    """The parameters all setups share, in the order of the MLproject, then those of one setup alone."""
+
+    option = functools.partial(_option, entry)
     return [
         option(
             "--data",
@@ -132,7 +141,7 @@ def _shared(entry: Entry) -> list[Callable[..., Any]]:
             type=click.BOOL,
             help="Register the final model as unetlab-<setup>: champion if it beats the standing one.",
         ),
-        *(extras[name] for name in entry.extras),
+        *(extra for name, extra in _extras(entry).items() if name in entry.extras),
     ]
 
 
