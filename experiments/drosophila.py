@@ -53,6 +53,6 @@ SETUP = Setup(
     space=space,
     published={"val_accuracy": 0.92},
     twin="membranes",
-    twin_epochs=4,
+    on_twin={"epochs": 4},
     membranes=True,
 )

@@ -237,8 +237,10 @@ def _otsu_dice(pairs, run_id):
 
 
 def test_made_labels_teach_and_truth_only_scores(store, pairs):
-    options = Options(data=str(pairs), trials=1, labels="consensus", rounds=1, models="best")
-    summary = run_setup(dataclasses.replace(TINY, published_report="published table"), options, QUIET)
+    options = Options(data=str(pairs), trials=1, epochs=30, labels="consensus", rounds=1, models="best")
+    wide = RECIPE.changed({"filters": 8})  # two filters are never sure
+    setup = dataclasses.replace(TINY, recipe=wide, published_report="published table")
+    summary = run_setup(setup, options, QUIET)
     run = MlflowClient().get_run(summary.run_id)
     assert run.data.metrics["label/dice"] > 0.9 and 0.9 < run.data.metrics["label/known"] <= 1
     assert {"baseline/labels_native_dice", "gain/over_labels", "gain/over_labels_low"} <= set(run.data.metrics)
@@ -251,6 +253,18 @@ def test_made_labels_teach_and_truth_only_scores(store, pairs):
     plain = run_setup(TINY, Options(data=str(pairs), trials=1, models="best"), QUIET)
     same = MlflowClient().get_run(plain.run_id).data.tags
     assert all(same[key] == run.data.tags[key] for key in ("dataset_digest", "split_digest"))
+
+
+def test_a_network_that_is_sure_of_nothing_teaches_no_round_and_is_final_itself(store, pairs):
+    unlearning = dataclasses.replace(TINY, recipe=dataclasses.replace(RECIPE, epochs=1, learning_rate=1e-9))
+    console = Console(file=io.StringIO(), width=200)
+    options = Options(data=str(pairs), trials=1, labels="otsu", rounds=2, models="best")
+    summary = run_setup(unlearning, options, console)
+    assert "round 1: left out" in console.file.getvalue()
+    (final,) = _children(summary.run_id)
+    assert final.data.tags["role"] == "final"
+    model = mlflow.get_logged_model(summary.model_id)
+    assert model.tags["role"] == "final" and model.source_run_id == final.info.run_id
 
 
 def test_images_without_masks_train_on_made_labels_and_nowhere_else(store, pairs):

@@ -80,11 +80,7 @@ def test_summary_agrees_with_sklearn_over_all_pixels():
     assert summary["dice"] == pytest.approx(table["dice"].mean())
     assert scores.confusion_matrix(table).tolist() == metrics.confusion_matrix(truth, predicted).tolist()
     report = metrics.classification_report(truth, predicted, target_names=["background", "foreground"], digits=4)
-    assert numbers(scores.classification_report(table)) == pytest.approx(numbers(report))
-
-
-def numbers(report: str) -> list[float]:
-    return [float(word) for word in report.split() if word.replace(".", "").isdigit()]
+    assert scores.classification_report(table).split() == report.split()
 
 
 def test_summary_names():

@@ -51,6 +51,13 @@ def test_what_the_makers_doubt_counts_as_what_most_of_them_say(pairs):
     assert teach.label_figures(doubted, None) == {"label/known": 0.0}
 
 
+def test_a_round_that_knows_one_class_only_is_told():
+    sure = np.array([[0, 1, UNKNOWN]], np.uint8)
+    assert teach.missing_class(sure) == ""
+    assert teach.missing_class(np.where(sure == 1, UNKNOWN, sure)) == "foreground"
+    assert teach.missing_class(np.where(sure == 0, UNKNOWN, sure)) == "background"
+
+
 def test_a_round_teaches_what_the_network_is_sure_of_and_leaves_other_images_alone(pairs):
     data = open_dataset(str(pairs))
     recipe = Recipe(image_size=32, channels=3, epochs=1, batch_size=4)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from unetlab import album, baselines, fit, plots, scores, teach, tracking, trial
-from unetlab.data.dataset import IGNORED, UNKNOWN
+from unetlab.data.dataset import UNKNOWN
 from unetlab.setup import Recipe
 
 
@@ -93,10 +93,8 @@ def _with_rivals(
     found = baselines.otsu_masks(images[rows]) * (masks[rows][..., 0] != UNKNOWN)
     otsu = scores.score_images(found, tested.masks, list(tested.table["id"]), 0.5)
     otsu_native = scores.score_native(
-        lambda i, height, width: (
-            baselines.otsu_mask(bench.truth.image(rows[i])) & (bench.truth.labels(rows[i]) < IGNORED)
-        ),
-        lambda i: trial.native_labels(bench.truth, rows, i),
+        lambda i, height, width: baselines.otsu_mask(bench.truth.image(rows[i])) & bench.truth.known(rows[i]),
+        lambda i: bench.truth.objects(rows[i]),
         len(rows),
     )
     table = tested.table.assign(otsu_dice=otsu["dice"], otsu_native_dice=otsu_native["native_dice"])

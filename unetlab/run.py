@@ -152,6 +152,11 @@ def _final(bench: trial.Bench, recipe: Recipe, rounds: int) -> trial.Outcome:
     outcome = trial.train(bench, recipe, f"{name} round 0 {bench.dataset.name}", "round", {"round": "0"})
     for number in range(1, rounds + 1):
         masks = teach.sure_masks(trial.model_of(bench, outcome), recipe, bench.dataset, bench.split.train)
+        if missing := teach.missing_class(masks[bench.split.train]):
+            bench.progress.done(
+                f"{name} round {number}: left out, since round {number - 1} is sure of no {missing}; its model is final"
+            )
+            return trial.as_final(outcome)
         last = number == rounds
         title = f"{name} final" if last else f"{name} round {number}"
         outcome = trial.train(bench, recipe, title, "final" if last else "round", {"round": str(number)}, masks)
@@ -199,9 +204,9 @@ def _refuse_errors(card: DataCard) -> None:
 
 
 def _recipe(setup: Setup, options: Options, weights: str | None) -> Recipe:
-    changes: dict[str, Any] = {}
-    if epochs := options.epochs or (setup.twin_epochs if options.data == "synthetic" else 0):
-        changes["epochs"] = epochs
+    changes: dict[str, Any] = dict(setup.on_twin) if options.data == "synthetic" else {}
+    if options.epochs:
+        changes["epochs"] = options.epochs
     if setup.pretrained and weights is None:
         changes["train_encoder"] = True
     return setup.recipe.changed(changes)
@@ -220,6 +225,8 @@ def _search(bench: trial.Bench, reference: Recipe, options: Options) -> tuple[tr
     fixed = {"train_encoder"} if bench.setup.pretrained and bench.weights is None else set()
     if options.epochs or options.data == "synthetic":
         fixed |= {"epochs"}  # given, or few so that a first try takes minutes
+    if options.data == "synthetic":
+        fixed |= set(bench.setup.on_twin)
     space.merge([hp for hp in declared.space if hp.name not in fixed])
     outcomes: dict[int, trial.Outcome] = {}
 

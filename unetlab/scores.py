@@ -4,6 +4,7 @@ A pixel is foreground if its probability is greater than the threshold. Ratios w
 nothing was there and nothing was found, and 0 otherwise.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
@@ -192,17 +193,16 @@ def confusion_matrix(table: pd.DataFrame) -> np.ndarray:
 
 def classification_report(table: pd.DataFrame) -> str:
     """scikit-learn's report over all pixels of all images, from the four counts instead of a list of pixels."""
-    return str(
-        metrics.classification_report(
-            [0, 0, 1, 1],
-            [0, 1, 0, 1],
-            labels=[0, 1],
-            target_names=["background", "foreground"],
-            sample_weight=confusion_matrix(table).ravel(),
-            digits=4,
-            zero_division=0,
-        )
+    report = metrics.classification_report(
+        [0, 0, 1, 1],
+        [0, 1, 0, 1],
+        labels=[0, 1],
+        target_names=["background", "foreground"],
+        sample_weight=confusion_matrix(table).ravel(),
+        digits=4,
+        zero_division=0,
     )
+    return re.sub(r"\.0$", "", report, flags=re.MULTILINE)  # weights make floats of the support
 
 
 def area_under_curve(probabilities: np.ndarray, masks: np.ndarray) -> float:

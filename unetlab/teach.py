@@ -6,7 +6,7 @@ from rich.console import Console
 
 from unetlab import fit, scores
 from unetlab.data import Dataset
-from unetlab.data.dataset import IGNORED, LEANING, UNKNOWN, relabelled
+from unetlab.data.dataset import LEANING, UNKNOWN, relabelled
 from unetlab.errors import UserError
 from unetlab.labels import VERSION, flat, label
 from unetlab.setup import Recipe
@@ -35,8 +35,8 @@ def label_dice(labels: Dataset, truth: Dataset, rows: np.ndarray) -> np.ndarray:
     """
 
     def made(i: int, height: int, width: int) -> np.ndarray:
-        found = labels.labels(int(rows[i]))
-        return np.asarray((found == LEANING) | ((found > 0) & (found < IGNORED)))
+        row = int(rows[i])
+        return np.asarray((labels.labels(row) == LEANING) | (labels.objects(row) > 0))
 
     table = scores.score_native(made, lambda i: truth.labels(int(rows[i])), len(rows))
     return table["native_dice"].to_numpy(np.float64)
@@ -45,11 +45,17 @@ def label_dice(labels: Dataset, truth: Dataset, rows: np.ndarray) -> np.ndarray:
 def label_figures(labels: Dataset, truth: Dataset | None) -> dict[str, float]:
     """What is known of made labels: `label/known`, the share of pixels that have one, and against the truth, where
     there is one, `label/dice`, the mean over all images."""
-    share = [float(np.mean(labels.labels(i) < IGNORED)) for i in range(len(labels))]
+    share = [float(labels.known(i).mean()) for i in range(len(labels))]
     figures = {"label/known": float(np.mean(share))}
     if truth is not None:
         figures["label/dice"] = float(label_dice(labels, truth, np.arange(len(labels))).mean())
     return figures
+
+
+def missing_class(masks: np.ndarray) -> str:
+    """ "foreground" or "background" if no mask, uint8 of 0, 1 and UNKNOWN, has a pixel of it, else "": nothing can be
+    learnt from such masks."""
+    return next((name for value, name in ((1, "foreground"), (0, "background")) if not (masks == value).any()), "")
 
 
 def sure_masks(model: keras.Model, recipe: Recipe, dataset: Dataset, rows: np.ndarray) -> np.ndarray:

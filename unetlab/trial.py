@@ -1,6 +1,5 @@
 """One training as one MLflow run: fit, score on validation, log the model. Search and training meet here."""
 
-import functools
 import time
 import traceback
 from collections.abc import Mapping
@@ -11,10 +10,11 @@ import keras
 import mlflow
 import numpy as np
 import pandas as pd
+from mlflow import MlflowClient
 
 from unetlab import fit, membranes, pixels, plots, scores, tracking
 from unetlab.data import Dataset
-from unetlab.data.dataset import IGNORED, UNKNOWN
+from unetlab.data.dataset import UNKNOWN
 from unetlab.package import log_segmenter
 from unetlab.progress import SearchProgress
 from unetlab.setup import Recipe, Setup
@@ -154,7 +154,7 @@ def _train(
     predicted = fit.predict(fitted.model, images, rows, recipe.normalise)
     validated = score_predicted(bench, predicted, recipe, rows, bench.dataset)
     model_id = None
-    if bench.models == "all" or role == "final":
+    if bench.models == "all" or role != "trial":  # any round may turn out to be the last
         model_id = _log_model(bench, fitted.model, recipe, role)
     tracking.log_scores("val", validated.figures, model_id, inputs["validation"])
     mlflow.log_metrics(bench.setup.published_metrics())
@@ -177,6 +177,15 @@ def _train(
         f"{time.perf_counter() - started:.0f} s"
     )
     return Outcome(recipe, fitted.model.get_weights(), validated.figures, fitted.history, run_id, model_id)
+
+
+def as_final(outcome: Outcome) -> Outcome:
+    """Makes a finished training the final one."""
+    client = MlflowClient()
+    client.set_tag(outcome.run_id, "role", "final")
+    if outcome.model_id:
+        client.set_logged_model_tags(outcome.model_id, {"role": "final"})
+    return outcome
 
 
 def model_of(bench: Bench, outcome: Outcome) -> keras.Model:
@@ -204,18 +213,11 @@ def score_predicted(
         probabilities = np.where(truth == UNKNOWN, np.float32(0), probabilities)
         truth = np.where(truth == UNKNOWN, np.uint8(0), truth)
     ids = [against.ids[i] for i in rows]
-    native = functools.partial(native_labels, against, rows)
-    table = scores.score_images(probabilities, truth, ids, recipe.threshold, native)
+    table = scores.score_images(probabilities, truth, ids, recipe.threshold, lambda i: against.objects(int(rows[i])))
     figures = scores.summarise(table, probabilities, truth)
     if bench.setup.membranes and not unknown:
         figures |= membranes.best_rand_info(probabilities, truth)
     return Scored(probabilities, truth, table, figures)
-
-
-def native_labels(dataset: Dataset, rows: np.ndarray, i: int) -> np.ndarray:
-    """The objects of the image in the i-th of `rows`, uint16 (h, w); unknown pixels are background."""
-    labels = dataset.labels(int(rows[i]))
-    return np.where(labels >= IGNORED, np.uint16(0), labels)
 
 
 def _log_model(bench: Bench, model: Any, recipe: Recipe, role: str) -> str:

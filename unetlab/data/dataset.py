@@ -78,6 +78,14 @@ class Dataset:
         _, labels, _, start = self._maps
         return np.asarray(labels[start[i] : start[i + 1]]).reshape(*self.sizes[i])
 
+    def known(self, i: int) -> np.ndarray:
+        """Where the i-th image's labels are known, bool (h, w)."""
+        return np.asarray(self.labels(i) < IGNORED)
+
+    def objects(self, i: int) -> np.ndarray:
+        """The i-th image's objects at its own size, uint16 (h, w); 0 is background or unknown."""
+        return np.where(self.known(i), self.labels(i), np.uint16(0))
+
     def at_size(self, size: int, channels: int) -> tuple[np.ndarray, np.ndarray]:
         """All images and masks squeezed to a square, made once and memory-mapped.
 
@@ -98,9 +106,8 @@ class Dataset:
         return pixels.resize_image(pixels.fit_channels(self.image(i), channels), size, size)
 
     def _sized_mask(self, i: int, size: int) -> np.ndarray:
-        labels = self.labels(i)
-        unknown = labels >= IGNORED
-        mask = _covered((labels > 0) & ~unknown, size).astype(np.uint8)
+        unknown = ~self.known(i)
+        mask = _covered(self.objects(i) > 0, size).astype(np.uint8)
         if unknown.any():
             mask[_covered(unknown, size)] = UNKNOWN
         return mask[:, :, None]

@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-import numpy as np
 from rich.console import Console
 from rich.progress import track
 
 from unetlab import pixels
-from unetlab.data.dataset import IGNORED, Dataset
+from unetlab.data.dataset import Dataset
 from unetlab.errors import UserError
 
 
@@ -27,9 +26,7 @@ def export(dataset: Dataset, folder: Path) -> int:
             name = f"{dataset.ids[i]}.png"
             (folder / "images" / name).write_bytes(pixels.encode_image(dataset.image(i)))
             if dataset.has_masks:
-                labels = dataset.labels(i)
-                mask = np.asarray((labels > 0) & (labels < IGNORED))
-                (folder / "masks" / name).write_bytes(pixels.encode_mask(mask))
+                (folder / "masks" / name).write_bytes(pixels.encode_mask(dataset.objects(i) > 0))
     except OSError as error:
         raise UserError(f"{folder} cannot be written ({error.strerror}); name another folder to export to") from error
     return len(dataset)
