@@ -60,10 +60,10 @@ def test_data_that_cannot_be_had_are_replaced_by_the_twin_and_said_so(monkeypatc
     unreachable = dataclasses.replace(named.SOURCES["kitchen"], url="http://127.0.0.1:9/a.zip")
     monkeypatch.setitem(named.SOURCES, "kitchen", unreachable)
     said = io.StringIO()
-    assert reproduce.available("pseudo-label", "auto", Console(file=said, width=400)) == "synthetic"
+    assert reproduce.available("pseudo-label", "auto", Console(file=said, width=400)) == "synthetic-kitchen"
     assert "could not be fetched" in said.getvalue() and "say nothing about the published" in said.getvalue()
     assert reproduce.available("pseudo-label", "FOLDER", QUIET) == "FOLDER"
-    assert reproduce.available("latex", "auto", QUIET) == "synthetic"
+    assert reproduce.available("latex", "auto", QUIET) == "synthetic-latex"
 
 
 @pytest.mark.parametrize("name", ["accuracy", "precision", "recall", "f1", "soft_dice"])

@@ -19,11 +19,14 @@ from unetlab.setup import SETUPS, load_setup
 BEST_DATA = {
     "nuclei": "dsb2018",
     "nuclei-scratch": "dsb2018",
-    "latex": "synthetic",
+    "latex": "synthetic-latex",
     "pseudo-label": "kitchen",
     "drosophila": "isbi2012",
 }
 """The data a setup's source used, by name; that of `latex` was never published."""
+
+STAND_IN = {"dsb2018": "synthetic-nuclei", "kitchen": "synthetic-kitchen", "isbi2012": "synthetic-membranes"}
+"""The built-in twin of each, for a machine that cannot have it."""
 
 PROTOCOL: Mapping[str, Mapping[str, Any]] = {"drosophila": {"split": "random"}, "pseudo-label": {"labels": "masks"}}
 """What the sources did, where a setup does otherwise unless told."""
@@ -93,7 +96,7 @@ def available(setup: str, choice: str, console: Console) -> str:
         named.fetch(best)
     except UserError as error:
         console.print(f"{setup}: {error}. The built-in twin stands in: its figures say nothing about the published.")
-        return "synthetic"
+        return STAND_IN[best]
     return best
 
 

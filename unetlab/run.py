@@ -223,10 +223,10 @@ def _search(bench: trial.Bench, reference: Recipe, options: Options) -> tuple[tr
     declared, space = keras_tuner.HyperParameters(), keras_tuner.HyperParameters()
     bench.setup.space(declared, reference)
     fixed = {"train_encoder"} if bench.setup.pretrained and bench.weights is None else set()
-    if options.epochs or options.data == "synthetic":
-        fixed |= {"epochs"}  # given, or few so that a first try takes minutes
-    if options.data == "synthetic":
-        fixed |= set(bench.setup.on_twin)
+    if options.epochs:
+        fixed |= {"epochs"}
+    if options.data == "synthetic":  # small, so that a first try takes minutes
+        fixed |= {"epochs", *bench.setup.on_twin}
     space.merge([hp for hp in declared.space if hp.name not in fixed])
     outcomes: dict[int, trial.Outcome] = {}
 
