@@ -95,8 +95,8 @@ def _shared(entry: Entry) -> list[Callable[..., Any]]:
             "--data",
             default="synthetic",
             help="A folder or zip (Data Science Bowl layout, images/ and masks/, TIFF stacks), the name of a public "
-            "data set (dsb2018, isbi2012, kitchen, vnc), or `synthetic`, the built-in twin (synthetic-kitchen and so on: "
-            "another one, as a data set of your own).",
+            "data set (dsb2018, isbi2012, kitchen, vnc), or `synthetic`, the built-in twin "
+            "(synthetic-kitchen and so on: another one, as if it were data of your own).",
         ),
         option(
             "--trials",
