@@ -75,7 +75,7 @@ def _extras(entry: Entry) -> dict[str, Callable[..., Any]]:
             "--rounds",
             default=1,
             type=click.IntRange(min=0, max=10),
-            help="Self-training rounds on what the network is sure of; none with labels=masks.",
+            help="Self-training rounds on labels corrected where the network is sure; none with labels=masks.",
         ),
         "split": option(
             "--split",

@@ -151,10 +151,10 @@ def _final(bench: trial.Bench, recipe: Recipe, rounds: int) -> trial.Outcome:
         return trial.train(bench, recipe, f"{name} final", "final")
     outcome = trial.train(bench, recipe, f"{name} round 0 {bench.dataset.name}", "round", {"round": "0"})
     for number in range(1, rounds + 1):
-        masks = teach.sure_masks(trial.model_of(bench, outcome), recipe, bench.dataset, bench.split.train)
+        masks = teach.corrected_masks(trial.model_of(bench, outcome), recipe, bench.dataset, bench.split.train)
         if missing := teach.missing_class(masks[bench.split.train]):
             bench.progress.done(
-                f"{name} round {number}: left out, since round {number - 1} is sure of no {missing}; its model is final"
+                f"{name} round {number}: left out, since round {number - 1} finds no {missing}; its model is final"
             )
             return trial.as_final(outcome)
         last = number == rounds

@@ -1,4 +1,4 @@
-"""Training without masks: labels made from the images alone, and self-training on what a network is sure of."""
+"""Training without masks: labels made from the images alone, and self-training on labels a network has corrected."""
 
 import keras
 import numpy as np
@@ -6,13 +6,13 @@ from rich.console import Console
 
 from unetlab import fit, scores
 from unetlab.data import Dataset
-from unetlab.data.dataset import LEANING, UNKNOWN, relabelled
+from unetlab.data.dataset import LEANING, relabelled
 from unetlab.errors import UserError
 from unetlab.labels import VERSION, flat, label
 from unetlab.setup import Recipe
 
 SURE = 0.8
-"""A pixel is taught as foreground above this probability and as background below 1 - SURE; others are left out."""
+"""A round teaches foreground above this probability and background below 1 - SURE; elsewhere the made label stays."""
 
 
 def made_labels(dataset: Dataset, maker: str, console: Console) -> Dataset:
@@ -58,8 +58,11 @@ def missing_class(masks: np.ndarray) -> str:
     return next((name for value, name in ((1, "foreground"), (0, "background")) if not (masks == value).any()), "")
 
 
-def sure_masks(model: keras.Model, recipe: Recipe, dataset: Dataset, rows: np.ndarray) -> np.ndarray:
-    """Masks for a self-training round: the model's own where it is sure, unknown elsewhere.
+def corrected_masks(model: keras.Model, recipe: Recipe, dataset: Dataset, rows: np.ndarray) -> np.ndarray:
+    """Masks for a self-training round: the model's own where it is sure, the made labels elsewhere.
+
+    Leaving out what it is not sure of instead would lose most of the foreground to a model that was trained for a few
+    epochs, and with it what the next could learn.
 
     Args:
         model: trained on the made labels.
@@ -72,9 +75,6 @@ def sure_masks(model: keras.Model, recipe: Recipe, dataset: Dataset, rows: np.nd
     """
     images, masks = dataset.at_size(recipe.image_size, recipe.channels)
     found = fit.predict(model, images, rows, recipe.normalise)[..., None]
-    own = np.full(found.shape, UNKNOWN, np.uint8)
-    own[found > SURE] = 1
-    own[found < 1 - SURE] = 0
     taught = np.array(masks)
-    taught[rows] = own
+    taught[rows] = np.where(found > SURE, 1, np.where(found < 1 - SURE, 0, taught[rows]))
     return taught
