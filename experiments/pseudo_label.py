@@ -63,5 +63,5 @@ SETUP = Setup(
     recipe=RECIPE,
     space=space,
     published={"val_soft_dice": 0.5998},
-    on_twin={"epochs": 5, "image_size": 128},
+    on_twin={"epochs": 12, "image_size": 128, "filters": 32},
 )

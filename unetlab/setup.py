@@ -48,8 +48,8 @@ SETUPS = {
     "pseudo-label": Entry(
         "experiments.pseudo_label",
         "U-Net of 64 to 1024 filters trained on labels that clustering and graph methods make, 256x256x3.",
-        "1 trial and one self-training round on 120 simulated images of nuclei, of 5 epochs each at 128x128; "
-        "35 epochs at 256x256 on other data.",
+        "1 trial and one self-training round on 120 simulated images of nuclei, of 12 epochs each at 128x128 with half "
+        "the filters; 35 epochs at 256x256 with all of them on other data.",
         defaults={"trials": 1},
         extras=("labels", "rounds"),
     ),
