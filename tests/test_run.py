@@ -131,6 +131,8 @@ def test_artifacts_a_person_looks_for_are_there(searched):
     assert {"data_card.json", "test_dice.png", "search", "scores"} <= parent
     trials = pd.read_csv(io.StringIO(mlflow.artifacts.load_text(f"runs:/{searched.run_id}/search/trials.csv")))
     assert trials["status"].tolist() == ["COMPLETED", "FAILED", "COMPLETED"]
+    space = mlflow.artifacts.load_dict(f"runs:/{searched.run_id}/search/space.json")
+    assert space == {"learning_rate": {"low": 1e-3, "high": 3e-2}}  # two sizes have no middle, losses no order
 
 
 def test_models_are_linked_to_run_data_and_scores(searched):

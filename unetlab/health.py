@@ -205,13 +205,15 @@ def too_few_images(run: RunData) -> HealthFinding | None:
     words = {"reference": "its published recipe", "otsu": "Otsu's threshold"}
     gains = (own - run.scores[f"{rival}_native_dice"]).to_numpy(float)
     least, gain = detectable_difference(gains), float(gains.mean())
-    if _better(gains) or (n >= FEW_IMAGES and (gain <= 0 or gain >= least)):
+    none = n < LEAST_IMAGES
+    if not none and (_better(gains) or (n >= FEW_IMAGES and (gain <= 0 or gain >= least))):
         return None
+    shown = f"{least:.3f} Dice four times in five, and smaller ones less often"
     return HealthFinding(
         "H006",
         "too few test images for the difference",
-        f"{n} test images show a difference of {least:.3f} Dice four times in five, and smaller ones less often; this "
-        f"run's gain over {words[rival]} is {gain:+.3f}.",
+        (f"{n} test images can show no difference, however large" if none else f"{n} test images show {shown}")
+        + f"; this run's gain over {words[rival]} is {gain:+.3f}.",
         f"Claim no gain; about {_images_needed(gains):,} test images would show one of this size, if there is one."
         if gain > 0
         else "Take more test images before you rank models.",
@@ -343,7 +345,8 @@ def _scorings(record: Record, below: Sequence[Run]) -> int:
 
 
 def _better(gains: np.ndarray) -> bool:
-    return len(gains) > 1 and gains.mean() > 0 and float(sign_flip_test(gains[None])[0]) < LEVEL
+    """Whether gains are shown to be above 0, or just are where images are too few to show anything (H006 says so)."""
+    return gains.mean() > 0 and (len(gains) < LEAST_IMAGES or float(sign_flip_test(gains[None])[0]) < LEVEL)
 
 
 def _edge(value: float, low: float, high: float) -> str:
