@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from conftest import log_tiny
 from fake_runs import difficulty, log_setup_run
 
-from benchmarks import compare_speed, false_alarms, twin_to_real
+from benchmarks import compare_speed, false_alarms, twin_to_real, widths
 
 
 def test_equal_models_are_called_different_as_often_as_promised():
@@ -60,3 +60,10 @@ def test_a_model_is_scored_on_images_it_never_saw_beside_otsu(store, pairs, tmp_
     row = pd.read_csv(path).iloc[0]
     assert row["images"] == 12 and 0.8 < row["dice"] <= 1 and row["gain"] == pytest.approx(row["dice"] - row["otsu"])
     assert row["low"] <= row["dice"]
+
+
+def test_a_width_is_trained_and_tested_as_a_run_that_compare_can_read(store, pairs):
+    row = widths.train_width(8, str(pairs), 32, 1, 0)
+    assert row["filters"] == 8 and 0 <= row["test/v_rand"] <= 1 and row["test/images"] >= 1
+    (run,) = mlflow.search_runs(experiment_names=["unetlab"], filter_string="tags.role = 'search'").to_dict("records")
+    assert run["tags.setup"] == "drosophila-8-filters" and run["params.best_schedule"] == "cosine"

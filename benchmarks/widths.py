@@ -1,0 +1,63 @@
+"""Would the filters of the original U-Net do better on membranes? The source of `drosophila` wished to know.
+
+    python -m benchmarks.widths --data isbi2012 --image-size 256 --epochs 6
+
+Trains the recipe of `drosophila` with every filter count divided by 8, 4, 2 and 1: one split, one seed, and a cosine
+schedule for all, since a constant rate leaves the last epoch to chance. Prints a row a width and logs it to MLflow;
+each training is a run of its own there, which `compare` reads. The full width costs fifty times the narrowest.
+"""
+
+import time
+from dataclasses import replace
+
+import click
+import mlflow
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from experiments.drosophila import DIVISORS, FULL_WIDTH, SETUP
+from unetlab.options import Options
+from unetlab.run import run_setup
+
+SCORES = ("val/accuracy", "test/accuracy", "test/native_dice", "test/v_rand", "test/v_info", "test/images")
+
+
+def train_width(divisor: int, data: str, image_size: int, epochs: int, seed: int) -> dict[str, float]:
+    """Trains and tests the recipe with every filter count of the original divided by `divisor`; a row of the table."""
+    filters = FULL_WIDTH // divisor
+    recipe = SETUP.recipe.changed({"filters": filters, "image_size": image_size, "schedule": "cosine"})
+    setup = replace(SETUP, name=f"drosophila-{filters}-filters", recipe=recipe, on_twin={})
+    started = time.perf_counter()
+    summary = run_setup(setup, Options(data=data, trials=1, epochs=epochs, seed=seed, models="best", split="blocks"))
+    minutes = (time.perf_counter() - started) / 60
+    return {"divisor": divisor, "filters": filters, "minutes": minutes} | {
+        name: summary.figures[name] for name in SCORES
+    }
+
+
+@click.command()
+@click.option("--data", default="synthetic", show_default=True, help="Stacks of sections with their labels.")
+@click.option("--image-size", type=int, default=SETUP.recipe.image_size, show_default=True, help="Divisible by 16.")
+@click.option("--epochs", type=int, default=SETUP.recipe.epochs, show_default=True, help="Of each training.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of split, weights and augmentation.")
+def main(data: str, image_size: int, epochs: int, seed: int) -> None:
+    """Prints a table and logs it to MLflow."""
+    rows = []
+    for divisor in sorted(DIVISORS, reverse=True):  # the cheapest first
+        rows.append(train_width(divisor, data, image_size, epochs, seed))
+    table = pd.DataFrame(rows)
+    shown = Table("filters", "minutes", *SCORES, title=f"drosophila at {image_size}x{image_size}, {epochs} epochs")
+    for row in rows:
+        most = f"{row['filters']:.0f} to {16 * row['filters']:.0f}"
+        scores = (f"{row[name]:.0f}" if name == "test/images" else f"{row[name]:.4f}" for name in SCORES)
+        shown.add_row(most, f"{row['minutes']:.1f}", *scores)
+    Console().print(shown)
+    mlflow.set_experiment("unetlab-benchmarks")
+    with mlflow.start_run(run_name="widths", tags={"role": "benchmark"}):
+        mlflow.log_params({"data": data, "image_size": image_size, "epochs": epochs, "seed": seed})
+        mlflow.log_text(table.to_csv(index=False), "widths.csv")
+
+
+if __name__ == "__main__":
+    main()
