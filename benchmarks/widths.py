@@ -43,9 +43,8 @@ def train_width(divisor: int, data: str, image_size: int, epochs: int, seed: int
 @click.option("--seed", type=int, default=0, show_default=True, help="Of split, weights and augmentation.")
 def main(data: str, image_size: int, epochs: int, seed: int) -> None:
     """Prints a table and logs it to MLflow."""
-    rows = []
-    for divisor in sorted(DIVISORS, reverse=True):  # the cheapest first
-        rows.append(train_width(divisor, data, image_size, epochs, seed))
+    cheapest_first = sorted(DIVISORS, reverse=True)
+    rows = [train_width(divisor, data, image_size, epochs, seed) for divisor in cheapest_first]
     table = pd.DataFrame(rows)
     shown = Table("filters", "minutes", *SCORES, title=f"drosophila at {image_size}x{image_size}, {epochs} epochs")
     for row in rows:

@@ -88,7 +88,6 @@ def _extras(entry: Entry) -> dict[str, Callable[..., Any]]:
 
 def _shared(entry: Entry) -> list[Callable[..., Any]]:
     """The parameters all setups share, in the order of the MLproject, then those of one setup alone."""
-
     option = functools.partial(_option, entry)
     return [
         option(
@@ -134,7 +133,7 @@ def _shared(entry: Entry) -> list[Callable[..., Any]]:
             "--models",
             default="all",
             type=click.Choice(("all", "best")),
-            help="Which models go to MLflow: every trial's, or the final one only.",
+            help="Which models go to MLflow: every trial's, or only the final one and those of its rounds.",
         ),
         option(
             "--register",

@@ -20,7 +20,7 @@ class Options:
         seed: of twin, split, search, weights and augmentation, at least 0.
         precision: one of PRECISIONS.
         encoder_weights: "auto", "imagenet", "none" or the path of a weights file.
-        models: "all" logs every trial's model, "best" the final one only.
+        models: "all" logs every trial's model, "best" only the final one and those of self-training rounds.
         register: whether the final model becomes `unetlab-<setup>`, alias champion.
         split: "random", stratified by modality, or "blocks" of neighbouring sections with a gap between them.
         labels: "masks" learns the given masks; else the label maker, one of LABELS, whose labels are learnt instead.
