@@ -108,7 +108,8 @@ def main(runs: tuple[int, ...], images: int) -> None:
     with mlflow.start_run(run_name="compare speed", tags={"role": "benchmark"}):
         mlflow.log_text(pd.DataFrame(results).to_csv(index=False), "compare_speed.csv")
         for row in results:
-            mlflow.log_metrics({name: row[name] for name in ("seconds", "cpu_seconds", "peak_gb")}, step=row["runs"])
+            figures = {name: row[name] for name in ("seconds", "cpu_seconds", "peak_gb")}
+            mlflow.log_metrics(figures, step=int(row["runs"]))
 
 
 if __name__ == "__main__":

@@ -31,7 +31,6 @@ from rich.console import Console
 from rich.table import Table
 from scipy import stats
 
-from unetlab.errors import UserError
 from unetlab.runs import find, score_arrays
 from unetlab.significance import bootstrap_interval, holm, sign_flip_test
 
@@ -188,10 +187,7 @@ def show(table: pd.DataFrame, source: str, console: Console) -> None:
 @click.option("--plot", "picture", type=click.Path(path_type=Path), default=None, help="Also save the plot as PNG.")
 def main(experiment: str | None, comparisons: int, seed: int, picture: Path | None) -> None:
     """Prints the shares of wrong and of right calls, and logs them with a plot to MLflow."""
-    try:
-        tables = real_tables(experiment)
-    except UserError as error:
-        raise click.ClickException(str(error)) from error
+    tables = real_tables(experiment)
     pairs = sum(len(table) * (len(table) - 1) // 2 for table in tables)
     source = f"pairs: {pairs} of experiment {experiment}" if tables else "pairs: simulated"
     source += f", groups of five: {experiment if any(len(t) >= MEMBERS for t in tables) else 'simulated'}"

@@ -7,6 +7,8 @@ scored: none of them was trained on. Prints mean Dice at native size with 95 % i
 difference to Otsu's threshold, and logs the table to MLflow.
 """
 
+from typing import Any
+
 import click
 import mlflow
 import numpy as np
@@ -36,7 +38,7 @@ def per_image(model: PyFuncModel, dataset: Dataset) -> pd.DataFrame:
     console = Console(stderr=True)
     for start in track(range(0, len(dataset), BATCH), dataset.name, console=console, disable=not console.is_terminal):
         rows = range(start, min(start + BATCH, len(dataset)))
-        answer = model.predict(pd.DataFrame({"image": [pixels.encode_image(dataset.image(i)) for i in rows]}))
+        answer: Any = model.predict(pd.DataFrame({"image": [pixels.encode_image(dataset.image(i)) for i in rows]}))
         masks += [pixels.decode_mask(found) for found in answer["mask"]]
     own = scores.score_native(lambda i, height, width: masks[i], dataset.labels, len(dataset))
     otsu = scores.score_native(lambda i, height, width: otsu_mask(dataset.image(i)), dataset.labels, len(dataset))

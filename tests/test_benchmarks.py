@@ -67,3 +67,16 @@ def test_a_width_is_trained_and_tested_as_a_run_that_compare_can_read(store, pai
     assert row["filters"] == 8 and 0 <= row["test/v_rand"] <= 1 and row["test/images"] >= 1
     (run,) = mlflow.search_runs(experiment_names=["unetlab"], filter_string="tags.role = 'search'").to_dict("records")
     assert run["tags.setup"] == "drosophila-8-filters" and run["params.best_schedule"] == "cosine"
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (["--image-size", "100"], "100 is not a positive multiple of 16"),
+        (["--data", "nowhere", "--image-size", "32"], "nowhere"),
+    ],
+)
+def test_a_mistake_in_a_benchmark_s_call_is_told_without_a_traceback(store, words, said):
+    answer = CliRunner().invoke(widths.main, words)
+    assert answer.exit_code == 2 and isinstance(answer.exception, SystemExit)
+    assert said in answer.output

@@ -9,7 +9,6 @@ from typing import Any
 import click
 
 from unetlab import cli_compare, quiet
-from unetlab.errors import UserError
 from unetlab.options import LABELS, PRECISIONS, SPLITS, TUNERS, Options
 from unetlab.setup import SETUPS, Entry, load_setup
 
@@ -21,18 +20,10 @@ MAX_SEED = 2**31 - 1
 
 
 class OneLineErrors(click.Group):
-    """Prints a UserError in one line and exits with status 2."""
-
-    def invoke(self, context: click.Context) -> Any:
-        """Runs the command."""
-        try:
-            return super().invoke(context)
-        except UserError as error:
-            click.echo(f"error: {error}", err=True)
-            sys.exit(2)
+    """Prints a mistake, on the command line or a UserError, in one line."""
 
     def main(self, *args: Any, **settings: Any) -> Any:
-        """Reads the command line; a mistake in it is one line too."""
+        """Reads the command line and runs the command."""
         try:
             status = super().main(*args, **{**settings, "standalone_mode": False})
         except click.ClickException as error:

@@ -1,11 +1,15 @@
 """The one exception for what a user can mend."""
 
+import click
 
-class UserError(Exception):
+
+class UserError(click.ClickException):
     """A mistake in the input or the call: its message is one line that says what came and what to do.
 
-    The command line prints it without a traceback and exits with status 2; everything else that is raised is a bug.
+    A click command prints it without a traceback and exits with status 2; everything else that is raised is a bug.
     """
+
+    exit_code = 2
 
 
 class UnusableFiles(UserError):
