@@ -125,7 +125,13 @@ def trials_csv(**columns: Sequence[Any]) -> bytes:
     """search/trials.csv with the hyperparameters given, objectives in rising order."""
     n = len(next(iter(columns.values())))
     table = pd.DataFrame(
-        {"number": range(n), "status": "COMPLETED", "objective": np.linspace(0.8, 0.9, n), "epochs": np.nan, **columns}
+        {
+            "number": range(n),
+            "status": "COMPLETED",
+            "objective": np.linspace(0.8, 0.9, n),
+            "tuner_epochs": np.nan,
+            **columns,
+        }
     )
     out = io.StringIO()
     table.to_csv(out, index=False)

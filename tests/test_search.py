@@ -37,6 +37,14 @@ def test_the_first_trial_is_the_reference_and_trials_differ(tuner):
         assert all(epochs == 1 for _, epochs in seen[1:])
 
 
+def test_epochs_as_a_hyperparameter_are_told_apart_from_hyperband_s():
+    space = _space()
+    space.Choice("epochs", [10, 30], default=10)
+    table = search(space, lambda number, *_: float(number), tuner="hyperband", trials=6, epochs=9, seed=0)
+    assert set(table["epochs"]) == {10, 30}
+    assert np.isnan(table["tuner_epochs"][0]) and set(table["tuner_epochs"][1:]) == {1}
+
+
 def test_hyperband_promotes_the_better_half_to_more_epochs():
     epochs = []
 

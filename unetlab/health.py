@@ -148,7 +148,7 @@ def best_at_the_edge(run: RunData) -> HealthFinding | None:
         return None
     done = run.trials[run.trials["status"] == "COMPLETED"]
     edges = {}
-    for name in done.columns.drop(["number", "status", "objective", "epochs"], errors="ignore"):
+    for name in done.columns.drop(["number", "status", "objective", "tuner_epochs"], errors="ignore"):
         column = done[name]
         if not pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
             continue

@@ -57,7 +57,7 @@ def cost_plot(table: pd.DataFrame) -> bytes:
 def hyperparameter_plot(trials: Mapping[str, pd.DataFrame]) -> bytes | None:
     """Validation Dice of every trial against each hyperparameter that varied, setups in colours; None if none did.
 
-    `trials` maps setup to tables with columns number, status, objective, epochs and one a hyperparameter.
+    `trials` maps setup to tables with columns number, status, objective, tuner_epochs and one a hyperparameter.
     """
     names = list(dict.fromkeys(name for table in trials.values() for name in _varied(table)))[:MOST_PANELS]
     if not names:
@@ -75,7 +75,7 @@ def hyperparameter_plot(trials: Mapping[str, pd.DataFrame]) -> bytes | None:
 
 
 def _varied(table: pd.DataFrame) -> list[str]:
-    names = table.columns.drop(["number", "status", "objective", "epochs"], errors="ignore")
+    names = table.columns.drop(["number", "status", "objective", "tuner_epochs"], errors="ignore")
     return [name for name in names if table[name].nunique(dropna=True) > 1]
 
 

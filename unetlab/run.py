@@ -249,7 +249,7 @@ def _search(bench: trial.Bench, reference: Recipe, options: Options) -> tuple[tr
     )
     tracking.log_table(table, "search/trials.csv")
     mlflow.log_dict(_ranges(space), "search/space.json")
-    tracking.log_figure(plots.trials_plot(table.drop(columns=["status", "epochs"])), "search/trials.png")
+    tracking.log_figure(plots.trials_plot(table.drop(columns=["status", "tuner_epochs"])), "search/trials.png")
     completed = table[table["status"] == "COMPLETED"]
     mlflow.log_metrics({"search/trials": len(table), "search/failed": len(table) - len(completed)})
     if completed.empty:

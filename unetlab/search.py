@@ -61,8 +61,8 @@ def search(
         minutes: after which no trial begins; 0 for no limit.
 
     Returns:
-        One row a trial: number, status ("COMPLETED" or "FAILED"), objective (NaN if failed), epochs (NaN: all), and a
-        column for each hyperparameter.
+        One row a trial: number, status ("COMPLETED" or "FAILED"), objective (NaN if failed), tuner_epochs (NaN: all),
+        and a column for each hyperparameter.
     """
     oracle = _oracle(tuner, space, trials, epochs, seed)
     if tuner != "grid":  # a grid begins with the defaults of its own accord
@@ -134,7 +134,7 @@ def _table(oracle: keras_tuner.Oracle) -> pd.DataFrame:
                 "number": int(trial_id),
                 "status": str(trial.status),
                 "objective": trial.score if trial.score is not None else float("nan"),
-                "epochs": trial.hyperparameters.values.get("tuner/epochs", float("nan")),
+                "tuner_epochs": trial.hyperparameters.values.get("tuner/epochs", float("nan")),
                 **values,
             }
         )
