@@ -52,6 +52,7 @@ def space(hp, recipe: Recipe) -> None:
     hp.Choice("rotation", [0.0, 15.0], default=recipe.rotation)
     hp.Choice("zoom", [0.0, 0.1, 0.25], default=recipe.zoom)
     hp.Choice("brightness", [0.0, 0.2], default=recipe.brightness)
+    hp.Choice("epochs", [35, 105], default=recipe.epochs)  # 35 leave small sets underfitted; patience ends the longer
     hp.Choice("filters", [16, 32, 64], default=recipe.model["filters"])
     hp.Choice("dropout", [0.0, 0.2, 0.4], default=recipe.model["dropout"])
 
