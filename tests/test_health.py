@@ -59,6 +59,10 @@ def test_h002_no_better_than_background():
     scores["tn"] = HEALTHY.scores["tn"] + HEALTHY.scores["fp"]
     finding = check_run(_changed(scores=scores))[0]
     assert finding.code == "H002" and "accuracy 75.0%" in finding.explanation and finding.figures["dice_gain"] == 0
+    assert finding.title == "accuracy and Dice not better than all background"
+    scores = HEALTHY.scores.assign(fp=HEALTHY.scores["tp"])  # as many pixels gained as lost
+    scores["tn"] = HEALTHY.scores["tn"] + HEALTHY.scores["fp"] - scores["fp"]
+    assert check_run(_changed(scores=scores))[0].title == "accuracy not better than all background"
 
 
 @pytest.mark.parametrize(("gain", "words"), [(-0.05, "0.050 below it (p"), (0.0, "which may be chance")])

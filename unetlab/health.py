@@ -112,11 +112,11 @@ def no_better_than_background(run: RunData) -> HealthFinding | None:
     background = float(((pixels - truth) / pixels).mean())
     return HealthFinding(
         "H002",
-        "not better than all background",
+        f"{' and '.join(worse)} not better than all background",
         f"A mask that finds nothing has accuracy {background:.1%} on these images; the model's {' and '.join(worse)} "
         f"{'are' if len(worse) > 1 else 'is'} not better than that with any certainty.",
-        "Look at predictions.png. If masks are empty, train longer or raise the learning rate, take the Dice loss, or "
-        "lower the threshold; and look at whether masks and images belong together.",
+        "Look at predictions.png. If masks are empty, train longer or raise the learning rate, take the loss bce_dice, "
+        "or lower the threshold; and look at whether masks and images belong together.",
         {"accuracy_gain": float(accuracy.mean()), "dice_gain": float(dice.mean()), "background_accuracy": background},
     )
 
