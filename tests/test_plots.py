@@ -144,6 +144,18 @@ def test_trials_plot_has_a_panel_for_each_hyperparameter_that_varied():
     assert "4 trials, 1 failed" in figure.get_suptitle()
 
 
+def test_labels_under_a_panel_of_the_trials_plot_do_not_overlap():
+    table = {"number": [0, 1, 2], "objective": [0.6, 0.4, 0.5]}
+    rates = {"learning_rate": [0.001, 0.00188, 0.000783], "batch_size": [4, 8, 32]}
+    figure = plots.trials_plot(pd.DataFrame({**table, **rates}))
+    figure.canvas.draw()
+    for axes in panels(figure)[1:]:
+        left, right = axes.get_xlim()
+        labels = [label for label in axes.get_xticklabels() if left <= label.get_position()[0] <= right]
+        edges = [label.get_window_extent().extents for label in labels]
+        assert len(labels) >= 2 and all(one[2] < two[0] for one, two in zip(edges, edges[1:], strict=False))
+
+
 @pytest.mark.parametrize("objective", [[0.8], [np.nan], [None, None]])
 def test_trials_plot_of_one_trial_or_none_that_succeeded(objective):
     figure = plots.trials_plot(pd.DataFrame({"number": range(len(objective)), "objective": objective, "width": 16}))

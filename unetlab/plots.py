@@ -183,10 +183,11 @@ def _against(axes: Axes, trials: pd.DataFrame, name: str) -> None:
         place = column
         positive = column.dropna()
         few = sorted(positive.unique())
+        names = [f"{value:.3g}" for value in few]
         if positive.min() > 0 and positive.max() / positive.min() >= 30:
             axes.set_xscale("log")
-        elif len(few) <= 4:
-            axes.set_xticks(few, [f"{value:.3g}" for value in few])
+        elif len(few) <= 4 and _fit_side_by_side(few, names):
+            axes.set_xticks(few, names)
         else:
             axes.locator_params(axis="x", nbins=4)
     else:
@@ -199,6 +200,12 @@ def _against(axes: Axes, trials: pd.DataFrame, name: str) -> None:
     axes.scatter(place, trials["objective"], s=22, color=SERIES[0])
     _mark(axes, trials, place)
     axes.set_xlabel(name.replace("_", " "))
+
+
+def _fit_side_by_side(places: Sequence[float], names: Sequence[str]) -> bool:
+    """Whether labels under a panel of a trials plot, some 30 letters wide, leave each other room."""
+    closest = np.diff(places).min()
+    return bool(30 * closest > max(map(len, names)) * (places[-1] - places[0]))
 
 
 def _mark(axes: Axes, trials: pd.DataFrame, place: pd.Series) -> None:
