@@ -223,6 +223,7 @@ def ui(port: int) -> None:
     """Start the MLflow UI and print the addresses of its run table: setups by Dice, and searches with their trials."""
     import subprocess
 
+    quiet.import_tensorflow()
     from unetlab.tracking import NESTED, open_experiment, table_address
 
     experiment, base = open_experiment(), f"http://127.0.0.1:{port}"
