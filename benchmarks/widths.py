@@ -50,7 +50,7 @@ def main(data: str, image_size: int, epochs: int, seed: int) -> None:
     rows = [train_width(divisor, data, image_size, epochs, seed) for divisor in cheapest_first]
     table = pd.DataFrame(rows)
     headings = [name.replace("/", " ").replace("_", " ") for name in SCORES]  # which break at a space
-    shown = Table("filters", "minutes", *headings, title=f"drosophila at {image_size}x{image_size}, {epochs} epochs")
+    shown = Table("filters", "min", *headings, title=f"drosophila at {image_size}x{image_size}, {epochs} epochs")
     for row in rows:
         most = f"{row['filters']:.0f} to {16 * row['filters']:.0f}"
         scores = (f"{row[name]:.0f}" if name == "test/images" else f"{row[name]:.4f}" for name in SCORES)
