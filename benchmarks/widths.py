@@ -49,12 +49,14 @@ def main(data: str, image_size: int, epochs: int, seed: int) -> None:
     cheapest_first = sorted(DIVISORS, reverse=True)
     rows = [train_width(divisor, data, image_size, epochs, seed) for divisor in cheapest_first]
     table = pd.DataFrame(rows)
-    headings = [name.replace("/", " ").replace("_", " ") for name in SCORES]  # which break at a space
-    shown = Table("filters", "min", *headings, title=f"drosophila at {image_size}x{image_size}, {epochs} epochs")
+    *figures, images = SCORES
+    title = f"drosophila at {image_size}x{image_size}, {epochs} epochs, {rows[0][images]:.0f} test images"
+    shown = Table("filters", "min", title=title)
+    for name in figures:
+        shown.add_column(name.replace("/", " ").replace("_", " "), min_width=8)  # breaks at a space
     for row in rows:
         most = f"{row['filters']:.0f} to {16 * row['filters']:.0f}"
-        scores = (f"{row[name]:.0f}" if name == "test/images" else f"{row[name]:.4f}" for name in SCORES)
-        shown.add_row(most, f"{row['minutes']:.1f}", *scores)
+        shown.add_row(most, f"{row['minutes']:.1f}", *(f"{row[name]:.4f}" for name in figures))
     Console().print(shown)
     mlflow.set_experiment("unetlab-benchmarks")
     with mlflow.start_run(run_name="widths", tags={"role": "benchmark"}):
