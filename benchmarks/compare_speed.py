@@ -24,14 +24,15 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from unetlab.compare import METRICS
+from unetlab.cli.base import OneLineErrors
+from unetlab.comparison.compare import METRICS
 
 PROBE = """
 import json, re, resource, time
 from pathlib import Path
 started = time.perf_counter()
 import mlflow
-from unetlab.compare import compare
+from unetlab.comparison.compare import compare
 imported, cpu = time.perf_counter(), time.process_time()
 found = compare(experiment="speed")
 seconds, cpu_seconds = time.perf_counter() - imported, time.process_time() - cpu
@@ -82,7 +83,7 @@ def measure(uri: str) -> dict[str, float]:
     return found
 
 
-@click.command()
+@click.command(cls=OneLineErrors)
 @click.option("--runs", type=click.IntRange(2), multiple=True, default=(100, 1000), show_default=True)
 @click.option("--images", type=click.IntRange(2), default=100, show_default=True)
 def main(runs: tuple[int, ...], images: int) -> None:

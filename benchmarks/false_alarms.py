@@ -31,8 +31,9 @@ from rich.console import Console
 from rich.table import Table
 from scipy import stats
 
-from unetlab.runs import find, score_arrays
-from unetlab.significance import bootstrap_interval, holm, sign_flip_test
+from unetlab.cli.base import OneLineErrors
+from unetlab.metrics.significance import bootstrap_interval, holm, sign_flip_test
+from unetlab.tracking.read import find, score_arrays
 
 IMAGES = (20, 67, 150)
 POINTS = (1, 2, 5)
@@ -180,7 +181,7 @@ def show(table: pd.DataFrame, source: str, console: Console) -> None:
     console.print(shown)
 
 
-@click.command()
+@click.command(cls=OneLineErrors)
 @click.option("--experiment", default=None, help="MLflow experiment with runs that share a split; simulated without.")
 @click.option("--comparisons", type=click.IntRange(100), default=1000, show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)

@@ -18,10 +18,13 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from unetlab import pixels, scores
-from unetlab.baselines import otsu_mask
+from unetlab.cli.base import OneLineErrors
 from unetlab.data import Dataset, open_dataset
 from unetlab.errors import UserError
+from unetlab.images import codecs
+from unetlab.images.otsu import otsu_mask
+from unetlab.metrics import intervals
+from unetlab.metrics.table import score_native
 from unetlab.service.predict import load
 
 BATCH = 8
@@ -38,14 +41,14 @@ def per_image(model: PyFuncModel, dataset: Dataset) -> pd.DataFrame:
     console = Console(stderr=True)
     for start in track(range(0, len(dataset), BATCH), dataset.name, console=console, disable=not console.is_terminal):
         rows = range(start, min(start + BATCH, len(dataset)))
-        answer: Any = model.predict(pd.DataFrame({"image": [pixels.encode_image(dataset.image(i)) for i in rows]}))
-        masks += [pixels.decode_mask(found) for found in answer["mask"]]
-    own = scores.score_native(lambda i, height, width: masks[i], dataset.labels, len(dataset))
-    otsu = scores.score_native(lambda i, height, width: otsu_mask(dataset.image(i)), dataset.labels, len(dataset))
+        answer: Any = model.predict(pd.DataFrame({"image": [codecs.encode_image(dataset.image(i)) for i in rows]}))
+        masks += [codecs.decode_mask(found) for found in answer["mask"]]
+    own = score_native(lambda i, height, width: masks[i], dataset.labels, len(dataset))
+    otsu = score_native(lambda i, height, width: otsu_mask(dataset.image(i)), dataset.labels, len(dataset))
     return pd.DataFrame({"id": dataset.ids, "dice": own["native_dice"], "otsu_dice": otsu["native_dice"]})
 
 
-@click.command()
+@click.command(cls=OneLineErrors)
 @click.option("--pair", "pairs", type=(str, str), multiple=True, required=True, help="A model and real data.")
 def main(pairs: tuple[tuple[str, str], ...]) -> None:
     """Prints a table and logs it to MLflow."""
@@ -55,8 +58,8 @@ def main(pairs: tuple[tuple[str, str], ...]) -> None:
     for address, source in pairs:
         dataset = open_dataset(source)
         table = per_image(load(address), dataset)
-        dice, otsu = scores.interval(table["dice"]), scores.interval(table["otsu_dice"])
-        gain = scores.paired_interval(table["dice"], table["otsu_dice"])
+        dice, otsu = intervals.interval(table["dice"]), intervals.interval(table["otsu_dice"])
+        gain = intervals.paired_interval(table["dice"], table["otsu_dice"])
         shown.add_row(
             address,
             dataset.name,

@@ -18,8 +18,10 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.drosophila import DIVISORS, FULL_WIDTH, SETUP
+from unetlab.cli.base import OneLineErrors
+from unetlab.jobs.run import run_setup
+from unetlab.models import NETWORKS
 from unetlab.options import Options
-from unetlab.run import run_setup
 
 SCORES = ("val/accuracy", "test/accuracy", "test/native_dice", "test/v_rand", "test/v_info", "test/images")
 
@@ -37,15 +39,16 @@ def train_width(divisor: int, data: str, image_size: int, epochs: int, seed: int
     }
 
 
-@click.command()
+@click.command(cls=OneLineErrors)
 @click.option("--data", default="synthetic", show_default=True, help="Stacks of sections with their labels.")
 @click.option("--image-size", type=int, default=SETUP.recipe.image_size, show_default=True, help="Divisible by 16.")
 @click.option("--epochs", type=click.IntRange(1), default=SETUP.recipe.epochs, show_default=True, help="Of each one.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of split, weights and augmentation.")
 def main(data: str, image_size: int, epochs: int, seed: int) -> None:
     """Prints a table and logs it to MLflow."""
-    if image_size < SETUP.stride or image_size % SETUP.stride:
-        message = f"{image_size} is not a positive multiple of {SETUP.stride}"
+    stride = NETWORKS[SETUP.network].stride(SETUP.recipe.model)
+    if image_size < stride or image_size % stride:
+        message = f"{image_size} is not a positive multiple of {stride}"
         raise click.BadParameter(message, param_hint="--image-size")
     cheapest_first = sorted(DIVISORS, reverse=True)
     rows = [train_width(divisor, data, image_size, epochs, seed) for divisor in cheapest_first]

@@ -10,7 +10,6 @@ built-in twin simulates such clusters.
     mlflow run . -e latex -P data=FOLDER -P trials=12
 """
 
-from unetlab.models.scratch import scratch_unet
 from unetlab.setup import Recipe, Setup
 
 RECIPE = Recipe(
@@ -59,8 +58,12 @@ def space(hp, recipe: Recipe) -> None:
 
 SETUP = Setup(
     name="latex",
-    build=scratch_unet,
-    stride=16,
+    network="scratch",
+    summary="U-Net of 64 to 1024 filters, cut at each image's mean prediction, 128x128x1.",
+    plain="1 trial, the published recipe, on 120 simulated images of latex clusters.",
+    source="synthetic-latex",
+    stand_in="latex",
+    defaults={"trials": 1},
     recipe=RECIPE,
     space=space,
     published={"test_accuracy": 0.90, "test_precision": 0.52, "test_recall": 0.95, "test_f1": 0.67},

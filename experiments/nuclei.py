@@ -7,7 +7,6 @@ of 8, 10 epochs. Its source trained on 603 images, held out 67, and reports 96.8
     mlflow run . -e nuclei -P data=dsb2018 -P trials=12
 """
 
-from unetlab.models.mobilenet import mobilenet_unet
 from unetlab.setup import Recipe, Setup
 
 RECIPE = Recipe(
@@ -42,10 +41,11 @@ def space(hp, recipe: Recipe) -> None:
 
 SETUP = Setup(
     name="nuclei",
-    build=mobilenet_unet,
-    stride=32,
+    network="mobilenet",
+    summary="MobileNetV2 U-Net: frozen ImageNet encoder, small decoder, 128x128x3.",
+    plain="3 trials and the final training on 120 simulated images.",
+    source="dsb2018",
     recipe=RECIPE,
     space=space,
     published={"train_accuracy": 0.9690, "val_accuracy": 0.9685, "train_loss": 0.0770, "val_loss": 0.0766},
-    pretrained=True,
 )

@@ -8,7 +8,6 @@ at 50, which early stopping seldom reaches.
     mlflow run . -e nuclei-scratch -P data=dsb2018 -P trials=12
 """
 
-from unetlab.models.scratch import scratch_unet
 from unetlab.setup import Recipe, Setup
 
 RECIPE = Recipe(
@@ -42,8 +41,10 @@ def space(hp, recipe: Recipe) -> None:
 
 SETUP = Setup(
     name="nuclei-scratch",
-    build=scratch_unet,
-    stride=16,
+    network="scratch",
+    summary="U-Net of 16 to 256 filters from random weights, 128x128x3.",
+    plain="3 trials and the final training on 120 simulated images.",
+    source="dsb2018",
     recipe=RECIPE,
     space=space,
     published={"train_accuracy": 0.9614, "val_accuracy": 0.9564},

@@ -20,7 +20,6 @@ cannot, so `data=synthetic-kitchen` is for `labels=masks`.
     mlflow run . -e pseudo-label -P data=FOLDER -P labels=consensus -P rounds=1
 """
 
-from unetlab.models.scratch import scratch_unet
 from unetlab.setup import Recipe, Setup
 
 RECIPE = Recipe(
@@ -59,8 +58,15 @@ def space(hp, recipe: Recipe) -> None:
 
 SETUP = Setup(
     name="pseudo-label",
-    build=scratch_unet,
-    stride=16,
+    network="scratch",
+    summary="U-Net of 64 to 1024 filters trained on labels that clustering and graph methods make, 256x256x3.",
+    plain="1 trial and one self-training round on 120 simulated images of nuclei, of 12 epochs each at 128x128 with "
+    "half the filters; 35 epochs at 256x256 with all of them on other data.",
+    source="kitchen",
+    protocol={"labels": "masks"},
+    stand_in="kitchen",
+    defaults={"trials": 1},
+    extras=("labels", "rounds"),
     recipe=RECIPE,
     space=space,
     published={"val_soft_dice": 0.5998},

@@ -1,6 +1,6 @@
 """`python -m unetlab`."""
 
-from unetlab.cli import main
+from unetlab.cli.main import main
 
 if __name__ == "__main__":
     main()

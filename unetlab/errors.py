@@ -1,15 +1,11 @@
 """The one exception for what a user can mend."""
 
-import click
 
-
-class UserError(click.ClickException):
+class UserError(Exception):
     """A mistake in the input or the call: its message is one line that says what came and what to do.
 
-    A click command prints it without a traceback and exits with status 2; everything else that is raised is a bug.
+    The command line prints it without a traceback and exits with status 2; everything else that is raised is a bug.
     """
-
-    exit_code = 2
 
 
 class UnusableFiles(UserError):

@@ -7,6 +7,9 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 SPLITS = ("random", "blocks")
 LABELS = ("masks", "otsu", "kmeans", "felzenszwalb", "slic", "walker", "consensus")
 
+BUDGET = ("trials", "tuner", "epochs", "minutes", "labels", "rounds")
+"""Params that say how long a setup was given, and what it learnt from."""
+
 
 @dataclass(frozen=True)
 class Options:

@@ -1,67 +1,10 @@
 """What a setup is: a description with no behaviour beyond what it declares."""
 
 import dataclasses
-import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple
-
-from unetlab.errors import UserError
-
-
-class Entry(NamedTuple):
-    """What the command line knows of a setup before TensorFlow is imported.
-
-    Args:
-        module: in `experiments/`, defines it as SETUP.
-        summary: what it is, for --help.
-        plain: what its plain run on the built-in twin does, for --help.
-        defaults: of the shared parameters, where the setup has its own.
-        extras: names of parameters only this setup has.
-    """
-
-    module: str
-    summary: str
-    plain: str
-    defaults: Mapping[str, Any] = MappingProxyType({})
-    extras: tuple[str, ...] = ()
-
-
-SETUPS = {
-    "nuclei": Entry(
-        "experiments.nuclei",
-        "MobileNetV2 U-Net: frozen ImageNet encoder, small decoder, 128x128x3.",
-        "3 trials and the final training on 120 simulated images.",
-    ),
-    "nuclei-scratch": Entry(
-        "experiments.nuclei_scratch",
-        "U-Net of 16 to 256 filters from random weights, 128x128x3.",
-        "3 trials and the final training on 120 simulated images.",
-    ),
-    "latex": Entry(
-        "experiments.latex",
-        "U-Net of 64 to 1024 filters, cut at each image's mean prediction, 128x128x1.",
-        "1 trial, the published recipe, on 120 simulated images of latex clusters.",
-        defaults={"trials": 1},
-    ),
-    "pseudo-label": Entry(
-        "experiments.pseudo_label",
-        "U-Net of 64 to 1024 filters trained on labels that clustering and graph methods make, 256x256x3.",
-        "1 trial and one self-training round on 120 simulated images of nuclei, of 12 epochs each at 128x128 with half "
-        "the filters; 35 epochs at 256x256 with all of them on other data.",
-        defaults={"trials": 1},
-        extras=("labels", "rounds"),
-    ),
-    "drosophila": Entry(
-        "experiments.drosophila",
-        "U-Net of 16 to 256 filters for cell membranes in electron microscopy, 512x512x1.",
-        "1 trial on 24 simulated sections, each in eight flips and rotations, of 4 epochs; 10 on other data.",
-        defaults={"trials": 1},
-        extras=("split",),
-    ),
-}
-"""A new setup is one file, one entry here and one entry point in the MLproject."""
+from typing import Any, Literal
 
 LOSSES = ("bce", "dice", "bce_dice", "focal")
 FLIPS = ("none", "horizontal", "both")
@@ -148,41 +91,41 @@ class Setup:
 
     Args:
         name: as on the command line.
-        build: model builder, called as build(input_shape=(h, w, c), weights=..., **recipe.model).
-        stride: the image size must be divisible by it.
+        summary: what it is, for --help.
+        plain: what its plain run on the built-in twin does, for --help.
+        network: a name of `unetlab.models.NETWORKS`, built with `recipe.model`; a word, so that a setup can be read
+            without TensorFlow.
         recipe: the published recipe, the reference trial of every search.
         space: declares the search space on a `keras_tuner.HyperParameters`; its defaults are the recipe.
         published: published figures by the metric they are read against, such as "val_accuracy".
-        pretrained: whether the builder takes ImageNet weights for its encoder.
-        twin: the built-in simulation that `data=synthetic` means.
-        on_twin: values of the recipe that differ on the built-in twin, so that a first try takes minutes.
-        membranes: whether v_rand and v_info are scored.
         published_report: the published classification report, in scikit-learn's layout.
+        source: the data its source used, a public name, or its twin where they were never published.
+        protocol: options under which its source measured, where they differ from this setup's own defaults.
+        twin: the built-in simulation that `data=synthetic` means.
+        stand_in: the twin most like `source`, for a machine that cannot have it.
+        on_twin: values of the recipe that differ on the built-in twin, so that a first try takes minutes.
+        defaults: of shared options, where the setup has its own.
+        extras: names of options that only this setup takes.
+        membranes: whether v_rand and v_info are scored.
     """
 
     name: str
-    build: Callable[..., Any]
-    stride: int
+    network: str
     recipe: Recipe
     space: Callable[[Any, Recipe], None]
     published: Mapping[str, float]
-    pretrained: bool = False
-    twin: str = "nuclei"
-    on_twin: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
-    membranes: bool = False
+    summary: str = ""
+    plain: str = ""
     published_report: str = ""
+    source: str = "synthetic"
+    protocol: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    twin: str = "nuclei"
+    stand_in: str = "nuclei"
+    on_twin: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    defaults: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    extras: tuple[str, ...] = ()
+    membranes: bool = False
 
     def published_metrics(self) -> dict[str, float]:
         """The published figures under the names MLflow has them by."""
         return {f"published/{name}": value for name, value in self.published.items()}
-
-
-def load_setup(name: str) -> Setup:
-    """The setup of that name.
-
-    Raises UserError for an unknown name, listing those there are.
-    """
-    if name not in SETUPS:
-        raise UserError(f"setup must be one of {', '.join(SETUPS)}. Received: {name!r}")
-    setup: Setup = importlib.import_module(SETUPS[name].module).SETUP
-    return setup

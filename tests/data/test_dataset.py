@@ -9,6 +9,7 @@ from PIL import Image
 
 from unetlab.data import cache, dataset, open_dataset
 from unetlab.errors import UserError
+from unetlab.setup import Recipe
 
 
 def test_a_second_start_opens_no_image(pairs, monkeypatch):
@@ -66,9 +67,9 @@ def test_the_faster_of_two_processes_wins(pairs):
     assert open_dataset(str(pairs)).ids == first.ids and not list(cache.root().glob(".building-*"))
 
 
-def test_at_size_squeezes_images_and_keeps_masks_binary(pairs):
+def test_fitted_squeezes_images_and_keeps_masks_binary(pairs):
     data = open_dataset(str(pairs))
-    images, masks = data.at_size(32, 3)
+    images, masks = data.fitted(Recipe(image_size=32, channels=3, epochs=1, batch_size=1))
     assert images.shape == (12, 32, 32, 3) and images.dtype == np.uint8
     assert masks.shape == (12, 32, 32, 1) and set(np.unique(masks)) == {0, 1}
     native = np.mean([(data.labels(i) > 0).mean() for i in range(12)])
@@ -90,7 +91,7 @@ def test_images_relabelled_keep_their_pixels_and_know_what_nobody_knows(pairs):
     assert (made.labels(0)[:2] == dataset.IGNORED).all() and (made.labels(0)[2:4] == dataset.LEANING).all()
     assert (made.labels(0)[4:] < dataset.IGNORED).all()
     assert np.array_equal(made.labels(0)[4:] > 0, data.image(0)[4:, :, 0] > 110)
-    masks = made.at_size(40, 1)[1]
+    masks = made.fitted(Recipe(image_size=40, channels=1, epochs=1, batch_size=1)).masks
     assert set(np.unique(masks)) == {0, 1, 2} and (masks[:, :4] == dataset.UNKNOWN).all()
     again = dataset.relabelled(data, "made", "bright 1", lambda image: pytest.fail("labelled twice"))
     assert again.digest == made.digest

@@ -11,11 +11,11 @@ import tifffile
 from conftest import write_pairs
 from PIL import Image
 
-from unetlab import pixels
-from unetlab.check import check
 from unetlab.data import open_dataset
+from unetlab.data.check import check
+from unetlab.data.split import split
 from unetlab.errors import UserError
-from unetlab.split import split
+from unetlab.images import codecs
 
 
 def _png(array: np.ndarray, mode: str | None = None) -> bytes:
@@ -434,9 +434,9 @@ def test_a_mask_stored_with_white_as_zero_is_turned_page_by_page(tmp_path):
 def test_no_page_is_decoded_twice(tmp_path, monkeypatch):
     _stack(tmp_path / "a-volume.tif", SECTIONS, photometric="minisblack")
     _stack(tmp_path / "a-labels.tif", TRUTH, photometric="minisblack")
-    decoded, original = [], pixels._decode
+    decoded, original = [], codecs._decode
     monkeypatch.setattr(
-        pixels, "_decode", lambda data, as_mask, page: decoded.append((as_mask, page)) or original(data, as_mask, page)
+        codecs, "_decode", lambda data, as_mask, page: decoded.append((as_mask, page)) or original(data, as_mask, page)
     )
     open_dataset(str(tmp_path))
     assert sorted(decoded) == [(kind, page) for kind in (False, True) for page in range(4)]

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from unetlab.baselines import otsu_mask
 from unetlab.data import open_dataset
 from unetlab.data.twins import TWINS
 from unetlab.data.twins.nuclei import jobs as nuclei_jobs
 from unetlab.errors import UserError
+from unetlab.images.otsu import otsu_mask
 
 
 def test_the_same_seed_gives_the_same_images_and_another_does_not():

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 from fake_runs import IDS, difficulty, log_setup_run, trials_csv
 
-from unetlab import album, report, tracking
-from unetlab.compare import compare
+from unetlab.comparison import report
+from unetlab.comparison.compare import compare
+from unetlab.tracking import names, thumbnails, ui
 
 pytestmark = pytest.mark.browser
 
@@ -63,7 +64,7 @@ def runs(store):
             metrics={"published/val_accuracy": 0.9685, "test/ms_per_image": 5.0 + k},
             artifacts={
                 "search/trials.csv": trials,
-                album.PATH: album.pack(IDS, images, truth, np.roll(truth, k, axis=2)),
+                thumbnails.PATH: thumbnails.pack(IDS, images, truth, np.roll(truth, k, axis=2)),
             },
         )
         for k, name in enumerate(("nuclei", "nuclei-scratch", "latex"))
@@ -123,14 +124,14 @@ def hosts_asked(browser) -> set[str]:
 
 
 def test_the_run_table_ranks_by_dice_and_a_search_unfolds(store, runs, address, browser):
-    experiment = tracking.open_experiment()
-    browser.get(tracking.table_address(experiment, address))
+    experiment = ui.open_experiment()
+    browser.get(ui.table_address(experiment, address))
     shown = wait_for_text(browser, "test/native_dice", "test/accuracy", "published/val_acc", "nuclei cells seed 0")
     order = [shown.index(f"\n{name} cells seed 0") for name in ("nuclei", "nuclei-scratch", "latex")]
     assert order == sorted(order) and "nuclei final" not in shown
 
     browser.get("about:blank")
-    browser.get(tracking.table_address(experiment, address, tracking.NESTED))
+    browser.get(ui.table_address(experiment, address, names.NESTED))
     shown = wait_for_text(browser, "test/native_dice", "latex cells seed 0")
     assert "latex final" not in shown
     from selenium.webdriver.common.by import By

@@ -17,7 +17,7 @@ import pytest
 from conftest import blob, encoded, log_tiny
 from fake_runs import IDS, difficulty, log_finished_run
 
-from unetlab import pixels
+from unetlab.images import codecs
 from unetlab.service.registry import register_run
 
 STARTS_WITHIN = 120
@@ -99,7 +99,7 @@ def test_images_of_four_kinds_get_masks_and_a_bad_row_a_readable_400(address):
     status, answer = post(address, list(images.values()))
     assert status == 200
     for size, row in zip(images, answer["predictions"], strict=True):
-        mask = pixels.decode_mask(base64.b64decode(row["mask"]))
+        mask = codecs.decode_mask(base64.b64decode(row["mask"]))
         assert mask.shape == size
         assert (mask != (blob(*size) > 127)).mean() < 0.04
         assert row["object_count"] == 2 and row["foreground_fraction"] == pytest.approx(mask.mean())

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from keras.src.legacy.saving import legacy_h5_format
 
+from experiments import load_setup
 from unetlab.errors import UserError
 from unetlab.models.mobilenet import mobilenet_unet
 from unetlab.models.scratch import scratch_unet
 from unetlab.models.weights import resolve_weights
-from unetlab.setup import load_setup
 
 NUCLEI = load_setup("nuclei")
 

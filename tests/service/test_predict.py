@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 from conftest import blob, encoded, log_tiny
 
-from unetlab import pixels
 from unetlab.errors import UserError
+from unetlab.images import codecs
 from unetlab.service import predict
 from unetlab.service.predict import OUTLINE, overlay, predict_folder
 
@@ -45,7 +45,7 @@ def test_a_folder_becomes_masks_overlays_and_a_table(model, folder, tmp_path, ca
         "cut.png": "truncated or damaged",
         "text.png": "not a PNG, JPEG, TIFF or BMP image",
     }
-    sizes = {path.stem: pixels.decode_mask(path.read_bytes()).shape for path in (out / "masks").iterdir()}
+    sizes = {path.stem: codecs.decode_mask(path.read_bytes()).shape for path in (out / "masks").iterdir()}
     assert sizes == {"a_png": (40, 50), "a_tif": (60, 70), "a_png_2": (33, 44), "colour": (30, 90)}
     assert {path.stem for path in (out / "overlays").iterdir()} == set(sizes)
     printed = capsys.readouterr().err

@@ -6,16 +6,18 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from unetlab import pixels
-from unetlab.data import cache, named
+from unetlab.data import cache, public
 from unetlab.data.files import Files, open_files
 from unetlab.data.readers import Sample, find_samples, kept_bytes, read_sample
 from unetlab.data.twins import TWINS
 from unetlab.errors import UserError
-from unetlab.objects import components
+from unetlab.images import geometry
+from unetlab.images.regions import components
+from unetlab.setup import Recipe
 
 IGNORED = 65534
 """Labels from this one on are of pixels nobody is sure of: label makers may leave some out, given masks never do."""
@@ -25,6 +27,19 @@ LEANING = 65535
 
 UNKNOWN = 2
 """What such pixels are in a mask at a model's size."""
+
+
+class FittedDataset(NamedTuple):
+    """All images of a data set, squeezed to the square that a recipe trains on, memory-mapped.
+
+    Args:
+        images: uint8 (n, s, s, c), s and c the recipe's image_size and channels.
+        masks: uint8 (n, s, s, 1): 1 where at least half of what a pixel covers is foreground, UNKNOWN where at least
+            half is unknown, 0 elsewhere.
+    """
+
+    images: np.ndarray
+    masks: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -86,12 +101,9 @@ class Dataset:
         """The i-th image's objects at its own size, uint16 (h, w); 0 is background or unknown."""
         return np.where(self.known(i), self.labels(i), np.uint16(0))
 
-    def at_size(self, size: int, channels: int) -> tuple[np.ndarray, np.ndarray]:
-        """All images and masks squeezed to a square, made once and memory-mapped.
-
-        Returns uint8 images (n, size, size, channels) and uint8 masks (n, size, size, 1); a mask pixel is 1 where at
-        least half of what it covers is foreground, UNKNOWN where at least half is unknown, and 0 elsewhere.
-        """
+    def fitted(self, recipe: Recipe) -> FittedDataset:
+        """The data set as a recipe trains on it, made once and kept in the cache."""
+        size, channels = recipe.image_size, recipe.channels
         paths = [self.folder / f"{kind}-{size}-{channels}.npy" for kind in ("images", "masks")]
         if not paths[0].exists():
             shape = (len(self), size, size, channels)
@@ -100,10 +112,10 @@ class Dataset:
             cache.write_array(
                 paths[1], (len(self), size, size, 1), (self._sized_mask(i, size) for i in range(len(self)))
             )
-        return np.load(paths[0], mmap_mode="r"), np.load(paths[1], mmap_mode="r")
+        return FittedDataset(np.load(paths[0], mmap_mode="r"), np.load(paths[1], mmap_mode="r"))
 
     def _sized_image(self, i: int, size: int, channels: int) -> np.ndarray:
-        return pixels.resize_image(pixels.fit_channels(self.image(i), channels), size, size)
+        return geometry.resize_image(geometry.fit_channels(self.image(i), channels), size, size)
 
     def _sized_mask(self, i: int, size: int) -> np.ndarray:
         unknown = ~self.known(i)
@@ -128,9 +140,9 @@ def open_dataset(source: str, seed: int = 0, twin: str = "nuclei", lenient: bool
     """
     if source == "synthetic" or source.startswith("synthetic-"):
         return _open_twin(source.removeprefix("synthetic").removeprefix("-") or twin, seed)
-    if source in named.SOURCES:
-        files: Files = named.fetch(source)
-        return _open(source, source, files.fingerprint(), lambda: _jobs(files, lambda: named.verify(source, files)))
+    if source in public.SOURCES:
+        files: Files = public.fetch(source)
+        return _open(source, source, files.fingerprint(), lambda: _jobs(files, lambda: public.verify(source, files)))
     path = Path(source).expanduser()
     files = open_files(path)
     return _open(path.resolve().stem, str(path), files.fingerprint(), lambda: _jobs(files), lenient=lenient)
@@ -160,7 +172,7 @@ def relabelled(dataset: Dataset, name: str, key: str, label: Callable[[np.ndarra
 
 
 def _covered(mask: np.ndarray, size: int) -> np.ndarray:
-    return pixels.resize_map(mask.astype(np.float32), size, size) >= 0.5
+    return geometry.resize_map(mask.astype(np.float32), size, size) >= 0.5
 
 
 def _open_twin(twin: str, seed: int) -> Dataset:

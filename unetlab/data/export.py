@@ -5,9 +5,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
-from unetlab import pixels
 from unetlab.data.dataset import Dataset
 from unetlab.errors import UserError
+from unetlab.images import codecs
 
 
 def export(dataset: Dataset, folder: Path) -> int:
@@ -24,9 +24,9 @@ def export(dataset: Dataset, folder: Path) -> int:
         rows = track(range(len(dataset)), "writing PNG", console=console, disable=not console.is_terminal)
         for i in rows:
             name = f"{dataset.ids[i]}.png"
-            (folder / "images" / name).write_bytes(pixels.encode_image(dataset.image(i)))
+            (folder / "images" / name).write_bytes(codecs.encode_image(dataset.image(i)))
             if dataset.has_masks:
-                (folder / "masks" / name).write_bytes(pixels.encode_mask(dataset.objects(i) > 0))
+                (folder / "masks" / name).write_bytes(codecs.encode_mask(dataset.objects(i) > 0))
     except OSError as error:
         raise UserError(f"{folder} cannot be written ({error.strerror}); name another folder to export to") from error
     return len(dataset)

@@ -11,11 +11,12 @@ from pathlib import PurePosixPath
 import numpy as np
 from scipy import ndimage
 
-from unetlab import pixels
 from unetlab.data.files import Files
 from unetlab.errors import UserError
+from unetlab.images import codecs
 
 ENDINGS = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"}
+
 STACKS = {".tif", ".tiff"}
 
 MEMBRANES = ("membranes", "membrane")
@@ -164,8 +165,8 @@ def _pages(files: Files, sample: Sample) -> Iterator[Sample]:
 
 def _count_pages(files: Files, name: str) -> int:
     try:
-        return pixels.count_pages(kept_bytes(files, name))
-    except pixels.PixelError:
+        return codecs.count_pages(kept_bytes(files, name))
+    except codecs.PixelError:
         return 1  # reading the sample says what is wrong with it
 
 
@@ -249,16 +250,16 @@ def read_sample(files: Files, sample: Sample) -> tuple[np.ndarray, np.ndarray, s
     """
     where, page = ("", 0) if sample.page is None else (f" page {sample.page + 1}", sample.page)
     try:
-        image, mode = pixels.decode(_read(files, sample.image), page)
-    except pixels.PixelError as error:
+        image, mode = codecs.decode(_read(files, sample.image), page)
+    except codecs.PixelError as error:
         raise UserError(f"{sample.image}{where}: {error}") from error
     if len(sample.masks) > MAX_OBJECTS:
         raise UserError(f"{sample.image}: {len(sample.masks):,} masks; an image can have {MAX_OBJECTS:,}")
     labels, levels = np.zeros(image.shape[:2], np.uint16), 2
     for number, name in enumerate(sample.masks, start=1):
         try:
-            mask, values = pixels.decode_mask_and_levels(_read(files, name), page)
-        except pixels.PixelError as error:
+            mask, values = codecs.decode_mask_and_levels(_read(files, name), page)
+        except codecs.PixelError as error:
             raise UserError(f"{name}{where}: {error}") from error
         if mask.shape != image.shape[:2]:
             sizes = f"{mask.shape[1]} x {mask.shape[0]} pixels, its image {image.shape[1]} x {image.shape[0]}"

@@ -8,12 +8,12 @@ from collections.abc import Callable
 
 import numpy as np
 
+from unetlab.images.regions import flat
 from unetlab.labels.consensus import consensus
 from unetlab.labels.felzenszwalb import felzenszwalb
 from unetlab.labels.kmeans import kmeans
 from unetlab.labels.otsu import otsu
 from unetlab.labels.slic import slic
-from unetlab.labels.view import flat
 from unetlab.labels.walker import walker
 
 __all__ = ["ABOUT", "LABELLERS", "VERSION", "flat", "label"]

@@ -15,8 +15,9 @@ import numpy as np
 from scipy import ndimage
 from skimage.filters import threshold_otsu
 
-from unetlab.labels.view import View, flat, ground_colour, look
-from unetlab.pixels import resize_map
+from unetlab.images.geometry import resize_map
+from unetlab.images.regions import flat
+from unetlab.labels.view import View, ground_colour, look
 
 MOST = 0.6
 """A foreground of more than this share of the image is the ground instead."""

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from unetlab.baselines import otsu_mask
+from unetlab.images.otsu import otsu_mask
 
 
 def otsu(image: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ import numpy as np
 from scipy import ndimage
 from skimage.color import rgb2lab
 
-from unetlab.pixels import resize_image
+from unetlab.images.geometry import resize_image
 
 WORK = 256
 """Largest side of the copy."""
@@ -34,11 +34,6 @@ class View(NamedTuple):
 
     plain: np.ndarray
     even: np.ndarray
-
-
-def flat(image: np.ndarray) -> bool:
-    """Whether an image, uint8 (h, w, c), is of one colour, which says nothing of what is foreground."""
-    return bool((image == image[0, 0]).all())
 
 
 def look(image: np.ndarray) -> View:

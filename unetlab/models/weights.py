@@ -7,6 +7,7 @@ from pathlib import Path
 import keras
 
 from unetlab.errors import UserError
+from unetlab.models import NETWORKS
 from unetlab.setup import Setup
 
 log = logging.getLogger(__name__)
@@ -18,7 +19,7 @@ def resolve_weights(choice: str, setup: Setup) -> str | None:
     Args:
         choice: "auto" (ImageNet if it is cached or can be fetched, else none, said loudly), "imagenet", "none", or the
             path of a Keras weights file without top.
-        setup: its builder and image size are tried.
+        setup: its network and image size are tried.
 
     Returns:
         "imagenet", the path, or None for random weights and for setups without a pretrained encoder.
@@ -29,7 +30,7 @@ def resolve_weights(choice: str, setup: Setup) -> str | None:
     path = Path(choice).expanduser()
     if choice not in ("auto", "imagenet", "none") and not path.is_file():
         raise UserError(f"encoder_weights: no file {path}; allowed are auto, imagenet, none, or a weights file's path")
-    if not setup.pretrained or choice == "none":
+    if not NETWORKS[setup.network].pretrained or choice == "none":
         return None
     if choice in ("auto", "imagenet"):
         return _imagenet(choice, setup)
@@ -67,5 +68,5 @@ def _try(setup: Setup, weights: str) -> None:
     shape = (setup.recipe.image_size, setup.recipe.image_size, setup.recipe.channels)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a file that does not fit Keras has a warning for every layer
-        setup.build(input_shape=shape, weights=weights, **setup.recipe.model)
+        NETWORKS[setup.network].build(input_shape=shape, weights=weights, **setup.recipe.model)
     keras.backend.clear_session()

@@ -16,9 +16,9 @@ from rich.progress import track
 from scipy import ndimage
 from skimage.segmentation import find_boundaries
 
-from unetlab import pixels
 from unetlab.data.readers import ENDINGS
 from unetlab.errors import UserError
+from unetlab.images import codecs, geometry
 
 OUTLINE = (255, 0, 200)
 """A magenta that is seen on dark fluorescence and on purple stains alike; a black rim sets it off from bright ones."""
@@ -146,10 +146,10 @@ def _names(paths: Sequence[Path]) -> list[str]:
 def _read(path: Path, name: str) -> Item:
     try:
         data = path.read_bytes()
-        image, mode = pixels.decode(data)
+        image, mode = codecs.decode(data)
     except OSError as error:
         return Item(path.name, name, error=f"cannot be opened ({error.strerror})")
-    except pixels.PixelError as error:
+    except codecs.PixelError as error:
         return Item(path.name, name, error=str(error))
     return Item(path.name, name, data, image, mode)
 
@@ -184,8 +184,8 @@ def _segment(
             continue
         answer = next(answers)
         (out / "masks" / f"{item.name}.png").write_bytes(answer["mask"])
-        drawn = overlay(item.image, pixels.decode_mask(answer["mask"]))
-        (out / "overlays" / f"{item.name}.png").write_bytes(pixels.encode_image(drawn))
+        drawn = overlay(item.image, codecs.decode_mask(answer["mask"]))
+        (out / "overlays" / f"{item.name}.png").write_bytes(codecs.encode_image(drawn))
         found = {key: answer[key] for key in ("foreground_fraction", "object_count")}
         height, width = item.image.shape[:2]
         rows.append({"file": item.file, "height": height, "width": width, "mode": item.mode, **found, "error": ""})
@@ -204,8 +204,8 @@ def _report(table: pd.DataFrame, images: Path, out: Path, console: Console) -> N
 
 def overlay(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Outlines of a bool mask (h, w) over an image uint8 (h, w, 1 or 3), uint8 (h, w, 3), dim images brightened."""
-    bright = pixels.normalise(image[None], "percentile")[0] * 255
-    drawn = pixels.fit_channels(bright.astype(np.uint8), 3).copy()
+    bright = geometry.normalise(image[None], "percentile")[0] * 255
+    drawn = geometry.fit_channels(bright.astype(np.uint8), 3).copy()
     line = find_boundaries(mask, mode="inner")
     drawn[ndimage.binary_dilation(line) & ~mask] = 0
     drawn[line] = OUTLINE

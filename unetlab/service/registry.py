@@ -9,8 +9,9 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from unetlab import runs, significance
 from unetlab.errors import UserError
+from unetlab.metrics import significance
+from unetlab.tracking import read
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
@@ -146,14 +147,14 @@ def _differences(run_id: str, champion: ModelVersion) -> np.ndarray:
     Raises UserError, which says why, where the two have no scores of the same images.
     """
     standing = f"version {champion.version}"
-    own, other = runs.find_one(run_id), runs.find_one(str(champion.run_id))
+    own, other = read.find_one(run_id), read.find_one(str(champion.run_id))
     for key, what in (("dataset_digest", "data"), ("split_digest", "split")):
         if own.tags.get(key) != other.tags.get(key):
             raise UserError(
                 f"its {what} ({own.tags.get(key)}) is not that of the champion, {standing} ({other.tags.get(key)}), "
                 "so their test scores cannot be compared; score both on one split"
             )
-    ids, scores = runs.score_arrays([own, other], ["native_dice"])
+    ids, scores = read.score_arrays([own, other], ["native_dice"])
     if "native_dice" not in scores:
         raise UserError(f"it or the champion, {standing}, has no Dice at native size for each test image; run it again")
     if len(ids) < 2:

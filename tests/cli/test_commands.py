@@ -1,0 +1,78 @@
+"""What a user's mistake gets: one line on standard error, status 2, no traceback, nothing trained."""
+
+import pytest
+from click.testing import CliRunner
+
+from unetlab.cli.main import main
+
+MISTAKES = [
+    (["nuclei", "--data", "/no/such/folder"], "no folder or zip at /no/such/folder"),
+    (["nuclei", "--data", "dbs2018"], "no folder or zip at dbs2018"),
+    (["nuclei", "--trials", "0"], "0 is not in the range x>=1"),
+    (["nuclei", "--trials", "many"], "'many' is not a valid integer range"),
+    (["nuclei", "--precision", "float8"], "'float8' is not one of 'auto', 'float32', 'bfloat16'"),
+    (["nuclei", "--tuner", "magic"], "'magic' is not one of 'random', 'bayesian', 'hyperband', 'grid'"),
+    (["nuclei", "--models", "none"], "'none' is not one of 'all', 'best'"),
+    (["nuclei", "--register", "perhaps"], "'perhaps' is not a valid boolean"),
+    (["nuclei", "--encoder-weights", "/no/such.h5"], "encoder_weights: no file /no/such.h5"),
+    (["nuclei-scratch", "--epochs", "-1"], "-1 is not in the range x>=0"),
+    (["nuclei-scratch", "--encoder-weights", "/no/such.h5"], "encoder_weights: no file /no/such.h5"),
+    (["nuclei", "--seed", "4294967296"], "4294967296 is not in the range"),
+    (["nuclei", "--colour", "blue"], "No such option '--colour'"),
+    (["check", "--data", "/no/such/folder"], "no folder or zip at /no/such/folder"),
+    (["register", "--run", "0123"], "no run 0123 in this tracking store"),
+    (["predict", "--model", "m", "--images", "/no/such", "--out", "o"], "no folder or image at /no/such"),
+    (["predict", "--model", "m", "--images", ".", "--out", "o", "--threshold", "2"], "2.0 is not in the range 0<=x<=1"),
+    (["lungs"], "No such command 'lungs'"),
+]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"), MISTAKES, ids=lambda v: " ".join(v)[:40] if isinstance(v, list) else ""
+)
+def test_mistakes_get_one_line(arguments, message, store):
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 2
+    assert message in result.stderr and "Traceback" not in result.stderr
+    assert result.stderr.startswith("error: ") and result.stderr.count("\n") == 1
+
+
+def test_help_lists_every_setup_and_teaches_its_parameters():
+    overview = CliRunner().invoke(main, []).output
+    assert "nuclei-scratch" in overview and "mlflow run . -e nuclei" in overview
+    page = CliRunner().invoke(main, ["nuclei", "--help"]).output
+    for name in ("--data", "--trials", "--tuner", "--epochs", "--seed", "--precision", "--encoder-weights", "--models"):
+        assert name in page
+    assert "[default: 3; x>=1]" in page
+
+
+@pytest.mark.parametrize("missing", ["images", "masks"])
+def test_bad_data_is_refused_before_any_run_is_made(missing, pairs, store):
+    import mlflow
+
+    next((pairs / missing).iterdir()).unlink()
+    result = CliRunner().invoke(main, ["nuclei-scratch", "--data", str(pairs)])
+    assert result.exit_code == 2 and "error: " in result.stderr
+    assert mlflow.search_runs(search_all_experiments=True).empty
+
+
+def test_check_looks_at_what_can_be_read_and_names_the_rest(pairs, store):
+    import mlflow
+
+    bad = pairs / "images" / "cell03.png"
+    bad.write_bytes(bad.read_bytes()[:100])
+    result = CliRunner().invoke(main, ["check", "--data", str(pairs)])
+    assert result.exit_code == 2 and "11 images" in result.output
+    assert "error: D011 1 file cannot be used: images/cell03.png: truncated" in result.stderr
+    run = mlflow.search_runs(search_all_experiments=True).iloc[0]
+    card = mlflow.artifacts.load_dict(f"runs:/{run['run_id']}/data_card.json")
+    assert card["images"] == 11 and [finding["code"] for finding in card["findings"]] == ["D011", "D002"]
+    result = CliRunner().invoke(main, ["nuclei-scratch", "--data", str(pairs)])
+    assert result.exit_code == 2 and "cell03.png: truncated" in result.stderr
+
+
+def test_images_without_masks_cannot_be_trained_on(pairs, store):
+    for path in (pairs / "masks").iterdir():
+        path.unlink()
+    result = CliRunner().invoke(main, ["nuclei-scratch", "--data", str(pairs)])
+    assert result.exit_code == 2 and "has images and no masks" in result.stderr

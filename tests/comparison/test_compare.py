@@ -1,0 +1,204 @@
+"""Comparison of runs read back from MLflow."""
+
+import doctest
+import sys
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+from fake_runs import IDS, difficulty, log_setup_run, random_id
+from scipy import stats
+
+from unetlab.comparison.compare import EVERY_PAIR, METRICS, compare, contest
+from unetlab.errors import UserError
+
+
+def _noise(seed: int, size: float = 0.02, n: int = len(IDS)) -> np.ndarray:
+    return np.random.default_rng(seed).normal(0, size, n)
+
+
+def test_the_examples_in_the_docstring_hold():
+    assert doctest.testmod(sys.modules[contest.__module__]).failed == 0
+
+
+def test_a_better_setup_is_told_from_a_worse_one_and_two_equal_ones_are_not(store):
+    base = difficulty()
+    log_setup_run("worse", base - 0.1 + _noise(1))
+    log_setup_run("one", base + _noise(2))
+    log_setup_run("other", base + _noise(3))
+    found = compare()
+    assert found.names[2] == "worse" and set(found.best) == {"one", "other"}
+    assert "cannot be told from it on 30 test images; 1 other is worse" in found.conclusion()
+    assert set(found.pairs["metric"]) == set(METRICS) and len(found.pairs) == 3 * len(METRICS)
+    dice = found.pairs[found.pairs["metric"] == "native_dice"].set_index(["a", "b"])
+    assert dice.loc[(found.names[0], "worse"), "verdict"] == "a better"
+    assert dice.loc[found.names[:2], "verdict"] == "cannot tell"
+    assert (dice["low"] <= dice["difference"]).all() and (dice["difference"] <= dice["high"]).all()
+    assert (dice["p_holm"] >= dice["p"]).all()
+
+
+def test_the_ranking_is_by_dice_with_intervals_and_the_distance_to_the_best(store):
+    base = difficulty()
+    for k, name in enumerate(("a", "b")):
+        log_setup_run(name, base - 0.05 * k + _noise(k))
+    table = compare().ranking()
+    assert table["name"].tolist() == ["a", "b"] and table["among_best"].tolist() == [True, False]
+    assert np.isnan(table["behind_best"][0]) and table["behind_best"][1] == pytest.approx(-0.05, abs=0.01)
+    assert table["behind_low"][1] < table["behind_best"][1] < table["behind_high"][1] < 0
+    assert (table["native_dice_low"] < table["native_dice"]).all()
+
+
+def test_tables_in_another_order_are_matched_by_image(store):
+    base = difficulty()
+    first = log_setup_run("a", base)
+    order = np.random.default_rng(0).permutation(len(IDS))
+    second = log_setup_run("b", base[order] - 0.01, ids=[IDS[i] for i in order])
+    found = compare([first, second])
+    row = found.pairs[found.pairs["metric"] == "native_dice"].iloc[0]
+    assert (row["low"], row["high"]) == (pytest.approx(0.01), pytest.approx(0.01))
+
+
+@pytest.mark.parametrize("tag", ["dataset_digest", "split_digest"])
+def test_runs_on_other_images_are_refused_by_name_and_digest(store, tag):
+    log_setup_run("here", difficulty())
+    there = log_setup_run("there", difficulty(), tags={tag: "f00d"})
+    with pytest.raises(UserError, match=rf"here .* has {tag} [ds]1, there .*{there}.* has f00d") as caught:
+        compare()
+    assert "\n" not in str(caught.value)
+    log_setup_run("third", difficulty())
+    assert len(compare(where=f"tags.{tag} != 'f00d'").names) == 2
+
+
+def test_equal_digests_with_other_images_are_refused(store):
+    log_setup_run("a", difficulty())
+    log_setup_run("b", difficulty(), ids=[*IDS[:-1], "stranger"])
+    with pytest.raises(UserError, match="not in both: (stranger|image029)"):
+        compare()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"runs": [random_id()]}, "no run"),
+        ({"experiment": "nowhere"}, "no experiment 'nowhere' .* there are: .*unetlab"),
+        ({"where": "metrics.dice >< 3"}, "does not understand the filter"),
+        ({}, "two finished setup runs or more, found: none"),
+    ],
+)
+def test_wrong_requests_are_one_line(store, arguments, message):
+    with pytest.raises(UserError, match=message) as caught:
+        compare(**arguments)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unfinished_run_is_refused_by_id_and_left_out_of_an_experiment(store):
+    done = [log_setup_run(name, difficulty() + _noise(1)) for name in ("a", "b")]
+    client = mlflow.MlflowClient()
+    experiment = client.get_run(done[0]).info.experiment_id
+    running = client.create_run(experiment, tags={"role": "search", "setup": "c"}).info.run_id
+    assert set(compare().names) == {"a", "b"}
+    with pytest.raises(UserError, match="is RUNNING with role search"):
+        compare([done[0], running])
+
+
+def test_a_run_without_scores_is_named(store):
+    log_setup_run("a", difficulty())
+    run_id = log_setup_run("b", difficulty())
+
+    path = Path(mlflow.MlflowClient().get_run(run_id).info.artifact_uri.removeprefix("file://")) / "scores/test.csv"
+    path.unlink()
+    with pytest.raises(UserError, match=rf"b cells seed 0 \({run_id}\) has no scores/test.csv"):
+        compare()
+
+
+def test_two_runs_of_one_setup_are_told_apart_by_name(store):
+    log_setup_run("a", difficulty(), seed=0)
+    log_setup_run("a", difficulty() - 0.01, seed=1)
+    assert compare().names == ("a cells seed 0", "a cells seed 1")
+
+
+def test_repeats_are_compared_setup_by_setup_with_the_corrected_variance(store):
+    for repeat in range(4):
+        base, tags = difficulty(seed=repeat), {"repeat": str(repeat), "split_digest": f"s{repeat}"}
+        ids = [f"{name}-{repeat}" for name in IDS]
+        log_setup_run("good", base + _noise(repeat), ids=ids, tags=tags)
+        log_setup_run("bad", base - 0.08 + _noise(10 + repeat), ids=ids, tags=tags)
+    found = compare()
+    assert found.repeats == 4 and found.names == ("good", "bad") and found.best == ("good",)
+    assert "on 4 repeated splits" in found.conclusion()
+    row = found.pairs.iloc[0]
+    values = found.scores["native_dice"][0] - found.scores["native_dice"][1]
+    t = values.mean() / np.sqrt((1 / 4 + 0.15 / 0.7) * values.var(ddof=1))
+
+    assert row["p"] == pytest.approx(2 * stats.t.sf(t, 3))
+
+
+def test_repeats_of_one_setup_with_different_budgets_are_not_averaged(store):
+    for repeat in range(2):
+        tags = {"repeat": str(repeat), "split_digest": f"s{repeat}"}
+        log_setup_run("a", difficulty(), tags=tags, params={"epochs": 10 if repeat else 50})
+        log_setup_run("b", difficulty() - 0.1, tags=tags, params={"epochs": 10})
+    with pytest.raises(UserError, match="repeats of a must have the same epochs: .* has 50, .* has 10"):
+        compare()
+
+
+def test_different_budgets_of_contenders_are_named(store):
+    log_setup_run("a", difficulty(), params={"epochs": 10})
+    log_setup_run("b", difficulty() - 0.1, params={"epochs": 50})
+    assert any("different budgets (epochs)" in note for note in compare().notes)
+
+
+def test_different_budgets_of_one_setup_are_named_too(store):
+    log_setup_run("a", difficulty(), params={"trials": 1})
+    log_setup_run("a", difficulty() - 0.1, params={"trials": 12})
+    assert any("different budgets (trials)" in note for note in compare().notes)
+
+
+def test_a_pair_is_the_same_whichever_is_named_first(store):
+    log_setup_run("a", difficulty())
+    log_setup_run("b", difficulty() - 0.1)
+    found = compare()
+    assert found.pair("b", "a").equals(found.pair("a", "b"))
+    with pytest.raises(KeyError):
+        found.pair("a", "c")
+
+
+def test_repeats_on_one_split_are_averaged_an_image(store):
+    base = difficulty()
+    for repeat in range(2):
+        log_setup_run("a", base + (0.02 if repeat else 0.0), tags={"repeat": str(repeat)})
+        log_setup_run("b", base - 0.05 + _noise(repeat), tags={"repeat": str(repeat)})
+    found = compare()
+    assert found.repeats == 1 and len(found.units) == len(IDS)
+    np.testing.assert_allclose(found.scores["native_dice"][0], np.clip(base, 0.01, 0.99) + 0.01, atol=0.006)
+
+
+def test_a_missing_repeat_is_named(store):
+    for repeat in range(2):
+        log_setup_run("a", difficulty(), tags={"repeat": str(repeat), "split_digest": f"s{repeat}"})
+    log_setup_run("b", difficulty(), tags={"repeat": "0", "split_digest": "s0"})
+    with pytest.raises(UserError, match=r"b has no run on split s1 \(repeat 1\)"):
+        compare()
+
+
+def test_many_contenders_are_each_compared_with_the_best_and_any_pair_can_be_had():
+    k, n = EVERY_PAIR + 5, 60
+    rng = np.random.default_rng(0)
+    dice = difficulty(n) + rng.normal(0, 0.02, (k, n)) - np.linspace(0, 0.08, k)[:, None]
+    found = contest([f"m{i}" for i in range(k)], {"native_dice": dice})
+    assert len(found.pairs) == k - 1 and set(found.pairs["a"]) == {found.names[0]}
+    assert 1 < len(found.best) < k
+    assert any("corrected for all 990 pairs" in note for note in found.notes)
+    other = found.pair(found.names[3], found.names[40])
+    assert other["verdict"].item() in ("a better", "cannot tell") and other["difference"].item() > 0
+
+
+def test_too_few_images_to_tell_anything_is_said():
+    found = contest(["a", "b"], {"native_dice": np.array([[0.9, 0.9, 0.9], [0.1, 0.1, 0.1]])})
+    assert found.best == ("a", "b") and "too few" in found.notes[0]
+
+
+def test_one_image_is_refused():
+    with pytest.raises(UserError, match="two test images or more, these runs have 1"):
+        contest(["a", "b"], {"native_dice": np.array([[0.9], [0.1]])})

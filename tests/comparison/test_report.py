@@ -1,0 +1,181 @@
+"""The report: what it says, that it asks nothing of anyone, and that runs without masks or searches have one too."""
+
+import io
+import re
+from html.parser import HTMLParser
+
+import mlflow
+import numpy as np
+import pytest
+from fake_runs import IDS, difficulty, log_setup_run, score_table, trials_csv
+from rich.console import Console
+
+from unetlab.comparison import report
+from unetlab.comparison.compare import compare, contest
+from unetlab.tracking import thumbnails
+
+
+def _album(shift: int, seed: int = 0) -> bytes:
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:64, :64]
+    centre = rng.integers(16, 48, (len(IDS), 2))
+    truth = np.stack([(y - cy) ** 2 + (x - cx) ** 2 < 144 for cy, cx in centre])
+    images = np.clip(truth * 130 + rng.normal(50, 15, truth.shape), 0, 255).astype(np.uint8)[..., None]
+    return thumbnails.pack(IDS, images, truth, np.roll(truth, shift, axis=2))
+
+
+def _log_experiment() -> None:
+    base, rng = difficulty(), np.random.default_rng(0)
+    for k, name in enumerate(("nuclei", "nuclei-scratch", "quarter", "latex")):
+        dice = base - (0, 0.004, 0.03, 0.1)[k] + rng.normal(0, 0.02, len(IDS))
+        trials = trials_csv(
+            learning_rate=10 ** rng.uniform(-4, -2, 12), filters=rng.choice([8, 16, 24], 12), loss=["bce", "dice"] * 6
+        )
+        published = {"published/val_accuracy": 0.95, "published/val_loss": 0.08}
+        gains = {f"gain/over_{rival}{end}": 0.01 for rival in ("otsu", "reference") for end in ("", "_low", "_high")}
+        log_setup_run(
+            name,
+            dice,
+            metrics={**published, **gains, "test/ms_per_image": 4.0 + k},
+            params={"trials": 12, "data": "my cells.zip"},
+            artifacts={"search/trials.csv": trials, thumbnails.PATH: _album(k)},
+        )
+
+
+@pytest.fixture
+def comparison(store):
+    _log_experiment()
+    return compare()
+
+
+class _Addresses(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.tags: list[str] = []
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.found += [value for name, value in attributes if name in ("src", "href", "srcset", "action", "data")]
+
+
+def test_the_page_loads_nothing_and_runs_nothing(comparison):
+    page = report.html(comparison)
+    parser = _Addresses()
+    parser.feed(page)
+    assert parser.found and all(address.startswith("data:image/") for address in parser.found)
+    assert not {"script", "link", "iframe", "object"} & set(parser.tags)
+    assert "url(" not in page and "@import" not in page
+    assert len(page) < 3_000_000
+
+
+def test_the_page_opens_with_the_conclusion_and_holds_every_part(comparison):
+    page = report.html(comparison)
+    headline = re.search(r"<h1>(.*?)</h1>", page).group(1)
+    assert headline == "No single winner: 2 of 4 cannot be told apart."
+    for title in (
+        "Ranking", "Every metric", "What each search gained", "Score against cost", "Hyperparameters against score",
+        "Where they disagree most", "Health", "Published figures", "Data", "The exact commands",
+    ):  # fmt: skip
+        assert f"<h2>{title}" in page
+    assert "Otsu&#39;s threshold, which learns nothing" in page
+    assert "mlflow run . -e nuclei --env-manager local -P data=&#39;my cells.zip&#39; -P trials=12 -P seed=0" in page
+    assert page.count("<figure>") == report.MOST_IMAGES * 5  # the truth and four setups
+    assert "accuracy on validation" in page and "not logged" not in page
+
+
+def test_what_runs_are_named_cannot_change_the_page(store):
+    log_setup_run("<script>alert(1)</script>", difficulty())
+    log_setup_run("b", difficulty() - 0.05)
+    page = report.html(compare())
+    assert "<script" not in page and "&lt;script&gt;" in page
+
+
+def test_runs_without_masks_costs_or_searches_have_a_report(store):
+    log_setup_run("a", difficulty(), finals=0)
+    log_setup_run("b", difficulty() - 0.05, finals=0)
+    page = report.html(compare())
+    assert "These runs keep no masks" in page and "not logged" in page
+    assert "Hyperparameters against score" not in page
+
+
+def test_scores_without_runs_have_a_report_too():
+    found = contest(["a", "b"], {"native_dice": np.stack([difficulty(), difficulty() - 0.1])})
+    assert "a is better." in report.html(found)
+
+
+def test_repeats_show_every_split(store):
+    for repeat in range(3):
+        tags = {"repeat": str(repeat), "split_digest": f"s{repeat}"}
+        ids = [f"{name}-{repeat}" for name in IDS]
+        log_setup_run("a", difficulty(seed=repeat), ids=ids, tags=tags, seed=repeat)
+        log_setup_run("b", difficulty(seed=repeat) - 0.05, ids=ids, tags=tags, seed=repeat)
+    page = report.html(compare())
+    assert "Split by split" in page and "Nadeau and Bengio" in page and "split 3" in page
+
+
+def test_files_and_the_run_in_mlflow(comparison, tmp_path):
+    path = report.write(comparison, tmp_path / "out")
+    assert {file.name for file in path.parent.iterdir()} == {"report.html", "ranking.csv", "pairs.csv"}
+    run_id = report.log(comparison)
+    client = mlflow.MlflowClient()
+    run = client.get_run(run_id)
+    assert run.data.tags["role"] == "comparison" and len(run.data.tags["compared"].split()) == 4
+    assert {entry.path for entry in client.list_artifacts(run_id)} == {"report.html", "ranking.csv", "pairs.csv"}
+    assert len(compare().names) == 4  # a comparison is no contender
+
+
+def test_the_terminal_shows_the_ranking_and_the_conclusion(comparison):
+    console = Console(width=160, record=True, quiet=False, file=open("/dev/null", "w"))  # noqa: SIM115
+    with console.file:
+        console.print(report.table(comparison))
+        text = console.export_text()
+    assert "1*" in text and comparison.names[0] in text and "cannot be told from" in text
+
+
+def test_many_contenders_are_cut_short():
+    dice = difficulty(60) - np.linspace(0, 0.1, 50)[:, None] + np.random.default_rng(0).normal(0, 0.02, (50, 60))
+    page = report.html(contest([f"m{i}" for i in range(50)], {"native_dice": dice}))
+    assert "10 more in ranking.csv" in page
+
+
+@pytest.mark.parametrize("size", [64, 128, 200, 512])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_an_album_gives_back_masks_and_nearly_the_images(size, channels):
+    rng = np.random.default_rng(0)
+    blocks = rng.integers(0, 256, (5, size // 8, size // 8, channels)).astype(np.uint8)
+    images = blocks.repeat(8, axis=1).repeat(8, axis=2)
+    masks = rng.random((5, size, size)) < 0.3
+    found = thumbnails.unpack(thumbnails.pack([f"i{k}" for k in range(5)], images, masks, ~masks))
+    step = -(-size // thumbnails.SIZE)
+    assert found.images.shape == (5, *masks[:, ::step, ::step].shape[1:], 3) and found.ids == tuple(
+        f"i{k}" for k in range(5)
+    )
+    np.testing.assert_array_equal(found.truth, masks[:, ::step, ::step])
+    np.testing.assert_array_equal(found.masks, ~masks[:, ::step, ::step])
+    if channels == 1 and step == 1:
+        assert np.abs(found.images.astype(int) - images).mean() < 12
+
+
+def test_the_fake_table_means_what_its_columns_say():
+    table = score_table(np.array([0.9, 0.5]), ["a", "b"])
+    assert (2 * table["tp"] / (2 * table["tp"] + table["fp"] + table["fn"])).tolist() == table["dice"].tolist()
+
+
+@pytest.mark.parametrize("spread", [1e-4, 0.003, 0.02, 0.065, 0.5])
+def test_numbers_on_an_axis_do_not_touch(spread):
+    dice = np.random.default_rng(0).normal(0.5, spread, (2, 40))
+    for ticks in report._axes(contest(["a", "b"], {"native_dice": dice})):
+        places = [place for place, _ in ticks]
+        assert 2 <= len(ticks) <= report.MOST_TICKS + 1 and np.diff(places).min() > 40
+
+
+def test_the_terminal_table_fits_80_columns_and_the_page_says_what_a_setup_is(store):
+    log_setup_run("nuclei", difficulty())
+    log_setup_run("nuclei-scratch", difficulty() - 0.01)
+    found = compare()
+    console = Console(width=80, file=io.StringIO())
+    console.print(report.table(found))
+    row = next(line for line in console.file.getvalue().splitlines() if "nuclei-scratch" in line)
+    assert row.split()[0] == "2" and row.rstrip().endswith("< 0.0001")
+    assert "frozen ImageNet encoder" in report.html(found)

@@ -1,0 +1,187 @@
+"""Each health check: a run that sets it off, and the healthy run that does not."""
+
+import dataclasses
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from fake_runs import IDS, difficulty, log_setup_run, score_table, trials_csv
+
+from unetlab.errors import UserError
+from unetlab.health import checks, examine
+from unetlab.health.examine import check_run
+from unetlab.health.finding import RunData
+from unetlab.tracking.read import find, find_one
+
+HEALTHY = RunData(
+    metrics={"train/loss": 0.08, "val/loss": 0.09, "train/accuracy": 0.97, "val/accuracy": 0.965},
+    params={"seed": "0"},
+    scores=score_table(difficulty(60), [f"image{i}" for i in range(60)]),
+    split="s0",
+)
+
+
+def _changed(**changes) -> RunData:
+    return dataclasses.replace(HEALTHY, **changes)
+
+
+def _codes(run: RunData) -> list[str]:
+    return [finding.code for finding in check_run(run)]
+
+
+def _trials(values, objective=None) -> pd.DataFrame:
+    objective = np.linspace(0.8, 0.9, len(values)) if objective is None else objective
+    columns = {"number": range(len(values)), "status": "COMPLETED", "objective": objective, "learning_rate": values}
+    return pd.DataFrame(columns)
+
+
+def test_a_healthy_run_has_no_findings():
+    assert check_run(HEALTHY) == []
+
+
+def test_codes_follow_the_order_of_the_checks_and_are_documented():
+    codes = [check.__doc__[:4] for check in checks.CHECKS]
+    assert codes == [f"H{i:03d}" for i in range(1, len(codes) + 1)]
+
+
+def test_h001_overfitted():
+    run = _changed(metrics={**HEALTHY.metrics, "val/loss": 0.3, "val/accuracy": 0.91})
+    finding = check_run(run)[0]
+    assert finding.code == "H001" and "0.300 in validation" in finding.explanation
+    assert finding.figures["train/loss"] == 0.08
+    assert _codes(_changed(metrics={**HEALTHY.metrics, "val/loss": 0.3})) == []  # the loss alone is overconfidence
+    assert _codes(_changed(metrics={})) == []
+
+
+def test_h002_no_better_than_background():
+    scores = HEALTHY.scores.assign(tp=0, fp=0, dice=0.0)
+    scores["fn"] = HEALTHY.scores["tp"] + HEALTHY.scores["fn"]
+    scores["tn"] = HEALTHY.scores["tn"] + HEALTHY.scores["fp"]
+    finding = check_run(_changed(scores=scores))[0]
+    assert finding.code == "H002" and "accuracy 75.0%" in finding.explanation and finding.figures["dice_gain"] == 0
+    assert finding.title == "accuracy and Dice not better than all background"
+    scores = HEALTHY.scores.assign(fp=HEALTHY.scores["tp"])  # as many pixels gained as lost
+    scores["tn"] = HEALTHY.scores["tn"] + HEALTHY.scores["fp"] - scores["fp"]
+    assert check_run(_changed(scores=scores))[0].title == "accuracy not better than all background"
+
+
+@pytest.mark.parametrize(("gain", "words"), [(-0.05, "0.050 below it (p"), (0.0, "which may be chance")])
+def test_h003_no_better_than_otsu(gain, words):
+    noise = np.random.default_rng(0).normal(0, 0.02, len(HEALTHY.scores))
+    otsu = HEALTHY.scores["native_dice"] - gain + noise - noise.mean()
+    finding = check_run(_changed(scores=HEALTHY.scores.assign(otsu_native_dice=otsu)))[0]
+    assert finding.code == "H003" and words in finding.explanation
+
+
+@pytest.mark.parametrize(
+    ("values", "space", "expected"),
+    [
+        ([1e-4, 3e-4, 1e-3, 3e-3, 1e-2], None, ["H004"]),  # the last trial is the best
+        ([1e-4, 1e-2, 3e-4, 3e-3, 1e-3], None, []),
+        ([1e-4, 1e-3], None, []),  # two values have no middle
+        ([1e-4, 1e-3, 1e-2], {"learning_rate": {"low": 1e-5, "high": 1.0}}, []),
+        ([1e-4, 1e-3], {"learning_rate": {"low": 1e-5, "high": 1e-3}}, ["H004"]),
+        ([1e-4, 1e-3, 1e-2], {}, []),  # the space says it has no order
+    ],
+)
+def test_h004_best_at_the_edge(values, space, expected):
+    assert _codes(_changed(trials=_trials(values), space=space)) == expected
+
+
+def test_h004_names_the_parameter_and_leaves_words_and_failures_out():
+    trials = _trials([0.1, 0.2, 0.3]).assign(loss=["bce", "dice", "focal"], quarter_turns=[False, True, True])
+    failed = pd.DataFrame([{**trials.iloc[0].to_dict(), "status": "FAILED", "learning_rate": 9.0, "objective": np.nan}])
+    finding = check_run(_changed(trials=pd.concat([trials, failed])))[0]
+    assert finding.figures == {"learning_rate": "0.3, the top of 0.1 to 0.3"}
+
+
+def test_h005_image_on_both_sides():
+    assert _codes(_changed(validation_ids=["image3", "other"])) == ["H005"]
+    sides = pd.DataFrame(
+        {
+            "id": ["image3", "twin", "image4", "far"],
+            "side": ["test", "train", "test", "validation"],
+            "group": [0, 0, 1, 2],
+        }
+    )
+    finding = check_run(_changed(sides=sides))[0]
+    assert finding.code == "H005" and "1 test image (image3)" in finding.explanation
+    assert _codes(_changed(sides=sides.assign(group=range(4)))) == []
+
+
+def test_h006_too_few_images():
+    noise = np.random.default_rng(0).normal(0, 0.05, len(HEALTHY.scores))
+    small = HEALTHY.scores.assign(reference_native_dice=HEALTHY.scores["native_dice"] - 0.004 - noise + noise.mean())
+    finding = check_run(_changed(scores=small))[0]
+    assert finding.code == "H006" and "gain over its published recipe is +0.004" in finding.explanation
+    assert 0.01 < finding.figures["detectable"] < 0.03 and "about 1," in finding.remedy
+    exact = HEALTHY.scores.assign(reference_native_dice=HEALTHY.scores["native_dice"] - 0.004)
+    assert _codes(_changed(scores=exact)) == []  # small, and plain to see
+    large = HEALTHY.scores.assign(reference_native_dice=HEALTHY.scores["native_dice"] - 0.05 - noise)
+    assert _codes(_changed(scores=large)) == []
+    assert "H006" in _codes(_changed(scores=small[:8]))
+    (tiny,) = check_run(_changed(scores=large[:3]))  # and not that three images fail a test they could not pass
+    assert tiny.code == "H006" and "can show no difference" in tiny.explanation and "about 6 test" in tiny.remedy
+    assert "H006" not in _codes(_changed(scores=large[:12]))  # few images, and still beyond doubt
+
+
+def test_h007_tested_more_than_once():
+    assert _codes(_changed(test_scorings=2)) == ["H007"]
+
+
+@pytest.mark.parametrize(("shift", "expected"), [(0.1, ["H008"]), (0.005, [])])
+@pytest.mark.parametrize("split", ["s0", "s1"])
+def test_h008_seeds_disagree(shift, split, expected):
+    dice = HEALTHY.scores["native_dice"].to_numpy() - shift + np.random.default_rng(0).normal(0, 0.02, 60)
+    run = _changed(seeds={"1": (split, HEALTHY.scores["id"].tolist(), dice)})
+    assert _codes(run) == expected
+
+
+def test_seeds_on_other_splits_may_differ_by_what_images_explain():
+    dice = difficulty(60, seed=5) - 0.015
+    assert abs(dice.mean() - HEALTHY.scores["native_dice"].mean()) > checks.SEED_RANGE
+    assert _codes(_changed(seeds={"1": ("s1", [f"other{i}" for i in range(60)], dice)})) == []
+
+
+def test_a_run_in_mlflow_is_checked_and_tagged(store):
+    trials = trials_csv(learning_rate=[1e-4, 1e-3, 1e-2], loss=["bce", "dice", "bce"])
+    run_id = log_setup_run("a", difficulty(), artifacts={"search/trials.csv": trials}, finals=2)
+    findings = examine.examine(run_id)
+    assert [finding.code for finding in findings] == ["H004", "H007"]
+    tags = mlflow.MlflowClient().get_run(run_id).data.tags
+    assert tags["health"] == "H004 H007" and tags["health/H004"].startswith("best value at the edge")
+
+
+def test_a_healthy_run_in_mlflow_is_tagged_healthy_and_other_seeds_are_read(store):
+    first = log_setup_run("a", difficulty(), seed=0)
+    log_setup_run("b", difficulty() - 0.1, seed=1)
+    assert examine.examine(first) == []
+    assert mlflow.MlflowClient().get_run(first).data.tags["health"] == "healthy"
+    second = log_setup_run("a", difficulty() - 0.1, seed=1)
+    assert [finding.code for finding in examine.examine(second)] == ["H008"]
+    record = find_one(first)
+    assert [finding.code for finding in check_run(examine.gather(record, find()))] == ["H008"]
+
+
+def test_a_run_without_scores_is_one_line(store):
+    client = mlflow.MlflowClient()
+    run = client.create_run(client.get_experiment_by_name("unetlab").experiment_id, run_name="bare")
+    with pytest.raises(UserError, match=r"bare .* has no scores/test.csv"):
+        examine.examine(run.info.run_id)
+
+
+def test_the_fake_runs_have_as_many_images_as_ids(store):
+    assert len(examine.gather(find_one(log_setup_run("a", difficulty()))).scores) == len(IDS)
+
+
+def test_a_value_of_none_at_all_is_no_edge():
+    trials = pd.DataFrame({"number": [0, 1], "status": "COMPLETED", "objective": [0.9, 0.8], "dropout": [0.0, 0.3]})
+    run = _changed(trials=trials, space={"dropout": {"low": 0.0, "high": 0.3}})
+    assert "H004" not in _codes(run)
+
+
+def test_the_published_recipe_claims_no_gain_over_itself():
+    scores = HEALTHY.scores.assign(reference_native_dice=HEALTHY.scores["native_dice"])
+    finding = next((f for f in check_run(_changed(scores=scores)) if f.code == "H006"), None)
+    assert finding is None or "Otsu's threshold" in finding.explanation

@@ -1,0 +1,78 @@
+"""The table of published figures beside ours."""
+
+import dataclasses
+import io
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow.tracking import MlflowClient
+from rich.console import Console
+
+from experiments import SETUPS
+from unetlab.data import public
+from unetlab.jobs import reproduce
+from unetlab.metrics import intervals
+from unetlab.metrics.table import score_images, summarise
+from unetlab.setup import Recipe, Setup
+
+QUIET = Console(file=io.StringIO())
+RECIPE = Recipe(image_size=32, channels=1, epochs=2, batch_size=8, learning_rate=1e-2, model={"filters": 2, "depth": 2})
+
+
+def tiny(name: str) -> Setup:
+    published = {"latex": {"test_recall": 0.95, "test_f1": 0.67}, "drosophila": {"val_accuracy": 0.92, "val_loss": 0.1}}
+    return Setup(
+        name=name,
+        network="scratch",
+        recipe=RECIPE,
+        space=lambda hp, recipe: None,
+        published=published.get(name, {"val_soft_dice": 0.6}),
+    )
+
+
+def test_every_setup_has_its_figures_and_one_that_fails_a_note(store, pairs):
+    data = {"latex": str(pairs), "pseudo-label": "/no/such/folder", "drosophila": str(pairs)}
+    setups = [tiny(name) for name in ("latex", "pseudo-label", "drosophila")]
+    table = reproduce.reproduce(data, setups, epochs=1, precision="float32", console=QUIET)
+    assert table["figure"].dropna().tolist() == ["test_recall", "test_f1", "val_accuracy", "val_loss"]
+    rows = table.set_index("figure")
+    assert rows.loc["val_accuracy", "low"] <= rows.loc["val_accuracy", "ours"] <= rows.loc["val_accuracy", "high"]
+    assert np.isnan(rows.loc["val_loss", "low"]) and rows.loc["val_loss", "ours"] > 0
+    assert rows.loc["test_f1", "published"] == 0.67 and (rows["minutes"].dropna() > 0).all()
+    assert "no folder or zip" in table.set_index("setup").loc["pseudo-label", "note"]
+    text = io.StringIO()
+    Console(file=text, width=120).print(reproduce.terminal_table(table))
+    assert "0.9200" in text.getvalue() and "no folder or zip" in text.getvalue()
+
+    parent = mlflow.search_runs(experiment_names=["unetlab"], filter_string="tags.role = 'reproduction'")
+    logged = mlflow.artifacts.load_text(f"runs:/{parent.loc[0, 'run_id']}/reproduction.csv")
+    assert len(pd.read_csv(io.StringIO(logged))) == len(table)
+    below = MlflowClient().search_runs(
+        [parent.loc[0, "experiment_id"]], f"tags.mlflow.parentRunId = '{parent.loc[0, 'run_id']}'"
+    )
+    assert {run.data.tags["setup"] for run in below} == {"latex", "drosophila"}
+
+
+def test_data_that_cannot_be_had_are_replaced_by_the_twin_and_said_so(monkeypatch):
+    unreachable = dataclasses.replace(public.SOURCES["kitchen"], url="http://127.0.0.1:9/a.zip")
+    monkeypatch.setitem(public.SOURCES, "kitchen", unreachable)
+    said = io.StringIO()
+    assert reproduce.available(SETUPS["pseudo-label"], "auto", Console(file=said, width=400)) == "synthetic-kitchen"
+    assert "could not be fetched" in said.getvalue() and "say nothing about the published" in said.getvalue()
+    assert reproduce.available(SETUPS["pseudo-label"], "FOLDER", QUIET) == "FOLDER"
+    assert reproduce.available(SETUPS["latex"], "auto", QUIET) == "synthetic-latex"
+
+
+@pytest.mark.parametrize("name", ["accuracy", "precision", "recall", "f1", "soft_dice"])
+def test_pooled_scores_are_those_of_the_summary_inside_their_interval(name):
+    rng = np.random.default_rng(0)
+    truth = (rng.random((12, 16, 16)) < 0.3).astype(np.uint8)
+    guess = np.clip(truth * 0.3 + rng.random(truth.shape) * 0.6, 0, 1).astype(np.float32)
+    table = score_images(guess, truth, [str(i) for i in range(12)])
+    found = intervals.pooled_interval(table, name)
+    assert found.mean == pytest.approx(summarise(table, guess, truth)[name], abs=1e-5)
+    assert found.low < found.mean < found.high
+    with pytest.raises(ValueError, match="name must be one of"):
+        intervals.pooled_interval(table, "dice")

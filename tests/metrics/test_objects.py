@@ -1,0 +1,91 @@
+"""Objects found and matched, against counts done by hand."""
+
+import numpy as np
+import pytest
+
+from unetlab.images.regions import components
+from unetlab.metrics.objects import average_precision, object_scores, overlaps
+
+
+def strip(*areas: int) -> np.ndarray:
+    """A row of touching objects of the given areas; 0 leaves no object but keeps the label free."""
+    return np.repeat(np.arange(1, len(areas) + 1), areas)[None].astype(np.uint16)
+
+
+def test_components_touch_by_edge_not_by_corner():
+    mask = np.array([[1, 0, 0], [0, 1, 1], [0, 0, 1]], dtype=bool)
+    assert components(mask).tolist() == [[1, 0, 0], [0, 2, 2], [0, 0, 2]]
+
+
+def test_overlaps_of_touching_objects():
+    # True objects of 4 and 6 pixels side by side, predicted 5 and 5: pairs (1,1) 4/5, (2,1) 1/10, (2,2) 5/6.
+    found = overlaps(strip(4, 6), strip(5, 5))
+    assert found.intersection.tolist() == [4, 1, 5]
+    assert found.union.tolist() == [5, 10, 6]
+    assert (found.n_true, found.n_predicted) == (2, 2)
+
+
+def test_average_precision_by_hand():
+    # From the pairs above, 0.80 and 0.833: both hit at 0.50 to 0.75; at 0.80 the first, not greater, is lost:
+    # 1 / (1 + 1 + 1); from 0.85 none.
+    expected = [1.0] * 6 + [1 / 3] + [0.0] * 3
+    assert average_precision(overlaps(strip(4, 6), strip(5, 5))) == pytest.approx(expected)
+    assert object_scores(strip(4, 6), strip(5, 5))["ap_dsb"] == pytest.approx((6 + 1 / 3) / 10)
+
+
+def test_overlap_of_exactly_one_half_is_no_hit():
+    true, predicted = np.array([[1, 1, 0]]), np.array([[0, 1, 0]])
+    assert object_scores(true, predicted)["ap50"] == 0.0
+
+
+def test_overlap_of_exactly_eleven_twentieths_is_no_hit_at_that_threshold():
+    true = np.ones((1, 20), dtype=np.uint16)
+    predicted = (np.arange(20) < 11)[None].astype(np.uint16)
+    assert average_precision(overlaps(true, predicted)).tolist() == [1.0] + [0.0] * 9
+
+
+def test_merged_pair_is_one_object_of_two():
+    # Two nuclei of 10 pixels predicted as one of 20: IoU 1/2 with either, no hit: 0 / (0 + 1 + 2).
+    scores = object_scores(strip(10, 10), strip(20))
+    assert scores == {"ap50": 0.0, "ap_dsb": 0.0, "count_true": 2, "count_predicted": 1, "count_error": 1}
+
+
+def test_one_pixel_objects():
+    true = np.zeros((5, 5), dtype=np.uint16)
+    true[1, 1], true[3, 3] = 1, 2
+    predicted = np.zeros((5, 5), dtype=np.int32)
+    predicted[1, 1] = 1
+    # One hit at every threshold, one missed: 1 / (1 + 0 + 1).
+    assert object_scores(true, predicted)["ap_dsb"] == 0.5
+
+
+@pytest.mark.parametrize(("true", "predicted", "expected"), [(0, 0, 1.0), (0, 1, 0.0), (1, 0, 0.0), (1, 1, 1.0)])
+def test_empty_sides(true, predicted, expected):
+    scores = object_scores(np.full((2, 2), true), np.full((2, 2), predicted))
+    assert scores["ap50"] == scores["ap_dsb"] == expected
+    assert scores["count_error"] == abs(true - predicted)
+
+
+def test_gaps_in_labels_are_no_objects():
+    true = np.array([[0, 7, 7, 0, 40000]], dtype=np.uint16)
+    scores = object_scores(true, (true > 0).astype(np.uint8))
+    assert (scores["count_true"], scores["count_predicted"]) == (2, 1)
+
+
+def test_agrees_with_one_loop_per_pair_of_objects():
+    rng = np.random.default_rng(3)
+    true = components(rng.random((60, 60)) < 0.4)
+    predicted = components((true > 0) ^ (rng.random((60, 60)) < 0.05))
+    hits = np.zeros(10)
+    for i in range(1, true.max() + 1):
+        for j in np.unique(predicted[true == i]):
+            if j:
+                iou = ((true == i) & (predicted == j)).sum() / ((true == i) | (predicted == j)).sum()
+                hits += iou > np.arange(10, 20) / 20 + 1e-9
+    expected = hits / (true.max() + predicted.max() - hits)
+    assert average_precision(overlaps(true, predicted)) == pytest.approx(expected)
+
+
+def test_shapes_must_agree():
+    with pytest.raises(ValueError, match=r"Received: \(1, 10\) and \(1, 9\)"):
+        overlaps(strip(10), strip(9))

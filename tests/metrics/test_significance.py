@@ -1,0 +1,159 @@
+"""Intervals and tests against SciPy's and against textbook cases."""
+
+import doctest
+import sys
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from unetlab.metrics.significance import (
+    bootstrap_interval,
+    corrected_resampled_t,
+    detectable_difference,
+    effect_size,
+    holm,
+    paired,
+    sign_flip_test,
+    tilted_p,
+)
+
+
+def _differences(n: int, k: int = 6, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return rng.standard_t(3, size=(k, n)) * 0.03 + np.linspace(0, 0.03, k)[:, None]
+
+
+def _scipy_p(values: np.ndarray, draws: int) -> float:
+    test = stats.permutation_test(
+        (values,), lambda x, axis: np.mean(x, axis=axis), permutation_type="samples", vectorized=True,
+        n_resamples=draws, batch=20_000, rng=np.random.default_rng(0),
+    )  # fmt: skip
+    return float(test.pvalue)
+
+
+def test_the_examples_in_the_docstrings_hold():
+    assert doctest.testmod(sys.modules[holm.__module__]).failed == 0
+
+
+def test_all_flips_of_few_images_give_scipys_exact_p():
+    values = _differences(9)
+    expected = [_scipy_p(row, 10_000) for row in values]
+    np.testing.assert_allclose(sign_flip_test(values), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("n", [20, 75])
+def test_random_flips_agree_with_scipy(n):
+    values = _differences(n)
+    expected = np.array([_scipy_p(row, 200_000) for row in values])
+    error = 4 * np.sqrt(expected * (1 - expected) * (1 / 10_000 + 1 / 200_000)) + 2e-4
+    assert (np.abs(sign_flip_test(values) - expected) < error + 0.08 * expected).all()
+
+
+def _exact(rows: np.ndarray) -> np.ndarray:
+    """p-values over all flips of the columns that are not 0."""
+    found = []
+    for row in rows:
+        own = row[row != 0]
+        flips = 1.0 - 2.0 * ((np.arange(2 ** len(own))[None, :] >> np.arange(len(own))[:, None]) & 1)
+        found.append((np.abs(own @ flips) >= np.abs(own.sum()) - 1e-12).mean())
+    return np.array(found)
+
+
+def test_tilted_flips_give_the_exact_tail():
+    values = np.abs(_differences(18, 40)) * np.where(np.arange(18) < 3, -0.5, 1)
+    exact = _exact(values)
+    assert exact.min() < 1e-3
+    np.testing.assert_allclose(tilted_p(values), exact, rtol=0.1)
+
+
+@pytest.mark.parametrize(("apart", "positive"), [(16, 14), (12, 11), (20, 17), (18, 17), (10, 10)])
+def test_small_p_values_of_tied_differences_are_exact_too(apart, positive):
+    row = np.zeros(40)
+    row[:apart] = 0.1
+    row[positive:apart] = -0.1
+    exact = _exact(row[None])
+    np.testing.assert_allclose(sign_flip_test(row[None]), exact, rtol=0.1)
+    outlying = row * np.where(np.arange(40) % 5 == 0, 3.0, 1.0)
+    np.testing.assert_allclose(sign_flip_test(outlying[None]), _exact(outlying[None]), rtol=0.1)
+
+
+def test_a_p_value_far_below_any_number_of_draws():
+    row = np.full(200, 0.01)
+    row[:20] = -0.01  # the binomial tail: at most 20 of 200 coins the other way
+    assert sign_flip_test(row[None])[0] == pytest.approx(2 * stats.binom.cdf(20, 200, 0.5), rel=0.1)
+
+
+def test_ties_and_zeros_have_sensible_p_values():
+    same, nothing = np.full((1, 30), 0.01), np.zeros((1, 30))
+    assert sign_flip_test(same)[0] == pytest.approx(2.0**-29)
+    assert sign_flip_test(nothing)[0] == 1
+    found = paired(np.concatenate([same, nothing]))
+    np.testing.assert_allclose([found.low, found.high], [[0.01, 0], [0.01, 0]], atol=1e-12)
+    assert found.effect[0] == np.inf and found.effect[1] == 0
+
+
+def test_p_does_not_depend_on_the_other_pairs_nor_on_which_comes_first():
+    values = _differences(40)
+    np.testing.assert_allclose(sign_flip_test(values)[3], sign_flip_test(values[3:4])[0])
+    np.testing.assert_allclose(sign_flip_test(-values), sign_flip_test(values))
+
+
+def test_the_interval_is_scipys_percentile_interval_where_images_are_many():
+    values = np.random.default_rng(0).normal(0.02, 0.05, (3, 400))
+    low, high = bootstrap_interval(values)
+    for k, row in enumerate(values):
+        found = stats.bootstrap((row,), np.mean, n_resamples=10_000, method="percentile", rng=np.random.default_rng(1))
+        expected = found.confidence_interval
+        assert low[k] == pytest.approx(expected.low, abs=0.03 * (high[k] - low[k]))
+        assert high[k] == pytest.approx(expected.high, abs=0.03 * (high[k] - low[k]))
+
+
+def test_the_bias_correction_leans_towards_the_long_tail():
+    low, high = bootstrap_interval(np.random.default_rng(0).gamma(0.3, 0.1, (1, 40)))
+    mean = np.random.default_rng(0).gamma(0.3, 0.1, (1, 40)).mean()
+    assert high[0] - mean > 1.2 * (mean - low[0])
+
+
+def test_the_interval_covers_at_few_images_too():
+    values = np.random.default_rng(0).normal(0, 1, (1500, 12))
+    low, high = bootstrap_interval(values)
+    assert 0.93 < ((low <= 0) & (high >= 0)).mean() < 0.97
+
+
+def test_holm_by_hand():
+    np.testing.assert_allclose(holm(np.array([0.01, 0.04, 0.03, 0.005])), [0.03, 0.06, 0.06, 0.02])
+    np.testing.assert_allclose(holm(np.array([0.01, 0.002]), family=10), [0.09, 0.02])
+    assert holm(np.array([0.5, 0.9])).max() <= 1
+
+
+def test_nadeau_and_bengio_is_the_t_test_with_a_larger_variance():
+    values = np.random.default_rng(0).normal(0.02, 0.02, (4, 10))
+    plain = corrected_resampled_t(values, test_share=0)
+    np.testing.assert_allclose(plain.p_value, stats.ttest_1samp(values, 0, axis=1).pvalue)
+    t = values.mean(axis=1) / np.sqrt((1 / 10 + 0.2) * values.var(axis=1, ddof=1))
+    corrected = corrected_resampled_t(values, test_share=0.2)
+    np.testing.assert_allclose(corrected.p_value, 2 * stats.t.sf(np.abs(t), 9))
+    assert (corrected.high - corrected.low > plain.high - plain.low).all()
+
+
+def test_repeats_that_do_not_differ_are_not_divided_by_zero():
+    found = corrected_resampled_t(np.array([[0.0, 0.0, 0.0], [0.1, 0.1, 0.1]]), test_share=0.2)
+    assert found.p_value.tolist() == [1, 0]
+
+
+def test_a_detectable_difference_is_detected_about_four_times_in_five():
+    rng = np.random.default_rng(0)
+    size = detectable_difference(rng.normal(0, 0.05, 67))
+    seen = sign_flip_test(rng.normal(size, 0.05, (600, 67))) < 0.05
+    assert 0.7 < seen.mean() < 0.92
+    assert np.isnan(detectable_difference(np.array([0.1])))
+
+
+def test_effect_size_is_mean_over_deviation():
+    assert effect_size(np.array([[1.0, 2.0, 3.0]]))[0] == pytest.approx(2.0)
+
+
+def test_one_image_is_refused():
+    with pytest.raises(ValueError, match=r"two images or more. Received: \(3, 1\)"):
+        paired(np.zeros((3, 1)))

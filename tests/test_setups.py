@@ -1,0 +1,50 @@
+"""Every setup's search space begins with its recipe."""
+
+import keras_tuner
+import pytest
+
+from experiments import SETUPS, load_setup
+from unetlab.errors import UserError
+from unetlab.models import NETWORKS
+from unetlab.setup import Recipe
+
+
+@pytest.mark.parametrize("name", SETUPS)
+def test_the_space_defaults_are_the_published_recipe(name):
+    setup = load_setup(name)
+    space = keras_tuner.HyperParameters()
+    setup.space(space, setup.recipe)
+    values = {hp.name: hp.default for hp in space.space}
+    assert setup.recipe.changed(values) == setup.recipe
+    wanted = {"learning_rate", "loss", "dropout", "batch_size", "flips", "image_size", "normalise", "schedule"}
+    assert wanted <= set(values)
+    assert {"filters", "decoder_filters"} & set(values)
+    losses = next(hp for hp in space.space if hp.name == "loss").values
+    assert set(losses) == {"bce", "dice", "bce_dice", "focal"}
+
+
+@pytest.mark.parametrize("name", SETUPS)
+def test_every_size_of_the_space_divides(name):
+    setup = load_setup(name)
+    space = keras_tuner.HyperParameters()
+    setup.space(space, setup.recipe)
+    sizes = next(hp for hp in space.space if hp.name == "image_size").values
+    assert all(size % NETWORKS[setup.network].stride(setup.recipe.model) == 0 for size in sizes)
+
+
+def test_changed_tells_the_recipe_from_the_model():
+    recipe = Recipe(image_size=32, channels=1, epochs=1, batch_size=2, model={"filters": 4})
+    other = recipe.changed({"loss": "dice", "filters": 8})
+    assert (other.loss, other.model["filters"]) == ("dice", 8)
+    assert (recipe.loss, recipe.model["filters"]) == ("bce", 4)
+    assert other.flat()["filters"] == 8
+
+
+def test_a_recipe_refuses_what_it_does_not_know():
+    with pytest.raises(ValueError, match="loss must be one of bce, dice, bce_dice, focal. Received: 'hinge'"):
+        Recipe(image_size=32, channels=1, epochs=1, batch_size=2, loss="hinge")
+
+
+def test_an_unknown_setup_lists_those_there_are():
+    with pytest.raises(UserError, match="nuclei, nuclei-scratch"):
+        load_setup("lungs")

@@ -1,0 +1,1 @@
+"""Which setup is better, and how sure that is."""

@@ -1,0 +1,358 @@
+"""Which setup is better, and how sure is that? Reads runs from MLflow and from nowhere else."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from unetlab.errors import UserError
+from unetlab.metrics import significance
+from unetlab.options import BUDGET
+from unetlab.tracking.read import Record, find, score_arrays
+
+METRICS = {
+    "native_dice": "Dice",
+    "native_iou": "IoU",
+    "native_accuracy": "accuracy",
+    "native_boundary_f1": "boundary F1",
+    "ap_dsb": "object score",
+}
+"""Column of the per-image tables to its name in words. The first ranks. All are at the images' own size."""
+
+EVERY_PAIR = 40
+"""Up to so many contenders (780 pairs) every pair is compared, beyond that each with the best."""
+
+LEVEL = 0.05
+
+TRAIN_SHARE = 0.15 / 0.70
+"""Test over training images, for runs that do not say how many they had."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Contenders, best first, and what can be said of their differences.
+
+    Args:
+        names: of the contenders, best mean Dice first.
+        setups: setup of each.
+        records: the runs behind each: one, or one a repeat.
+        units: what scores are taken over: test image ids, or split digests of repeats.
+        scores: metric to float64 (contenders, units).
+        repeats: number of different splits; 1 is a comparison over the images of one split.
+        test_share: test images over training images.
+        pairs: a row for each pair and metric: metric, a, b (names, a the one with the better Dice), difference (a - b),
+            low, high, p, p_holm, effect, verdict ("a better", "b better" or "cannot tell").
+        intervals: float64 (contenders, 2), 95 % intervals of the contenders' mean Dice.
+        best: names of those that cannot be told from the first by Dice, the first included.
+        notes: what a reader must know.
+    """
+
+    names: tuple[str, ...]
+    setups: tuple[str, ...]
+    records: tuple[tuple[Record, ...], ...]
+    units: tuple[str, ...]
+    scores: Mapping[str, np.ndarray]
+    repeats: int
+    test_share: float
+    pairs: pd.DataFrame
+    intervals: np.ndarray
+    best: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    def pair(self, a: str, b: str) -> pd.DataFrame:
+        """The rows of `pairs` for two names, `a` being the better of them whichever is given first; where `pairs` lacks
+        them their figures, with p_holm as if all were tested.
+
+        Raises KeyError for an unknown name.
+        """
+        places = {name: i for i, name in enumerate(self.names)}
+        a, b = sorted((a, b), key=places.__getitem__)
+        found = self.pairs[(self.pairs["a"] == a) & (self.pairs["b"] == b)]
+        if len(found):
+            return found
+        which = np.array([[places[a], places[b]]])
+        return _pairs(self.names, self.scores, which, self.repeats, self.test_share)
+
+    def ranking(self) -> pd.DataFrame:
+        """One row a contender, best first.
+
+        Columns rank, name, setup, each metric's mean, native_dice_low and _high, behind_best (Dice), behind_low,
+        behind_high, p_holm against the first, and among_best.
+        """
+        means = {metric: values.mean(axis=1) for metric, values in self.scores.items()}
+        first = next(iter(self.scores))
+        against = self.pairs[(self.pairs["metric"] == first) & (self.pairs["a"] == self.names[0])].set_index("b")
+        against = against.reindex(list(self.names))
+        best = set(self.best)
+        table = pd.DataFrame({"rank": np.arange(1, len(self.names) + 1), "name": self.names, "setup": self.setups})
+        return table.assign(
+            **means,
+            **{f"{first}_low": self.intervals[:, 0], f"{first}_high": self.intervals[:, 1]},
+            behind_best=-against["difference"].to_numpy(),
+            behind_low=-against["high"].to_numpy(),
+            behind_high=-against["low"].to_numpy(),
+            p_holm=against["p_holm"].to_numpy(),
+            among_best=[name in best for name in self.names],
+        )
+
+    def conclusion(self) -> str:
+        """What the comparison says, in plain words."""
+        first, others = self.names[0], [name for name in self.best if name != self.names[0]]
+        beaten = len(self.names) - len(self.best)
+        over = f"{self.repeats} repeated splits" if self.repeats > 1 else f"{len(self.units)} test images"
+        if not others:
+            return f"{first} is better than {'the other' if beaten == 1 else f'all {beaten} others'}, on {over}."
+        shown = _listed(others)
+        tied = f"{first} has the highest mean Dice, but {shown} cannot be told from it on {over}"
+        if not beaten:
+            return f"{tied}: no winner."
+        return f"{tied}; {beaten} other{'s are' if beaten > 1 else ' is'} worse than {first}."
+
+
+def compare(
+    runs: Sequence[str] = (), experiment: str | None = None, where: str | None = None, seed: int = 0
+) -> Comparison:
+    """Compares finished setup runs by their per-image scores on the same test images.
+
+    Every difference is paired: two models are compared image by image, so what makes an image hard for both drops out.
+    For Dice, IoU, accuracy, boundary F1 and the object score it gives
+
+    - the mean difference and its 95 % interval: bias-corrected bootstrap over images, 10,000 draws;
+    - the p-value of a paired permutation test (random sign flips, see `significance.sign_flip_test`);
+    - Holm's correction over all pairs, for each metric on its own; Dice is the metric that ranks, the others explain;
+    - Cohen's d of paired data: the mean difference in standard deviations of the differences; 0.2 is called small, 0.8
+      large.
+
+    **Which rules.** A verdict rests on Holm's p-value below 0.05 and on nothing else. The interval says how large a
+    difference may be, for one pair and without correction: with many pairs, or few images, it can leave 0 out where
+    the verdict is "cannot tell". The p-value rules because the flips are exact for equal models whatever their scores'
+    shape, and the bootstrap is an approximation that is short of 95 % where images are few.
+
+    **How many.** Up to 40 contenders every pair is compared. Beyond, each is compared with the best only, so that the
+    work grows with the runs and not with their square; since the best was picked by looking, Holm's correction still
+    counts all pairs. `Comparison.pair` gives any other pair.
+
+    **Repeats.** Runs with a tag `repeat` are compared setup by setup. Seeds on the same split are averaged image by
+    image. Over several splits each gives one mean difference, and the variance is corrected for the images they share
+    (`significance.corrected_resampled_t`); then a setup must have a run on every split.
+
+    What no test here sees: one training's luck. A single run a setup compares two trained models, not two recipes;
+    repeats compare recipes.
+
+    Args:
+        runs: ids; all must be finished setup runs.
+        experiment: name or id, where no ids are given. Defaults to MLFLOW_EXPERIMENT_NAME, or "unetlab".
+        where: MLflow filter on the runs of the experiment.
+        seed: of resampling.
+
+    Raises:
+        UserError: for fewer than two runs; for runs whose data or split digests differ: their scores are of different
+            images, and a difference would say more of the images than of the models; and for repeats of one setup with
+            different budgets.
+
+    Example (of the step behind the reading, `contest`):
+
+        >>> scores = {"native_dice": np.array([[0.80, 0.70, 0.90, 0.85, 0.60, 0.75, 0.88, 0.79],
+        ...                                    [0.85, 0.74, 0.92, 0.86, 0.69, 0.78, 0.93, 0.81]])}
+        >>> found = contest(["small", "large"], scores)
+        >>> found.conclusion()
+        'large is better than the other, on 8 test images.'
+        >>> found.pairs[["a", "b", "difference", "p_holm"]].round(4).to_dict("records")
+        [{'a': 'large', 'b': 'small', 'difference': 0.0388, 'p_holm': 0.0078}]
+    """
+    records = find(runs, experiment, where)
+    if len(records) < 2:
+        found = ", ".join(each.name for each in records) or "none"
+        raise UserError(f"a comparison needs two finished setup runs or more, found: {found}; give others or run more")
+    if all("repeat" in each.tags for each in records):
+        return _compare_repeats(records, seed)
+    _refuse_different(records, ("dataset_digest", "split_digest"))
+    ids, scores = score_arrays(records, list(METRICS))
+    return contest(_names(records), scores, ids, [(each,) for each in records], seed=seed)
+
+
+def contest(
+    names: Sequence[str],
+    scores: Mapping[str, np.ndarray],
+    units: Sequence[str] = (),
+    records: Sequence[tuple[Record, ...]] = (),
+    repeats: int = 1,
+    test_share: float = TRAIN_SHARE,
+    seed: int = 0,
+) -> Comparison:
+    """The comparison of contenders' scores, metric to float64 (contenders, units); the arguments are Comparison's.
+
+    Raises UserError for fewer than two units.
+    """
+    first = next(iter(scores))
+    n = scores[first].shape[1]
+    if n < 2:
+        raise UserError(f"a comparison needs two test images or more, these runs have {n}; give more data")
+    order = np.argsort(-scores[first].mean(axis=1), kind="stable")
+    names = tuple(names[i] for i in order)
+    ordered = {metric: values[order] for metric, values in scores.items()}
+    k = len(names)
+    which = np.stack(np.triu_indices(k, 1), axis=1) if k <= EVERY_PAIR else np.array([[0, i] for i in range(1, k)])
+    pairs = _pairs(names, ordered, which, repeats, test_share, seed)
+    if repeats > 1:
+        low, high = significance.corrected_resampled_t(ordered[first], test_share)[1:3]
+    else:
+        low, high = significance.bootstrap_interval(ordered[first], seed=seed)
+    told = set(pairs[(pairs["metric"] == first) & (pairs["a"] == names[0]) & (pairs["p_holm"] < LEVEL)]["b"])
+    behind = tuple(records[i] for i in order) if len(records) else ((),) * k
+    return Comparison(
+        names=names,
+        setups=tuple(runs[0].setup if runs else name for runs, name in zip(behind, names, strict=True)),
+        records=behind,
+        units=tuple(units) or tuple(str(i) for i in range(n)),
+        scores=ordered,
+        repeats=repeats,
+        test_share=test_share,
+        pairs=pairs,
+        intervals=np.clip(np.stack([low, high], axis=1), 0, 1),  # a t interval over few splits knows no bounds
+        best=tuple(name for name in names if name not in told),
+        notes=tuple(_notes(behind, k, n, repeats)),
+    )
+
+
+def _pairs(
+    names: Sequence[str],
+    scores: Mapping[str, np.ndarray],
+    which: np.ndarray,
+    repeats: int,
+    test_share: float,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """The rows of Comparison.pairs for places `which`, int (pairs, 2)."""
+    a, b = which.T
+    family = len(names) * (len(names) - 1) // 2
+    tables = []
+    for metric, values in scores.items():
+        differences = values[a] - values[b]
+        if repeats > 1:
+            found = significance.corrected_resampled_t(differences, test_share)
+        else:
+            found = significance.paired(differences, seed=seed)
+        adjusted = significance.holm(found.p_value, family)
+        verdict = np.where(found.mean > 0, "a better", "b better")
+        tables.append(
+            pd.DataFrame(
+                {
+                    "metric": metric,
+                    "a": np.asarray(names)[a],
+                    "b": np.asarray(names)[b],
+                    "difference": found.mean,
+                    "low": found.low,
+                    "high": found.high,
+                    "p": found.p_value,
+                    "p_holm": adjusted,
+                    "effect": found.effect,
+                    "verdict": np.where(adjusted < LEVEL, verdict, "cannot tell"),
+                }
+            )
+        )
+    return pd.concat(tables, ignore_index=True)
+
+
+def _compare_repeats(records: Sequence[Record], seed: int) -> Comparison:
+    """Setups over repeats: seeds of one split averaged an image, splits taken as repeats."""
+    _refuse_different(records, ("dataset_digest",))
+    setups = list(dict.fromkeys(each.setup for each in records))
+    for setup in setups:
+        _refuse_other_budgets([each for each in records if each.setup == setup])
+    splits = list(dict.fromkeys(each.tags.get("split_digest", "") for each in records))
+    if len(setups) < 2:
+        raise UserError(f"a comparison needs two setups or more, these repeats are all of {setups[0]}; run another one")
+    per_split: list[dict[str, np.ndarray]] = []
+    ids: list[str] = []
+    for split in splits:
+        there = [each for each in records if each.tags.get("split_digest") == split]
+        missing = [setup for setup in setups if setup not in {each.setup for each in there}]
+        if missing:
+            raise UserError(
+                f"repeats must have every setup on every split: {_listed(missing)} has no run on split {split} "
+                f"(repeat {there[0].tags['repeat']}); finish it, or leave that repeat out"
+            )
+        ids, scores = score_arrays(there, list(METRICS))
+        rows = [[i for i, each in enumerate(there) if each.setup == setup] for setup in setups]
+        per_split.append({name: np.stack([v[own].mean(axis=0) for own in rows]) for name, v in scores.items()})
+    behind = [tuple(each for each in records if each.setup == setup) for setup in setups]
+    if len(splits) == 1:
+        return contest(setups, per_split[0], ids, behind, seed=seed)
+    shared = [name for name in METRICS if all(name in each for each in per_split)]
+    means = {name: np.stack([each[name].mean(axis=1) for each in per_split], axis=1) for name in shared}
+    return contest(setups, means, splits, behind, len(splits), _test_share(records[0]), seed)
+
+
+def _test_share(of: Record) -> float:
+    if {"train", "test"} <= set(of.sides):
+        return of.sides["test"] / of.sides["train"]
+    return TRAIN_SHARE
+
+
+def _refuse_different(records: Sequence[Record], tags: Sequence[str]) -> None:
+    """Raises UserError for the first run that has another digest than the first of all."""
+    words = {"dataset_digest": "data", "split_digest": "split"}
+    first = records[0]
+    for tag in tags:
+        for other in records[1:]:
+            if other.tags.get(tag) != first.tags.get(tag):
+                raise UserError(
+                    f"runs must be scored on the same {words[tag]}: {first.name} ({first.run_id}) has {tag} "
+                    f"{first.tags.get(tag)}, {other.name} ({other.run_id}) has {other.tags.get(tag)}; "
+                    f"name runs of one {words[tag]}, or filter by tags.{tag} = '{first.tags.get(tag)}'"
+                )
+
+
+def _refuse_other_budgets(records: Sequence[Record]) -> None:
+    """Raises UserError if repeats of one setup were given different budgets: their mean would be of two things."""
+    first = records[0]
+    for other in records[1:]:
+        for name, value in _budget(first).items():
+            if _budget(other)[name] != value:
+                raise UserError(
+                    f"repeats of {first.setup} must have the same {name}: {first.name} ({first.run_id}) has {value}, "
+                    f"{other.name} ({other.run_id}) has {_budget(other)[name]}; filter by params.{name} = '{value}'"
+                )
+
+
+def _names(records: Sequence[Record]) -> list[str]:
+    """The setups where each occurs once, else the runs' names, with the start of the id where those repeat."""
+    for candidates in ([each.setup for each in records], [each.name for each in records]):
+        if len(set(candidates)) == len(candidates):
+            return candidates
+    names = [each.name for each in records]
+    twice = {name for name in names if names.count(name) > 1} if len(names) <= EVERY_PAIR else set(names)
+    return [f"{each.name} {each.run_id[:6]}" if each.name in twice else each.name for each in records]
+
+
+def _notes(behind: Sequence[tuple[Record, ...]], k: int, n: int, repeats: int) -> list[str]:
+    notes = []
+    if repeats > 1:
+        notes.append(
+            f"Scores are means over {repeats} splits; intervals and p-values allow for the images splits share "
+            "(Nadeau and Bengio 2003)."
+        )
+        if repeats < 4:
+            notes.append(f"{repeats} splits show only large differences; ten are usual.")
+    elif 2.0 ** (1 - n) >= LEVEL / (k * (k - 1) / 2):
+        notes.append(f"{n} test images are too few: no difference could pass the test, however large.")
+    if k > EVERY_PAIR:
+        notes.append(
+            f"{k} contenders: each is compared with the best only, and p-values are corrected for all "
+            f"{k * (k - 1) // 2:,} pairs, since the best was picked by looking."
+        )
+    budgets = [_budget(runs[0]) for runs in behind if runs]
+    if differ := [name for name in BUDGET if len({budget[name] for budget in budgets}) > 1]:
+        notes.append(f"The contenders had different budgets ({_listed(differ)}): a difference may be due to that.")
+    return notes
+
+
+def _budget(of: Record) -> dict[str, str | None]:
+    return {name: of.params.get(name) for name in BUDGET}
+
+
+def _listed(words: Sequence[str], most: int = 4) -> str:
+    shown = list(words[:most]) + ([f"{len(words) - most} more"] if len(words) > most else [])
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"

@@ -1,0 +1,123 @@
+"""Train, validation and test: seeded, stratified by modality or in blocks of sections, duplicates on one side."""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from unetlab.errors import UserError
+
+FRACTIONS = (0.70, 0.15, 0.15)
+
+GAP = 1
+"""Sections between two blocks that belong to no side."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Indices of each side, int64, ascending, and a digest of the ids on each side, 16 hex digits."""
+
+    train: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+    digest: str
+
+
+def split(ids: Sequence[str], groups: np.ndarray, modality: Sequence[str], seed: int) -> Split:
+    """Splits by FRACTIONS.
+
+    Args:
+        ids: n unique names.
+        groups: int (n,); images of one group, exact or near duplicates, stay on one side.
+        modality: n words; each side gets its share of each.
+        seed: the same seed gives the same split.
+
+    Raises:
+        UserError: if there are too few groups for three sides.
+    """
+    if len(np.unique(groups)) < 3:
+        raise UserError(
+            f"{len(ids)} images in {len(np.unique(groups))} groups of different images cannot be split into train, "
+            "validation and test; at least 3 different images are needed"
+        )
+    rng = np.random.default_rng(seed)
+    side = np.full(len(ids), -1)
+    for kind in sorted(set(modality)):
+        _assign(side, [g for g in _groups(groups) if modality[g[0]] == kind], rng)
+    _fill_empty_sides(side, groups)
+    return _sides(ids, side)
+
+
+def split_blocks(ids: Sequence[str], sha: Sequence[str], seed: int) -> Split:
+    """Splits stacks of sections into contiguous blocks by FRACTIONS, with GAP unused sections between two sides.
+
+    Neighbouring sections are near copies of each other, so a random split would test on what was learnt. Which block
+    lies at which end of a stack varies with the seed.
+
+    Args:
+        ids: n unique names; sections of one stack share a name up to a last number, which is their order.
+        sha: hash of each section's pixels; of sections that are the same only those on one side are used.
+        seed: the same seed gives the same split.
+
+    Raises:
+        UserError: if a stack is too short for three sides and two gaps.
+    """
+    rng = np.random.default_rng(seed)
+    stacks = [re.sub(r"[-_. ]*\d+$", "", id) for id in ids]
+    side = np.full(len(ids), -1)
+    for stack in sorted(set(stacks)):
+        rows = np.array(sorted((i for i in range(len(ids)) if stacks[i] == stack), key=lambda i: _number(ids[i])))
+        held = [max(1, round(fraction * len(rows))) for fraction in FRACTIONS[1:]]
+        lengths = [len(rows) - sum(held) - 2 * GAP, *held]
+        if lengths[0] < 1:
+            raise UserError(
+                f"{stack or 'the stack'} has {len(rows)} sections, too few for blocks of train, validation and test "
+                f"with a gap between them; at least {3 + 2 * GAP} are needed, or use split=random"
+            )
+        start = 0
+        for block in rng.permutation(3):
+            side[rows[start : start + lengths[block]]] = block
+            start += lengths[block] + GAP
+    first: dict[str, int] = {}
+    for row in sorted(map(int, np.flatnonzero(side >= 0)), key=lambda i: -side[i]):  # test keeps its copies
+        if first.setdefault(sha[row], side[row]) != side[row]:
+            side[row] = -1
+    return _sides(ids, side)
+
+
+def _sides(ids: Sequence[str], side: np.ndarray) -> Split:
+    train, validation, test = (np.flatnonzero(side == k) for k in range(3))
+    text = "|".join(",".join(sorted(ids[int(i)] for i in part)) for part in (train, validation, test))
+    return Split(train, validation, test, hashlib.sha256(text.encode()).hexdigest()[:16])
+
+
+def _number(id: str) -> int:
+    """The number at the end of a name, so that section 10 comes after 9 and not after 1."""
+    found = re.search(r"\d+$", id)
+    return int(found.group()) if found else 0
+
+
+def _groups(groups: np.ndarray) -> list[np.ndarray]:
+    return [np.flatnonzero(groups == group) for group in np.unique(groups)]
+
+
+def _assign(side: np.ndarray, members: list[np.ndarray], rng: np.random.Generator) -> None:
+    """Largest groups first, each to the side that is furthest below its share; equal ones in random order."""
+    order = rng.permutation(len(members))
+    total = sum(len(group) for group in members)
+    filled = np.zeros(3)
+    for index in sorted(order, key=lambda k: -len(members[k])):
+        target = int(np.argmax(np.array(FRACTIONS) * total - filled))
+        side[members[index]] = target
+        filled[target] += len(members[index])
+
+
+def _fill_empty_sides(side: np.ndarray, groups: np.ndarray) -> None:
+    """With few images of each modality a side can come out empty: it takes the smallest group of the largest side."""
+    for target in (1, 2, 0):
+        if not (side == target).any():
+            largest = np.bincount(side, minlength=3).argmax()
+            candidates = [group for group in _groups(groups) if side[group[0]] == largest]
+            side[min(candidates, key=len)] = target

@@ -1,0 +1,261 @@
+"""Health checks of a finished run: pure functions over what it logged, each with a code, what it means, what to do."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from unetlab.health.finding import HealthFinding, RunData
+from unetlab.metrics.significance import detectable_difference, sign_flip_test
+
+LEVEL = 0.05
+
+LOSS_RATIO = 1.5
+"""Validation loss over training loss above which, with ACCURACY_GAP, a model counts as overfitted."""
+
+ACCURACY_GAP = 0.02
+
+EDGE = 0.05
+"""Share of a hyperparameter's range, at either end, that counts as its edge."""
+
+FEW_IMAGES = 20
+
+LEAST_IMAGES = 6
+"""With fewer no difference passes a sign-flip test at 5 %, however large: 2 / 2**5 is 0.06."""
+
+SEED_RANGE = 0.01
+"""Points of Dice between seeds below which they agree whatever the test says."""
+
+
+def overfitted(run: RunData) -> HealthFinding | None:
+    """H001: training goes much better than validation."""
+    names = ("train/loss", "val/loss", "train/accuracy", "val/accuracy")
+    if not set(names) <= set(run.metrics):
+        return None
+    train_loss, val_loss, train_accuracy, val_accuracy = (run.metrics[name] for name in names)
+    if val_loss < LOSS_RATIO * train_loss or train_accuracy - val_accuracy < ACCURACY_GAP:
+        return None
+    return HealthFinding(
+        "H001",
+        "overfitted",
+        f"The model knows its training images better than new ones: loss {train_loss:.3f} in training and "
+        f"{val_loss:.3f} in validation, accuracy {train_accuracy:.1%} and {val_accuracy:.1%}.",
+        "Augment more (flips, quarter turns, brightness), raise dropout, take fewer filters, or stop earlier.",
+        dict(zip(names, (train_loss, val_loss, train_accuracy, val_accuracy), strict=True)),
+    )
+
+
+def no_better_than_background(run: RunData) -> HealthFinding | None:
+    """H002: calling every pixel background does as well."""
+    counts = {name: run.scores[name].to_numpy(float) for name in ("tp", "fp", "fn", "tn")}
+    pixels = sum(counts.values())
+    truth = counts["tp"] + counts["fn"]
+    accuracy = (counts["tp"] + counts["tn"]) / pixels - (pixels - truth) / pixels
+    dice = run.scores["dice"].to_numpy(float) - (truth == 0)
+    worse = [name for name, gain in (("accuracy", accuracy), ("Dice", dice)) if not _better(gain)]
+    if not worse:
+        return None
+    background = float(((pixels - truth) / pixels).mean())
+    return HealthFinding(
+        "H002",
+        f"{' and '.join(worse)} not better than all background",
+        f"A mask that finds nothing has accuracy {background:.1%} on these images; the model's {' and '.join(worse)} "
+        f"{'are' if len(worse) > 1 else 'is'} not better than that with any certainty.",
+        "Look at predictions.png. If masks are empty, train longer or raise the learning rate, take the loss bce_dice, "
+        "or lower the threshold; and look at whether masks and images belong together.",
+        {"accuracy_gain": float(accuracy.mean()), "dice_gain": float(dice.mean()), "background_accuracy": background},
+    )
+
+
+def no_better_than_otsu(run: RunData) -> HealthFinding | None:
+    """H003: a global threshold, which needs no training, does as well."""
+    pair = ("native_dice", "otsu_native_dice")
+    if not set(pair) <= set(run.scores):
+        return None
+    gain = (run.scores[pair[0]] - run.scores[pair[1]]).to_numpy(float)
+    if _better(gain):
+        return None
+    p = float(sign_flip_test(gain[None])[0]) if len(gain) > 1 else 1.0
+    chance = "" if p < LEVEL else ", which may be chance"
+    relation = "below" if gain.mean() < 0 else "above"
+    return HealthFinding(
+        "H003",
+        "not better than Otsu's threshold",
+        f"Otsu's threshold, which learns nothing, has Dice {run.scores[pair[1]].mean():.3f} on these images; the model "
+        f"is {abs(gain.mean()):.3f} {relation} it{chance} (p = {p:.2g}).",
+        "Do not publish this model as a success. Give it more images or more epochs, or use the threshold.",
+        {"gain": float(gain.mean()), "p_value": p},
+    )
+
+
+def best_at_the_edge(run: RunData) -> HealthFinding | None:
+    """H004: the best value of a hyperparameter is the smallest or largest the search could try."""
+    if run.trials is None:
+        return None
+    done = run.trials[run.trials["status"] == "COMPLETED"]
+    edges = {}
+    for name in done.columns.drop(["number", "status", "objective", "tuner_epochs"], errors="ignore"):
+        column = done[name]
+        if not pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
+            continue
+        given = (run.space or {}).get(name)
+        if given is None and (run.space is not None or column.nunique() < 3):
+            continue
+        low, high = (given["low"], given["high"]) if given else (float(column.min()), float(column.max()))
+        side = _edge(float(column[done["objective"].idxmax()]), low, high)
+        if side:
+            edges[name] = f"{column[done['objective'].idxmax()]:.4g}, the {side} of {low:.4g} to {high:.4g}"
+    if not edges:
+        return None
+    return HealthFinding(
+        "H004",
+        "best value at the edge of the search space",
+        "The best trial has " + "; ".join(f"{name} {text}" for name, text in edges.items()) + ". Beyond may be better.",
+        "Widen the space on that side in the setup's file and search again.",
+        edges,
+    )
+
+
+def image_on_both_sides(run: RunData) -> HealthFinding | None:
+    """H005: an image, or a near copy of it, is tested and was also seen in training or validation."""
+    tested = set(run.scores["id"])
+    both = sorted(tested & set(run.validation_ids))
+    near: list[str] = []
+    if run.sides is not None:
+        sides = run.sides
+        seen = set(sides.loc[sides["side"] != "test", "group"])
+        near = sorted(sides.loc[(sides["side"] == "test") & sides["group"].isin(seen), "id"].astype(str))
+    found = sorted({*both, *near})
+    if not found:
+        return None
+    shown = ", ".join(found[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else "")
+    return HealthFinding(
+        "H005",
+        "same image on both sides",
+        f"{len(found)} test image{'s' * (len(found) > 1)} ({shown}) or near copies of them were also trained or "
+        "validated on: the test scores are too good.",
+        "Split again with duplicates kept together, and throw these scores away.",
+        {"images": len(found), "first": found[0]},
+    )
+
+
+def too_few_images(run: RunData) -> HealthFinding | None:
+    """H006: the gain a run claims is smaller than what its test images can show."""
+    n = len(run.scores)
+    own = run.scores["native_dice"]
+    rivals = [name for name in ("reference", "otsu") if f"{name}_native_dice" in run.scores]
+    # where the published recipe itself came out best, there is no gain over it to be seen
+    rival = next((name for name in rivals if not own.equals(run.scores[f"{name}_native_dice"])), None)
+    if rival is None or n < 2:
+        return None
+    words = {"reference": "its published recipe", "otsu": "Otsu's threshold"}
+    gains = (own - run.scores[f"{rival}_native_dice"]).to_numpy(float)
+    least, gain = detectable_difference(gains), float(gains.mean())
+    none = n < LEAST_IMAGES
+    if not none and (_better(gains) or (n >= FEW_IMAGES and (gain <= 0 or gain >= least))):
+        return None
+    shown = f"{least:.3f} Dice four times in five, and smaller ones less often"
+    return HealthFinding(
+        "H006",
+        "too few test images for the difference",
+        (f"{n} test images can show no difference, however large" if none else f"{n} test images show {shown}")
+        + f"; this run's gain over {words[rival]} is {gain:+.3f}.",
+        f"Claim no gain; about {_images_needed(gains):,} test images would show one of this size, if there is one."
+        if gain > 0
+        else "Take more test images before you rank models.",
+        {"images": n, "detectable": least, "gain": gain},
+    )
+
+
+def tested_more_than_once(run: RunData) -> HealthFinding | None:
+    """H007: the test split was looked at more than once by the same search."""
+    if run.test_scorings <= 1:
+        return None
+    return HealthFinding(
+        "H007",
+        "test split scored more than once",
+        f"This search scored {run.test_scorings} final models on the test split. Who picks among test scores picks "
+        "luck too, and the best of them is too good.",
+        "Choose by validation scores, and test on images no run has seen.",
+        {"scorings": run.test_scorings},
+    )
+
+
+def seeds_disagree(run: RunData) -> HealthFinding | None:
+    """H008: the same setup with another seed gives another score than chance in the images explains."""
+    own = (run.split, run.scores["id"].tolist(), run.scores["native_dice"].to_numpy(float))
+    all_seeds = {str(run.params.get("seed", "this")): own, **run.seeds}
+    usable = {seed: values for seed, values in all_seeds.items() if len(values[2]) > 1}
+    means = {seed: float(values[2].mean()) for seed, values in usable.items()}
+    if len(means) < 2 or max(means.values()) - min(means.values()) < SEED_RANGE:
+        return None
+    if len({values[0] for values in usable.values()}) == 1:
+        p = _paired_extremes(usable, means)
+    else:
+        variances = np.array([values[2].var(ddof=1) / len(values[2]) for values in usable.values()])
+        p = _heterogeneity(np.array(list(means.values())), variances)
+    if p >= LEVEL:
+        return None
+    return HealthFinding(
+        "H008",
+        "seeds disagree",
+        "The same setup scores Dice "
+        + ", ".join(f"{mean:.3f} (seed {seed})" for seed, mean in means.items())
+        + f": more apart than the choice of test images explains (p = {p:.2g}). One run says little of this setup.",
+        "Judge it by several repeats, never by its best seed; more epochs or a lower learning rate steady it.",
+        {**{f"seed_{seed}": mean for seed, mean in means.items()}, "p_value": p},
+    )
+
+
+CHECKS: tuple[Callable[[RunData], HealthFinding | None], ...] = (
+    overfitted,
+    no_better_than_background,
+    no_better_than_otsu,
+    best_at_the_edge,
+    image_on_both_sides,
+    too_few_images,
+    tested_more_than_once,
+    seeds_disagree,
+)
+"""In the order of their codes, H001 first."""
+
+
+def _better(gains: np.ndarray) -> bool:
+    """Whether gains are shown to be above 0, or just are where images are too few to show anything (H006 says so)."""
+    return gains.mean() > 0 and (len(gains) < LEAST_IMAGES or float(sign_flip_test(gains[None])[0]) < LEVEL)
+
+
+def _edge(value: float, low: float, high: float) -> str:
+    """ "bottom" or "top" if a value lies within EDGE of an end of its range, on a log scale where that is wide.
+
+    0 is no edge: there is no dropout and no augmentation below none.
+    """
+    if high <= low or value == 0:
+        return ""
+    if low > 0 and high / low >= 10:
+        value, low, high = np.log(value), np.log(low), np.log(high)
+    place = (value - low) / (high - low)
+    return "bottom" if place <= EDGE else "top" if place >= 1 - EDGE else ""
+
+
+def _images_needed(gains: np.ndarray) -> int:
+    """Images at which the mean gain is seen with 80 % power (normal quantiles), and LEAST_IMAGES at least."""
+    quantiles = stats.norm.ppf(0.975) + stats.norm.ppf(0.8)
+    return max(LEAST_IMAGES, int(np.ceil((quantiles * gains.std(ddof=1) / gains.mean()) ** 2)))
+
+
+def _paired_extremes(seeds: Mapping[str, tuple[str, Sequence[str], np.ndarray]], means: Mapping[str, float]) -> float:
+    """p-value of best against worst seed on the same images, for all pairs (Bonferroni)."""
+    best, worst = max(means, key=means.__getitem__), min(means, key=means.__getitem__)
+    pair = [pd.Series(seeds[seed][2], index=list(seeds[seed][1])) for seed in (best, worst)]
+    gains = (pair[0] - pair[1]).dropna().to_numpy()
+    pairs = len(means) * (len(means) - 1) / 2
+    return min(1.0, float(sign_flip_test(gains[None])[0]) * pairs) if len(gains) > 1 else 1.0
+
+
+def _heterogeneity(means: np.ndarray, variances: np.ndarray) -> float:
+    """p-value of Cochran's Q: whether means spread more than their own variances explain."""
+    weights = 1 / np.maximum(variances, 1e-12)
+    centre = (weights * means).sum() / weights.sum()
+    return float(stats.chi2.sf((weights * (means - centre) ** 2).sum(), len(means) - 1))

@@ -1,0 +1,1 @@
+"""Arrays in, arrays out: decoding, geometry, regions. Imports nothing of unetlab; travels inside every logged model."""

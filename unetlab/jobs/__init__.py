@@ -1,0 +1,1 @@
+"""One file a command's life, top to bottom."""

@@ -1,0 +1,52 @@
+"""The life of a check: data, findings, a run that holds them."""
+
+from pathlib import Path
+
+import mlflow
+from rich.console import Console
+
+from unetlab.data import open_dataset
+from unetlab.data.check import DataCard, check
+from unetlab.data.export import export
+from unetlab.errors import UnusableFiles, UserError
+from unetlab.tracking import ui, write
+
+
+def run_check(data: str, seed: int, folder: Path | None = None) -> DataCard:
+    """Checks a data set, prints what was found, logs it as a run of its own, and exports it if a folder is named.
+
+    Files that cannot be decoded are a finding here, and the others are looked at all the same.
+
+    Raises UserError where training would be refused, once all that is logged, and for a folder that is not empty.
+    """
+    try:
+        dataset = open_dataset(data, seed)
+    except UnusableFiles:
+        dataset = open_dataset(data, seed, lenient=True)
+    card = check(dataset)
+    console = Console()
+    console.print(card.table())
+    if folder is not None:
+        console.print(f"wrote {export(dataset, folder)} images to {folder}", highlight=False)
+    ui.open_experiment()
+    tags = {"role": "check", "dataset": dataset.name, "dataset_digest": dataset.digest}
+    with write.run(f"check {dataset.name}", tags=tags, params={"data": data, "seed": seed}):
+        mlflow.log_dict(card.to_json(), "data_card.json")
+    _refuse_errors(card)
+    return card
+
+
+def refuse_unusable(card: DataCard, has_masks: bool, labels: str) -> None:
+    if labels == "masks" and not has_masks:
+        raise UserError(
+            f"{card.name} has images and no masks; put one mask an image into a folder masks beside images, "
+            "or train on made labels with the setup pseudo-label and labels=consensus"
+        )
+    _refuse_errors(card)
+
+
+def _refuse_errors(card: DataCard) -> None:
+    errors = [finding for finding in card.findings if finding.severity == "error"]
+    if errors:
+        more = f" ({len(errors) - 1} more errors above)" if len(errors) > 1 else ""
+        raise UserError(f"{errors[0].code} {errors[0].message}; {errors[0].remedy}{more}")

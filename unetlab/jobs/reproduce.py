@@ -1,0 +1,138 @@
+"""All setups as published, on the best data at hand, in one table: the published figure beside ours."""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import mlflow
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from experiments import SETUPS
+from unetlab.data import public
+from unetlab.errors import UserError
+from unetlab.jobs.run import Summary, run_setup
+from unetlab.metrics import intervals
+from unetlab.options import Options
+from unetlab.setup import Setup
+from unetlab.tracking import read, ui, write
+from unetlab.tracking.read import find_one
+
+COLUMNS = ("setup", "data", "figure", "published", "ours", "low", "high", "images", "minutes", "note")
+
+
+def reproduce(
+    data: Mapping[str, str],
+    setups: Sequence[Setup] = tuple(SETUPS.values()),
+    *,
+    epochs: int = 0,
+    seed: int = 0,
+    precision: str = "auto",
+    encoder_weights: str = "auto",
+    console: Console | None = None,
+) -> pd.DataFrame:
+    """Runs every setup as published and logs one table to a run of role "reproduction".
+
+    Args:
+        data: source of images by setup; "auto" means the data its source used, by name, or the built-in twin where
+            those cannot be had.
+        setups: those to run.
+        epochs: of every training; 0 as published, also on a twin.
+        seed, precision, encoder_weights: as every setup takes them.
+
+    Returns:
+        One row a published figure: COLUMNS, with the 95 % interval over images. A setup that could not be run has
+        one row with a note.
+    """
+    console = console or Console(stderr=True)
+    ui.open_experiment()
+    rows: list[dict[str, Any]] = []
+    with write.run("reproduction", tags={"role": "reproduction"}, params={"seed": seed, "epochs": epochs}):
+        for number, setup in enumerate(setups, 1):
+            name = setup.name
+            console.rule(f"{name} ({number} of {len(setups)})")
+            source = available(setup, data.get(name, "auto"), console)
+            options = Options(
+                data=source,
+                trials=1,
+                epochs=epochs or setup.recipe.epochs,
+                seed=seed,
+                precision=precision,
+                encoder_weights=encoder_weights,
+                models="best",
+                **setup.protocol,
+            )
+            started = time.perf_counter()
+            try:
+                summary = run_setup(setup, options, console)
+                rows += _rows(name, source, summary, setup.published, (time.perf_counter() - started) / 60)
+            except Exception as error:  # hours of the other setups must not be lost with one that fails
+                console.print(f"{name}: {error}")
+                rows.append({"setup": name, "data": source, "note": str(error) or repr(error)})
+            table = pd.DataFrame(rows, columns=list(COLUMNS))
+            write.log_table(table, "reproduction.csv")
+    return table
+
+
+def available(setup: Setup, choice: str, console: Console) -> str:
+    """The data to use: `choice`, or for "auto" the source's own data by name if they can be had, else the twin."""
+    if choice != "auto":
+        return choice
+    best = setup.source
+    if best not in public.SOURCES:
+        return best
+    try:
+        public.fetch(best)
+    except UserError as error:
+        console.print(
+            f"{setup.name}: {error}. The built-in twin stands in: its figures say nothing about the published."
+        )
+        return f"synthetic-{setup.stand_in}"
+    return best
+
+
+def terminal_table(table: pd.DataFrame) -> Table:
+    """The reproduction for the terminal."""
+    shown = Table(title="As published, and here", title_justify="left")
+    for heading in ("setup", "data", "figure", "published", "ours", "95 %", "images", "minutes"):
+        shown.add_column(heading, justify="left" if heading in ("setup", "data", "figure") else "right")
+    for row in table.to_dict("records"):
+        if pd.isna(row["ours"]):
+            shown.add_row(row["setup"], row["data"], f"[red]{row['note'][:80]}[/red]")
+            continue
+        shown.add_row(
+            row["setup"],
+            row["data"],
+            row["figure"],
+            f"{row['published']:.4f}",
+            f"{row['ours']:.4f}",
+            "" if pd.isna(row["low"]) else f"{row['low']:.4f} to {row['high']:.4f}",
+            f"{row['images']:.0f}",
+            f"{row['minutes']:.1f}",
+        )
+    return shown
+
+
+def _rows(
+    name: str, source: str, summary: Summary, published: Mapping[str, float], minutes: float
+) -> list[dict[str, Any]]:
+    record = find_one(summary.run_id)
+    found = {"test": read.table(record), "val": read.table(_final(record), "scores/validation.csv")}
+    tables = {side: table for side, table in found.items() if table is not None}
+    rows = []
+    for key, figure in published.items():
+        side, _, score = key.partition("_")
+        row: dict[str, Any] = {"setup": name, "data": source, "figure": key, "published": figure, "minutes": minutes}
+        if side in tables and score != "loss":
+            ours = intervals.pooled_interval(tables[side], score)
+            row |= {"ours": ours.mean, "low": ours.low, "high": ours.high, "images": len(tables[side])}
+        else:  # a training or loss figure: one number, no interval over images
+            row |= {"ours": summary.figures[f"{side}/{score}"], "images": record.sides.get(side, float("nan"))}
+        rows.append(row)
+        mlflow.log_metrics({f"published/{name}/{key}": figure, f"reproduced/{name}/{key}": row["ours"]})
+    return rows
+
+
+def _final(record: read.Record) -> read.Record:
+    return next(read.record(run) for run in read.children(record) if run.data.tags.get("role") == "final")

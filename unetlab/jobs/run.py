@@ -1,0 +1,160 @@
+"""The life of a run, top to bottom: data, check, split, search, final model, scores on test, register."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from types import MappingProxyType
+from typing import Any
+
+import mlflow
+import pandas as pd
+from rich.console import Console
+
+from unetlab.data import Dataset, open_dataset
+from unetlab.data.check import DataCard, check
+from unetlab.data.split import Split, split, split_blocks
+from unetlab.health import examine
+from unetlab.health.finding import HealthFinding
+from unetlab.jobs import self_training, trial
+from unetlab.jobs.check import refuse_unusable
+from unetlab.jobs.final import finish, fit_final
+from unetlab.jobs.progress import SearchProgress
+from unetlab.jobs.search import search_recipe
+from unetlab.labels import made
+from unetlab.models import NETWORKS
+from unetlab.models.weights import resolve_weights
+from unetlab.options import Options
+from unetlab.service.registry import register
+from unetlab.setup import Recipe, Setup
+from unetlab.tracking import ui, write
+from unetlab.training.precision import resolve_precision
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run leaves: its id and experiment, the final model's id, and the figures logged."""
+
+    run_id: str
+    experiment_id: str
+    model_id: str
+    figures: Mapping[str, float]
+    setup: str = ""
+
+    def headline(self) -> str:
+        """The result in one line."""
+        found = self.figures
+        low, high = (found.get(f"test/native_dice_{end}", float("nan")) for end in ("low", "high"))
+        return (
+            f"{self.setup}: test Dice {found['test/native_dice']:.4f} at native size (95 % {low:.4f} to {high:.4f}, "
+            f"{found['test/images']:.0f} images; Otsu {found['baseline/otsu_native_dice']:.4f}), "
+            f"accuracy {found['test/accuracy']:.4f}"
+        )
+
+
+def run_setup(
+    setup: Setup, options: Options, console: Console | None = None, own_tags: Mapping[str, str] = MappingProxyType({})
+) -> Summary:
+    """Runs a setup from images to a scored, and if asked registered, model; `own_tags` go to its run.
+
+    Raises UserError for bad input before anything is trained, and if every trial failed.
+    """
+    console = console or Console(stderr=True)
+    precision = resolve_precision(options.precision)
+
+    # the encoder's weights; a frozen random encoder is worthless, so without weights it is trained
+    weights = resolve_weights(options.encoder_weights, setup)
+    recipe = _recipe(setup, options, weights)
+    if options.labels != "masks":
+        setup = replace(setup, published={})  # those figures are of models that learnt given masks
+
+    # data -> check -> split
+    twin_seed = options.seed if options.twin_seed is None else options.twin_seed
+    dataset = open_dataset(options.data, twin_seed, setup.twin)
+    card = check(dataset)
+    console.print(card.table())
+    refuse_unusable(card, dataset.has_masks, options.labels)
+    sides = _split(dataset, card, options)
+    learnt = dataset if options.labels == "masks" else made.made_labels(dataset, options.labels, console)
+    truth = dataset if dataset.has_masks else learnt
+
+    experiment_id = ui.open_experiment()
+    rounds = options.rounds if learnt is not dataset else 0
+    trainings = (1 if options.trials == 1 else options.trials + 1) + rounds
+    with SearchProgress(trainings, console) as progress:
+        bench = trial.Bench(
+            setup, learnt, truth, sides, options.seed, precision, weights, options.models, progress, options.minutes
+        )
+        tags = {
+            **own_tags,
+            **bench.tags("search"),
+            "encoder": _encoder_tag(setup, weights),
+            "precision": precision,
+            "labels": options.labels,
+            "scored_against": "masks" if dataset.has_masks else f"labels by {options.labels}",
+        }
+        with write.run(_name(setup, dataset, options), tags=tags, params=asdict(options)) as parent:
+            inputs = _log_data(bench, dataset, card)
+
+            # search -> final -> scores on test, once
+            reference, best = (None, recipe) if options.trials == 1 else search_recipe(bench, recipe, options)
+            final = fit_final(bench, best, rounds)
+            figures = finish(bench, final, reference, inputs["test"])
+
+            mlflow.log_metrics({**figures, **setup.published_metrics()})
+            mlflow.log_params({f"best_{key}": value for key, value in best.flat().items()})
+            assert final.model_id is not None  # the final model is always logged
+            mlflow.set_tag("final_model", final.model_id)
+            _say_health(examine.examine(parent.info.run_id), console)
+            if options.register:
+                console.print(str(register(parent.info.run_id)), highlight=False)
+            return Summary(parent.info.run_id, experiment_id, final.model_id, figures, setup.name)
+
+
+def _split(dataset: Dataset, card: DataCard, options: Options) -> Split:
+    if options.split == "blocks":
+        return split_blocks(dataset.ids, dataset.sha, seed=options.seed)
+    return split(dataset.ids, card.groups, card.modality, seed=options.seed)
+
+
+def _name(setup: Setup, dataset: Dataset, options: Options) -> str:
+    labels = "" if options.labels == "masks" else f" labels {options.labels}"
+    trials = f" {options.trials} trials {options.tuner}" if options.trials > 1 else ""
+    epochs = f" {options.epochs} epochs" if options.epochs else ""
+    return f"{setup.name} seed {options.seed} {dataset.name}{labels}{trials}{epochs}"
+
+
+def _log_data(bench: trial.Bench, dataset: Dataset, card: DataCard) -> Mapping[str, Any]:
+    """Logs what the run learns from and is scored on; returns MLflow's description of each side."""
+    mlflow.log_dict(card.to_json(), "data_card.json")
+    write.log_table(_sides(dataset, card, bench.split), "split.csv")
+    inputs = bench.inputs()
+    mlflow.log_inputs(list(inputs.values()), ["training", "validation", "testing"], [None] * len(inputs))
+    if bench.dataset is not dataset:
+        mlflow.log_metrics(self_training.label_figures(bench.dataset, dataset if dataset.has_masks else None))
+    return inputs
+
+
+def _sides(dataset: Dataset, card: DataCard, sides: Split) -> pd.DataFrame:
+    """Which image is on which side, and in which group of copies; images on no side are left out."""
+    parts = {"train": sides.train, "validation": sides.validation, "test": sides.test}
+    rows = [(dataset.ids[i], side, int(card.groups[i])) for side, part in parts.items() for i in part]
+    return pd.DataFrame(rows, columns=["id", "side", "group"])
+
+
+def _say_health(findings: Sequence[HealthFinding], console: Console) -> None:
+    for finding in findings:
+        console.print(f"{finding.code} {finding.title}: {finding.explanation} {finding.remedy}", highlight=False)
+
+
+def _recipe(setup: Setup, options: Options, weights: str | None) -> Recipe:
+    changes: dict[str, Any] = dict(setup.on_twin) if options.data == "synthetic" else {}
+    if options.epochs:
+        changes["epochs"] = options.epochs
+    if NETWORKS[setup.network].pretrained and weights is None:
+        changes["train_encoder"] = True
+    return setup.recipe.changed(changes)
+
+
+def _encoder_tag(setup: Setup, weights: str | None) -> str:
+    if not NETWORKS[setup.network].pretrained:
+        return "none"
+    return "random, trained" if weights is None else "imagenet" if weights == "imagenet" else "weights file"

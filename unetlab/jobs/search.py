@@ -1,0 +1,72 @@
+"""The search of a run: recipes proposed, trained and scored on validation; the best one found."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras_tuner
+import mlflow
+import numpy as np
+
+from unetlab.errors import UserError
+from unetlab.jobs import trial
+from unetlab.models import NETWORKS
+from unetlab.options import Options
+from unetlab.search.keras_tuner import search
+from unetlab.search.space import ranges
+from unetlab.setup import Recipe
+from unetlab.tracking import figures, write
+
+
+def search_recipe(bench: trial.Bench, reference: Recipe, options: Options) -> tuple[trial.Outcome | None, Recipe]:
+    """Runs the trials; returns the reference trial's outcome (None if it failed) and the best recipe."""
+    declared, space = keras_tuner.HyperParameters(), keras_tuner.HyperParameters()
+    bench.setup.space(declared, reference)
+    fixed = {"train_encoder"} if NETWORKS[bench.setup.network].pretrained and bench.weights is None else set()
+    if options.epochs:
+        fixed |= {"epochs"}
+    if options.data == "synthetic":  # small, so that a first try takes minutes
+        fixed |= {"epochs", *bench.setup.on_twin}
+    space.merge([hp for hp in declared.space if hp.name not in fixed])
+    outcomes: dict[int, trial.Outcome] = {}
+
+    def evaluate(number: int, values: Mapping[str, Any], epochs: int | None) -> float:
+        recipe = reference.changed(dict(values) | ({"epochs": epochs} if epochs else {}))
+        name = f"trial {number:02d} " + ("reference" if number == 0 else _difference(reference, recipe))
+        outcome = trial.train(bench, recipe, name, "trial", {"trial": str(number)})
+        if number == 0:
+            outcomes[0] = outcome
+        return float(outcome.val["native_dice"])
+
+    table = search(
+        space,
+        evaluate,
+        tuner=options.tuner,
+        trials=options.trials,
+        epochs=reference.epochs,
+        seed=options.seed,
+        minutes=options.minutes,
+    )
+    write.log_table(table, "search/trials.csv")
+    mlflow.log_dict(ranges(space), "search/space.json")
+    write.log_figure(figures.trials_plot(table.drop(columns=["status", "tuner_epochs"])), "search/trials.png")
+    completed = table[table["status"] == "COMPLETED"]
+    mlflow.log_metrics({"search/trials": len(table), "search/failed": len(table) - len(completed)})
+    if completed.empty:
+        raise UserError("every trial failed; the trial runs in MLflow hold a traceback.txt each")
+    row = completed.loc[completed["objective"].idxmax()]
+    return outcomes.get(0), reference.changed({hp.name: _plain(row[hp.name]) for hp in space.space})
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _difference(reference: Recipe, recipe: Recipe) -> str:
+    """The three first changes, so that a person can tell runs apart."""
+    before, after = reference.flat(), recipe.flat()
+    changes = [
+        f"{key}={value:.2g}" if isinstance(value, float) else f"{key}={value}"
+        for key, value in after.items()
+        if before[key] != value
+    ]
+    return " ".join(changes[:3]) + (" ..." if len(changes) > 3 else "")

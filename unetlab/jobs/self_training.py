@@ -1,0 +1,65 @@
+"""Self-training: a network corrects the labels it was taught where it is sure, and teaches the next."""
+
+import keras
+import numpy as np
+
+from unetlab.data import Dataset
+from unetlab.data.dataset import LEANING
+from unetlab.inference.predict import Predictor
+from unetlab.metrics.table import score_native
+from unetlab.setup import Recipe
+
+SURE = 0.8
+"""A round teaches foreground above this probability and background below 1 - SURE; elsewhere the made label stays."""
+
+
+def label_dice(labels: Dataset, truth: Dataset, rows: np.ndarray) -> np.ndarray:
+    """Dice of made labels against the truth at native size, float64 (len(rows),).
+
+    What the makers are unsure of counts as what most of them say: a network has to beat their vote, not their doubts.
+    """
+
+    def made(i: int, height: int, width: int) -> np.ndarray:
+        row = int(rows[i])
+        return np.asarray((labels.labels(row) == LEANING) | (labels.objects(row) > 0))
+
+    table = score_native(made, lambda i: truth.labels(int(rows[i])), len(rows))
+    return table["native_dice"].to_numpy(np.float64)
+
+
+def label_figures(labels: Dataset, truth: Dataset | None) -> dict[str, float]:
+    """What is known of made labels: `label/known`, the share of pixels that have one, and against the truth, where
+    there is one, `label/dice`, the mean over all images."""
+    share = [float(labels.known(i).mean()) for i in range(len(labels))]
+    figures = {"label/known": float(np.mean(share))}
+    if truth is not None:
+        figures["label/dice"] = float(label_dice(labels, truth, np.arange(len(labels))).mean())
+    return figures
+
+
+def missing_class(masks: np.ndarray) -> str:
+    """ "foreground" or "background" if no mask, uint8 of 0, 1 and UNKNOWN, has a pixel of it, else "": nothing can be
+    learnt from such masks."""
+    return next((name for value, name in ((1, "foreground"), (0, "background")) if not (masks == value).any()), "")
+
+
+def corrected_masks(model: keras.Model, recipe: Recipe, dataset: Dataset, rows: np.ndarray) -> np.ndarray:
+    """Masks for a self-training round: the model's own where it is sure, the made labels elsewhere.
+
+    Leaving out what it is not sure of instead would lose most of the foreground to a model that was trained for a few
+    epochs, and with it what the next could learn.
+
+    Args:
+        model: trained on the made labels.
+        recipe: its recipe.
+        dataset: the made labels.
+        rows: the images to label anew, those trained on; all others keep their made labels.
+
+    Returns:
+        uint8 (n, s, s, 1) of 0, 1 and UNKNOWN.
+    """
+    data = dataset.fitted(recipe)
+    found = Predictor(model, recipe).probabilities(data.images, rows)[..., None]
+    taught = np.array(data.masks)
+    taught[rows] = np.where(found > SURE, 1, np.where(found < 1 - SURE, 0, taught[rows]))
+    return taught

@@ -1,0 +1,194 @@
+"""Several setups on one data set with the same splits and the same budget, then their comparison."""
+
+import hashlib
+import json
+import os
+import shlex
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+
+import mlflow
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
+from rich.console import Console
+
+from experiments import SETUPS, load_setup
+from unetlab.comparison import compare, report
+from unetlab.data import open_dataset
+from unetlab.errors import UserError
+from unetlab.jobs.run import Summary, run_setup
+from unetlab.options import Options
+from unetlab.setup import Setup
+from unetlab.tracking import ui, write
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a showdown is: two of one plan and the same images on one store are one, the second goes on with the first.
+
+    Args:
+        setups: names, at least two.
+        data: as every setup takes it; "synthetic" is the nuclei twin for all.
+        trials: of each search.
+        minutes: of each search, and of each training in it; 0 for no limit.
+        epochs: of every training; 0 as published.
+        repeats: different splits; the first has `seed`, the next ones count up.
+        seed, tuner, precision, encoder_weights, models, split: as every setup takes them.
+    """
+
+    setups: tuple[str, ...]
+    data: str = "synthetic"
+    trials: int = 1
+    minutes: float = 0.0
+    epochs: int = 0
+    repeats: int = 3
+    seed: int = 0
+    tuner: str = "random"
+    precision: str = "auto"
+    encoder_weights: str = "auto"
+    models: str = "best"
+    split: str = "random"
+
+    def key(self, digest: str) -> str:
+        """Tells plans on images of this digest apart, 12 hex digits; where the images lie and the code do not count."""
+        told = asdict(self) | {"data": digest}
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
+
+    def command(self) -> str:
+        """What runs it, or goes on with it."""
+        told = {name: ",".join(value) if name == "setups" else value for name, value in asdict(self).items()}
+        given = [f"-P {name}={shlex.quote(str(value))}" for name, value in told.items()]
+        return f"mlflow run . -e showdown --env-manager local {' '.join(given)}"
+
+    def options(self, repeat: int) -> Options:
+        """What each setup is told in a repeat."""
+        return Options(
+            data="synthetic-nuclei" if self.data == "synthetic" else self.data,
+            trials=self.trials,
+            tuner=self.tuner,
+            epochs=self.epochs,
+            seed=self.seed + repeat,
+            precision=self.precision,
+            encoder_weights=self.encoder_weights,
+            models=self.models,
+            split=self.split,
+            minutes=self.minutes,
+            twin_seed=self.seed,
+        )
+
+
+def setups_named(text: str) -> tuple[str, ...]:
+    """The setups of a comma-separated list, or all.
+
+    Raises UserError for an unknown name, and for fewer than two.
+    """
+    names = tuple(SETUPS) if text == "all" else tuple(dict.fromkeys(n.strip() for n in text.split(",") if n.strip()))
+    for name in names:
+        if name not in SETUPS:
+            raise UserError(f"setups must be `all` or names out of {', '.join(SETUPS)}. Received: {name!r}")
+    if len(names) < 2:
+        raise UserError(f"a showdown needs two setups or more, such as nuclei,nuclei-scratch. Received: {text!r}")
+    return names
+
+
+def showdown(
+    plan: Plan, console: Console | None = None, load: Callable[[str], Setup] = load_setup
+) -> tuple[compare.Comparison, str]:
+    """Runs what is not finished yet of a plan, compares it all, and logs the report.
+
+    The runs are children of one run of role "showdown"; a setup that finished in an earlier attempt is not run again,
+    as long as the images are the same. Runs an earlier attempt left going when it was killed are marked KILLED, so one
+    plan must not be run twice at a time on one store.
+
+    Returns:
+        The comparison and the id of the showdown's run, which holds report.html.
+
+    Raises:
+        UserError: as `run_setup` and `compare` do; what finished stays, and the same plan goes on from there.
+    """
+    console = console or Console(stderr=True)
+    key = plan.key(open_dataset(plan.options(0).data, plan.seed).digest)
+    experiment = ui.open_experiment()
+    with _parent(plan, key, experiment) as parent:
+        _end_killed(key, experiment)
+        ids = _run_all(plan, key, _finished(plan, key, experiment), console, load)
+        comparison = compare.compare(ids)
+        for path, content in report.files(comparison).items():
+            mlflow.log_text(content, path)
+        mlflow.set_tags({"best": " ".join(comparison.best)[:5000], "mlflow.note.content": comparison.conclusion()})
+        return comparison, parent
+
+
+def _run_all(
+    plan: Plan, key: str, done: dict[tuple[str, int], str], console: Console, load: Callable[[str], Setup]
+) -> list[str]:
+    """Runs the parts that are not in `done`, setup and repeat to run id; returns the ids of all."""
+    parts = [(name, repeat) for repeat in range(plan.repeats) for name in plan.setups]
+    to_run, started, ran = len(parts) - len(done), time.monotonic(), 0
+    for number, (name, repeat) in enumerate(parts, start=1):
+        where = f"{number} of {len(parts)}: {name}, split {repeat + 1} of {plan.repeats}"
+        if (name, repeat) in done:
+            console.print(f"{where}: done before", highlight=False)
+            continue
+        minutes = (time.monotonic() - started) / 60
+        left = f", {minutes:.0f} min so far, about {minutes / ran * (to_run - ran):.0f} min left" if ran else ""
+        console.rule(f"{where}{left}")
+        tags = {"showdown": key, "part": f"{name} {repeat}", "command": plan.command()}
+        tags |= {"repeat": str(repeat)} if plan.repeats > 1 else {}
+        summary: Summary = run_setup(load(name), plan.options(repeat), console, tags)
+        console.print(summary.headline(), highlight=False)
+        done[name, repeat] = summary.run_id
+        ran += 1
+    return [done[part] for part in parts]
+
+
+@contextmanager
+def _parent(plan: Plan, key: str, experiment: str) -> Iterator[str]:
+    """The showdown's run, an earlier one of the same plan if there is one."""
+    earlier = _search(experiment, f"tags.role = 'showdown' and tags.plan = '{key}'")
+    name = f"showdown {len(plan.setups)} setups, {plan.repeats} splits, {plan.data.rstrip('/').split('/')[-1]}"
+    if earlier:
+        run_id = earlier[0].info.run_id
+        _stand_aside(run_id)
+        with mlflow.start_run(run_id=run_id):
+            yield run_id
+        return
+    params = {name: ",".join(value) if name == "setups" else value for name, value in asdict(plan).items()}
+    with write.run(name, tags={"role": "showdown", "plan": key}, params=params) as active:
+        yield active.info.run_id
+
+
+def _stand_aside(run_id: str) -> None:
+    """Under `mlflow run` MLflow has made a run for this attempt too; it only says where the showdown goes on.
+
+    Left in the environment, the first setup would take it for its own.
+    """
+    made = os.environ.pop("MLFLOW_RUN_ID", None)
+    if made:
+        client = MlflowClient()
+        client.update_run(made, name="showdown resumed")
+        client.set_tag(made, "role", "resumed")
+        client.set_tag(made, "mlflow.note.content", f"Went on with run {run_id}, which holds the report.")
+
+
+def _end_killed(key: str, experiment: str) -> None:
+    """Marks what a killed attempt left RUNNING, so that the UI shows no work that nobody does."""
+    client = MlflowClient()
+    for run in _search(experiment, f"tags.showdown = '{key}' and attributes.status = 'RUNNING'"):
+        below = f"tags.`mlflow.parentRunId` = '{run.info.run_id}' and attributes.status = 'RUNNING'"
+        for left in [*_search(experiment, below), run]:
+            client.set_terminated(left.info.run_id, "KILLED")
+
+
+def _finished(plan: Plan, key: str, experiment: str) -> dict[tuple[str, int], str]:
+    """Setup and repeat to the run that finished it."""
+    found = _search(experiment, f"tags.role = 'search' and tags.showdown = '{key}' and attributes.status = 'FINISHED'")
+    parts: Mapping[str, str] = {run.data.tags["part"]: run.info.run_id for run in found}
+    wanted = {f"{name} {repeat}": (name, repeat) for name in plan.setups for repeat in range(plan.repeats)}
+    return {wanted[part]: run_id for part, run_id in parts.items() if part in wanted}
+
+
+def _search(experiment: str, where: str) -> Sequence[Run]:
+    return list(MlflowClient().search_runs([experiment], where, max_results=1000))

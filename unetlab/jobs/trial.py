@@ -1,0 +1,241 @@
+"""One training as one MLflow run: fit, score on validation, log the model. Search and training meet here."""
+
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import mlflow
+import numpy as np
+import pandas as pd
+from mlflow import MlflowClient
+
+from unetlab.data import Dataset
+from unetlab.data.dataset import UNKNOWN
+from unetlab.data.split import Split
+from unetlab.images import codecs
+from unetlab.inference.package import log_segmenter
+from unetlab.inference.predict import Predictor
+from unetlab.jobs.progress import SearchProgress
+from unetlab.metrics import membranes
+from unetlab.metrics.table import score_images, summarise
+from unetlab.models import NETWORKS
+from unetlab.setup import Recipe, Setup
+from unetlab.tracking import epochs, figures, write
+from unetlab.training import fit
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What all trainings of a search share.
+
+    Args:
+        setup: the setup.
+        dataset: the images, and the masks that are learnt.
+        truth: the same images with the masks the final model is scored against; `dataset` itself, unless labels were
+            made for training.
+        split: the sides.
+        seed: of weights, shuffling and augmentation.
+        precision: "float32" or "bfloat16".
+        weights: of the encoder, as the model builder takes them.
+        models: "all" logs every trial's model, "best" the final one only.
+        progress: bars and lines on the terminal.
+        minutes: of each training at most; 0 for no limit.
+    """
+
+    setup: Setup
+    dataset: Dataset
+    truth: Dataset
+    split: Split
+    seed: int
+    precision: str
+    weights: str | None
+    models: str
+    progress: SearchProgress
+    minutes: float = 0.0
+
+    def tags(self, role: str) -> dict[str, str]:
+        """The tags every run carries."""
+        return {
+            "setup": self.setup.name,
+            "role": role,
+            "dataset": self.truth.name,
+            "dataset_digest": self.truth.digest,
+            "split_digest": self.split.digest,
+        }
+
+    def inputs(self) -> dict[str, Any]:
+        """MLflow's description of each side of the split."""
+        sides = {"train": self.split.train, "validation": self.split.validation, "test": self.split.test}
+        return {
+            side: write.split_input(self.truth.name, self.truth.digest, side, len(rows), self.split.digest)
+            for side, rows in sides.items()
+        }
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished training.
+
+    Args:
+        recipe: what was trained.
+        weights: of the best epoch, for `fit.rebuild`.
+        val: validation scores by name.
+        history: one row an epoch.
+        run_id: its MLflow run.
+        model_id: its logged model, None where it was not logged.
+    """
+
+    recipe: Recipe
+    weights: list[np.ndarray]
+    val: Mapping[str, float]
+    history: pd.DataFrame
+    run_id: str
+    model_id: str | None
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Predictions of one side, (n, s, s) like their masks, and their scores an image and by name."""
+
+    probabilities: np.ndarray
+    masks: np.ndarray
+    table: pd.DataFrame
+    figures: Mapping[str, float]
+
+
+def train(
+    bench: Bench,
+    recipe: Recipe,
+    name: str,
+    role: str,
+    tags: Mapping[str, str] | None = None,
+    masks: np.ndarray | None = None,
+) -> Outcome:
+    """Trains a recipe inside a child run of the active one and logs everything it saw.
+
+    `masks`, uint8 (n, s, s, 1), are learnt instead of the data set's own if they are given. A training that raises
+    leaves a FAILED run with `traceback.txt`, and raises on.
+    """
+    params = {**recipe.flat(), "seed": bench.seed, "precision": bench.precision, "encoder_weights": bench.weights}
+    with write.run(name, tags={**bench.tags(role), **(tags or {})}, params=params) as active:
+        inputs = bench.inputs()
+        mlflow.log_inputs([inputs["train"], inputs["validation"]], ["training", "validation"], [None, None])
+        try:
+            return _train(bench, recipe, name, role, active.info.run_id, inputs, masks)
+        except Exception:
+            mlflow.log_text(traceback.format_exc(), "traceback.txt")
+            bench.progress.done(f"{name}: failed; its run holds traceback.txt")
+            raise
+
+
+def _train(
+    bench: Bench,
+    recipe: Recipe,
+    name: str,
+    role: str,
+    run_id: str,
+    inputs: Mapping[str, Any],
+    learnt: np.ndarray | None,
+) -> Outcome:
+    data = bench.dataset.fitted(recipe)
+    logger = epochs.EpochLogger(run_id)
+    started = time.perf_counter()
+    fitted = fit.fit(
+        NETWORKS[bench.setup.network].build,
+        recipe,
+        data.images,
+        data.masks if learnt is None else learnt,
+        bench.split.train,
+        bench.split.validation,
+        seed=bench.seed,
+        precision=bench.precision,
+        weights=bench.weights,
+        callbacks=[logger, bench.progress.start(name, recipe.epochs)],
+        minutes=bench.minutes,
+    )
+    rows = bench.split.validation
+    predicted = Predictor(fitted.model, recipe).probabilities(data.images, rows)
+    validated = score_predicted(bench, predicted, recipe, rows, bench.dataset)
+    model_id = None
+    if bench.models == "all" or role != "trial":  # any round may turn out to be the last
+        model_id = _log_model(bench, fitted.model, recipe, role)
+    write.log_scores("val", validated.figures, model_id, inputs["validation"])
+    mlflow.log_metrics(bench.setup.published_metrics())
+    if bench.truth is not bench.dataset:  # what the labels' pupil is worth; nothing is chosen by it
+        true = score_predicted(bench, predicted, recipe, rows, bench.truth).figures
+        mlflow.log_metrics({f"truth/val_{name}": true[name] for name in ("native_dice", "dice", "accuracy")})
+    mlflow.log_metrics(
+        {
+            "train/seconds": fitted.seconds,
+            "train/best_epoch": fitted.best_epoch,
+            "train/parameters": fitted.model.count_params(),
+            "train/tracking_share": logger.seconds / max(fitted.seconds, 1e-9),
+        }
+    )
+    write.log_table(validated.table, "scores/validation.csv")
+    write.log_figure(figures.learning_curves(fitted.history), "curves.png")
+    bench.progress.done(
+        f"{name}: val dice {validated.figures['native_dice']:.4f} at native size, "
+        f"accuracy {validated.figures['accuracy']:.4f}, {len(fitted.history)} epochs, "
+        f"{time.perf_counter() - started:.0f} s"
+    )
+    return Outcome(recipe, fitted.model.get_weights(), validated.figures, fitted.history, run_id, model_id)
+
+
+def as_final(outcome: Outcome) -> Outcome:
+    """Makes a finished training the final one."""
+    client = MlflowClient()
+    client.set_tag(outcome.run_id, "role", "final")
+    if outcome.model_id:
+        client.set_logged_model_tags(outcome.model_id, {"role": "final"})
+    return outcome
+
+
+def model_of(bench: Bench, outcome: Outcome) -> keras.Model:
+    """The trained model again, float32 and uncompiled."""
+    size = outcome.recipe.image_size
+    return fit.rebuild(
+        NETWORKS[bench.setup.network].build, outcome.recipe, (size, size, outcome.recipe.channels), outcome.weights
+    )
+
+
+def score(bench: Bench, model: Any, recipe: Recipe, rows: np.ndarray, against: Dataset) -> Scored:
+    """Scores a model on some images at its own size and at theirs."""
+    found = Predictor(model, recipe).probabilities(against.fitted(recipe).images, rows)
+    return score_predicted(bench, found, recipe, rows, against)
+
+
+def score_predicted(
+    bench: Bench, probabilities: np.ndarray, recipe: Recipe, rows: np.ndarray, against: Dataset
+) -> Scored:
+    """Scores predicted probabilities, float32 (len(rows), s, s), of some images.
+
+    Pixels that `against` does not know count as background found to be background.
+    """
+    truth = np.asarray(against.fitted(recipe).masks[rows][..., 0])
+    if unknown := bool((truth == UNKNOWN).any()):
+        probabilities = np.where(truth == UNKNOWN, np.float32(0), probabilities)
+        truth = np.where(truth == UNKNOWN, np.uint8(0), truth)
+    ids = [against.ids[i] for i in rows]
+    table = score_images(probabilities, truth, ids, recipe.threshold, lambda i: against.objects(int(rows[i])))
+    figures = summarise(table, probabilities, truth)
+    if bench.setup.membranes and not unknown:
+        figures |= membranes.best_rand_info(probabilities, truth)
+    return Scored(probabilities, truth, table, figures)
+
+
+def _log_model(bench: Bench, model: Any, recipe: Recipe, role: str) -> str:
+    info = log_segmenter(
+        model,
+        name=bench.setup.name,
+        image_size=recipe.image_size,
+        channels=recipe.channels,
+        normalise=recipe.normalise,
+        threshold=recipe.threshold,
+        example=codecs.encode_image(bench.dataset.image(int(bench.split.train[0]))),
+        tags=bench.tags(role),
+    )
+    return str(info.model_id)

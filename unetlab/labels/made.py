@@ -1,0 +1,21 @@
+"""A data set labelled by a label maker instead of by people."""
+
+from rich.console import Console
+
+from unetlab.data import Dataset
+from unetlab.data.dataset import relabelled
+from unetlab.errors import UserError
+from unetlab.labels import VERSION, flat, label
+
+
+def made_labels(dataset: Dataset, maker: str, console: Console) -> Dataset:
+    """The same images with the labels of a label maker, made once and cached; the given masks are not looked at.
+
+    Raises UserError if all images are of one flat colour, which says nothing about what is foreground.
+    """
+    blank = [id for i, id in enumerate(dataset.ids) if flat(dataset.image(i))]
+    if len(blank) == len(dataset):
+        raise UserError(f"{dataset.name}: every image is of one flat colour, so labels={maker} has nothing to go by")
+    if blank:
+        console.print(f"notice: {len(blank)} images of one flat colour are labelled background: {', '.join(blank[:3])}")
+    return relabelled(dataset, f"{dataset.name} by {maker}", f"{maker} {VERSION}", lambda image: label(image, maker))

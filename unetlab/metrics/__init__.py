@@ -1,0 +1,1 @@
+"""Scores and statistics on arrays; nothing here knows of a run."""

@@ -1,0 +1,89 @@
+"""95 % intervals of scores over images."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from unetlab.metrics import significance
+from unetlab.metrics.pixelwise import SMOOTH, pooled_soft_dice
+
+
+class Interval(NamedTuple):
+    """A mean with its 95 % interval; low and high are NaN for fewer than two values."""
+
+    mean: float
+    low: float
+    high: float
+
+
+class PairedInterval(NamedTuple):
+    """The mean of a - b over pairs with its 95 % interval and two-sided p-value."""
+
+    mean: float
+    low: float
+    high: float
+    p_value: float
+
+
+def pooled_interval(table: pd.DataFrame, name: str, seed: int = 0, draws: int = 10_000) -> Interval:
+    """A score over pixels and its 95 % interval over images, by the percentile bootstrap.
+
+    Args:
+        table: of `score_images`.
+        name: "accuracy", "precision", "recall", "f1" or "soft_dice".
+
+    Raises ValueError for another name.
+    """
+    ratio = {
+        "accuracy": (["tp", "tn"], ["tp", "fp", "fn", "tn"]),
+        "precision": (["tp"], ["tp", "fp"]),
+        "recall": (["tp"], ["tp", "fn"]),
+        "f1": (["tp", "tp"], ["tp", "tp", "fp", "fn"]),
+        "soft_dice": (["soft_overlap"], ["soft_total"]),
+    }
+    if name not in ratio:
+        raise ValueError(f"name must be one of {', '.join(ratio)}. Received: {name!r}")
+    above, below = (table[columns].sum(axis=1).to_numpy(np.float64) for columns in ratio[name])
+
+    def pooled(a: np.ndarray, b: np.ndarray, axis: int = -1) -> np.ndarray:
+        return np.asarray((a.sum(axis=axis) + SMOOTH) / (b.sum(axis=axis) + SMOOTH))
+
+    quotient = pooled_soft_dice if name == "soft_dice" else pooled
+    value = float(quotient(above, below))
+    if len(table) < 2 or np.ptp(above / np.maximum(below, SMOOTH)) < 1e-12:
+        return Interval(value, float("nan"), float("nan")) if len(table) < 2 else Interval(value, value, value)
+    found = stats.bootstrap(
+        (above, below), quotient, paired=True, n_resamples=draws, method="percentile", rng=np.random.default_rng(seed)
+    )
+    return Interval(value, float(found.confidence_interval.low), float(found.confidence_interval.high))
+
+
+def interval(values: np.ndarray | pd.Series, seed: int = 0, draws: int = 10_000) -> Interval:
+    """Mean and its 95 % interval over images, by `significance.bootstrap_interval`."""
+    sample = np.asarray(values, dtype=np.float64)
+    mean = float(sample.mean()) if len(sample) else float("nan")
+    if len(sample) < 2:
+        return Interval(mean, float("nan"), float("nan"))
+    if np.ptp(sample) <= 1e-12 * np.abs(sample).max():
+        return Interval(mean, mean, mean)
+    low, high = significance.bootstrap_interval(sample[None], draws, seed)
+    return Interval(mean, float(low[0]), float(high[0]))
+
+
+def paired_interval(
+    a: np.ndarray | pd.Series, b: np.ndarray | pd.Series, seed: int = 0, draws: int = 10_000
+) -> PairedInterval:
+    """Mean of a - b over the same images, its 95 % interval, and the p-value of `significance.sign_flip_test`.
+
+    Raises ValueError if a and b differ in length.
+    """
+    first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    if first.shape != second.shape:
+        raise ValueError(f"pairs need as many values on either side. Received: {first.shape} and {second.shape}")
+    difference = first - second
+    found = interval(difference, seed, draws)
+    if len(difference) < 2 or not difference.any():
+        return PairedInterval(*found, 1.0 if len(difference) else float("nan"))
+    return PairedInterval(*found, float(significance.sign_flip_test(difference[None], draws, seed)[0]))

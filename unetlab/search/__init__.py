@@ -1,0 +1,1 @@
+"""Proposes hyperparameters and knows nothing of U-Nets."""

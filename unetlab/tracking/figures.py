@@ -1,0 +1,260 @@
+"""Figures of a run. Every function returns a Figure of its own and touches no global state, so threads may draw."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from unetlab.metrics.calibration import calibration_bins, calibration_error
+
+GREEN, MAGENTA, GREY = "#00d060", "#ff2fd0", "#8a8a8a"
+
+SERIES = ["#1f6fb4", "#d9730d", "#7a7a7a", "#2b8a57", "#8e5bb5", "#b03a48"]
+
+
+def learning_curves(history: pd.DataFrame) -> Figure:
+    """Loss, Dice and accuracy over epochs, training and validation; a dashed line marks the best validation Dice.
+
+    `history` has a column epoch (from 1) and any of loss, dice, accuracy and their val_ twins.
+    """
+    names = [name for name in ("loss", "dice", "accuracy") if name in history]
+    figure = _figure(4.2 * len(names), 3.8)
+    best = int(history["val_dice"].argmax()) if "val_dice" in history else None
+    for axes, name in zip(_row(figure, len(names)), names, strict=True):
+        marker = "o" if len(history) < 25 else None
+        axes.plot(history["epoch"], history[name], color=SERIES[0], marker=marker, markersize=4, label="training")
+        if f"val_{name}" in history:
+            axes.plot(
+                history["epoch"],
+                history[f"val_{name}"],
+                color=SERIES[1],
+                marker=marker,
+                markersize=4,
+                label="validation",
+            )
+        if best is not None:
+            axes.axvline(history["epoch"].iloc[best], color=GREY, linestyle="--", linewidth=1)
+        title = {"loss": "Loss", "dice": "Dice (soft)", "accuracy": "Pixel accuracy"}[name]
+        axes.set(title=title, xlabel="epoch", ylabel=title)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.legend(fontsize=9)
+    if best is not None:
+        row = history.iloc[best]
+        figure.suptitle(f"Best validation Dice {row['val_dice']:.4f} at epoch {row['epoch']:.0f} of {len(history)}")
+    return figure
+
+
+def prediction_panel(rows: Sequence[Mapping[str, Any]]) -> Figure:
+    """One line an image: image with both outlines, probability, errors.
+
+    Each row holds id (str), image (uint8 (h, w, 1 or 3)), truth and mask (bool or {0, 1} (h, w)), probability
+    (float (h, w) in [0, 1]) and dice; an optional label, such as "best", starts the line's title.
+    """
+    figure = _figure(12, 4.1 * len(rows) + 0.7)
+    grid = figure.subplots(len(rows), 3, squeeze=False)
+    for line, row in zip(grid, rows, strict=True):
+        truth, mask = np.asarray(row["truth"]).astype(bool), np.asarray(row["mask"]).astype(bool)
+        label = f"{row['label']}: " if "label" in row else ""
+        _show_image(line[0], row["image"])
+        _outline(line[0], truth, GREEN, 1.3)
+        _outline(line[0], mask, MAGENTA, 1.0)
+        line[0].set_title(f"{label}Dice {row['dice']:.3f}\n{_short(row['id'])}", fontsize=10)
+        shown = line[1].imshow(row["probability"], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        line[1].set_title("foreground probability", fontsize=10)
+        figure.colorbar(shown, ax=line[1], shrink=0.85)
+        line[2].imshow(_errors(truth, mask), interpolation="nearest")
+        missed, false = (int(np.count_nonzero(x)) for x in (truth & ~mask, mask & ~truth))
+        line[2].set_title(f"errors: {missed:,} px missed, {false:,} px false", fontsize=10)
+        for axes in line:
+            axes.set_xticks([])
+            axes.set_yticks([])
+    figure.suptitle(
+        "Outlines: truth green, prediction magenta.   Errors: missed green, false magenta, hit white.", fontsize=11
+    )
+    return figure
+
+
+def confusion(matrix: np.ndarray) -> Figure:
+    """Pixels by truth (rows) and prediction (columns), int (2, 2), background first, with the share of each row."""
+    figure = _figure(5.4, 4.6)
+    axes = figure.subplots()
+    share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    shown = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    for i in range(2):
+        for j in range(2):
+            color = "white" if share[i, j] > 0.55 else "black"
+            text = f"{100 * share[i, j]:.1f} %\n{int(matrix[i, j]):,} px"
+            axes.text(j, i, text, ha="center", va="center", color=color, fontsize=13)
+    names = ["background", "foreground"]
+    axes.set_xticks([0, 1], names)
+    axes.set_yticks([0, 1], names, rotation=90, va="center")
+    axes.set(title=f"Confusion of {int(matrix.sum()):,} pixels", xlabel="predicted", ylabel="truth")
+    figure.colorbar(shown, ax=axes, label="share of the true class", shrink=0.85)
+    return figure
+
+
+def reliability(probabilities: np.ndarray, masks: np.ndarray) -> Figure:
+    """Share of foreground against predicted probability, and how many pixels each bin holds."""
+    count, predicted, observed = calibration_bins(probabilities, masks)
+    filled = count > 0
+    figure = _figure(5.4, 5.4)
+    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+    top.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1, label="calibrated")
+    top.plot(predicted[filled], observed[filled], color=SERIES[0], marker="o", label="this model")
+    error = calibration_error(probabilities, masks)
+    top.set(
+        title=f"Calibration of pixels (expected error {error:.4f})", ylabel="share of foreground", ylim=(-0.03, 1.03)
+    )
+    top.legend(loc="upper left", fontsize=9)
+    edges = np.linspace(0, 1, len(count) + 1)
+    bottom.bar(edges[:-1], count, width=np.diff(edges), align="edge", color=SERIES[0], edgecolor="white")
+    bottom.set(xlabel="predicted probability of foreground", ylabel="pixels", yscale="log", xlim=(0, 1))
+    return figure
+
+
+def dice_strips(dice: Mapping[str, Sequence[float]]) -> Figure:
+    """Per-image Dice of several predictors of the same images, each a strip of points with its mean.
+
+    `dice` maps names, such as "final", "reference", "Otsu", to the values of the same images in the same order.
+    Thin lines join the values of one image.
+    """
+    values = np.array([np.asarray(v, dtype=float) for v in dice.values()])
+    n_images = values.shape[1]
+    figure = _figure(6.8, 1.15 * len(values) + 1.7)
+    axes = figure.subplots()
+    # Spread points by a fixed sequence, not by chance, so that the same scores give the same picture.
+    offset = 0.5 * ((np.arange(n_images) * 0.618034) % 1 - 0.5)
+    y = np.arange(len(values))[:, None] + offset
+    axes.plot(values, y, color=GREY, linewidth=0.4, alpha=0.35, zorder=1)
+    for k, scores in enumerate(values):
+        axes.scatter(scores, y[k], s=14, color=SERIES[k % len(SERIES)], alpha=0.75, linewidths=0, zorder=2)
+        axes.plot([scores.mean()] * 2, [k - 0.36, k + 0.36], color="black", linewidth=2, zorder=3)
+    names = [f"{name}\nmean {scores.mean():.3f}" for name, scores in zip(dice, values, strict=True)]
+    axes.set_yticks(range(len(values)), names)
+    axes.invert_yaxis()
+    axes.set(title=f"Dice of each of {n_images} images (bar: mean)", xlabel="Dice per image", xlim=(-0.02, 1.02))
+    axes.grid(axis="x", alpha=0.3)
+    return figure
+
+
+def trials_plot(trials: pd.DataFrame, measure: str = "validation Dice") -> Figure:
+    """The objective over trials with its running best, and against each hyperparameter that varied.
+
+    `trials` has columns number, objective (higher is better; NaN for a failed trial) and one a hyperparameter,
+    numbers or words; the lowest number is the reference trial. `measure` says in words what the objective is.
+    """
+    trials = trials.sort_values("number").astype({"objective": float})
+    varied = [name for name in trials.columns.drop(["number", "objective"]) if trials[name].nunique(dropna=True) > 1]
+    columns = min(4, 1 + len(varied))
+    lines = -(-(1 + len(varied)) // columns)
+    figure = _figure(max(5.5, 3.7 * columns), 3.2 * lines + 0.4)
+    panels = figure.subplots(lines, columns, squeeze=False).ravel()
+    _progress(panels[0], trials)
+    panels[0].set_ylabel(measure)
+    for axes, name in zip(panels[1:], varied, strict=False):
+        _against(axes, trials, name)
+        axes.set_ylabel(measure)
+    for axes in panels[1 + len(varied) :]:
+        axes.set_axis_off()
+    failed = int(trials["objective"].isna().sum())
+    figure.suptitle(
+        f"{len(trials)} trials" + (f", {failed} failed" if failed else "") + "; star: best, diamond: reference"
+    )
+    return figure
+
+
+def _progress(axes: Axes, trials: pd.DataFrame) -> None:
+    done = trials.dropna(subset="objective")
+    axes.step(done["number"], done["objective"].cummax(), where="post", color=SERIES[1], label="best so far")
+    axes.scatter(done["number"], done["objective"], s=22, color=SERIES[0], label="trial", zorder=2)
+    _mark(axes, trials, trials["number"])
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("trial")
+    axes.legend(fontsize=8, loc="lower right")
+
+
+def _against(axes: Axes, trials: pd.DataFrame, name: str) -> None:
+    column = trials[name]
+    if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
+        place = column
+        positive = column.dropna()
+        few = sorted(positive.unique())
+        names = [f"{value:.3g}" for value in few]
+        if positive.min() > 0 and positive.max() / positive.min() >= 30:
+            axes.set_xscale("log")
+        elif len(few) <= 4 and _fit_side_by_side(few, names):
+            axes.set_xticks(few, names)
+        else:
+            axes.locator_params(axis="x", nbins=4)
+    else:
+        words = column.astype(str)
+        names = sorted(words.unique())
+        place = words.map({word: i for i, word in enumerate(names)})
+        turn = max(map(len, names)) * len(names) > 22
+        axes.set_xticks(range(len(names)), names, rotation=20 if turn else 0, ha="right" if turn else "center")
+        axes.set_xlim(-0.5, len(names) - 0.5)
+    axes.scatter(place, trials["objective"], s=22, color=SERIES[0])
+    _mark(axes, trials, place)
+    axes.set_xlabel(name.replace("_", " "))
+
+
+def _fit_side_by_side(places: Sequence[float], names: Sequence[str]) -> bool:
+    """Whether labels under a panel of a trials plot, some 30 letters wide, leave each other room."""
+    closest = np.diff(places).min()
+    return bool(30 * closest > max(map(len, names)) * (places[-1] - places[0]))
+
+
+def _mark(axes: Axes, trials: pd.DataFrame, place: pd.Series) -> None:
+    """Rings the reference trial and the best one; `place` is where each trial lies on the x axis."""
+    objective = trials["objective"].to_numpy()
+    where = place.to_numpy()
+    if not np.isnan(objective[0]):
+        axes.scatter(where[0], objective[0], s=70, marker="D", facecolors="none", edgecolors="black", zorder=3)
+    if not np.isnan(objective).all():
+        best = np.nanargmax(objective)
+        axes.scatter(where[best], objective[best], s=150, marker="*", color=SERIES[5], edgecolors="white", zorder=4)
+
+
+def _figure(width: float, height: float) -> Figure:
+    figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _row(figure: Figure, columns: int) -> list[Axes]:
+    return list(figure.subplots(1, columns, squeeze=False)[0])
+
+
+def _show_image(axes: Axes, image: np.ndarray) -> None:
+    """Shows grey or colour, stretched to the image's own range, or dim micrographs would be black squares."""
+    low, high = np.percentile(image, (0.5, 99.5))
+    stretched = np.clip((image.astype(np.float32) - low) / max(high - low, 1.0), 0, 1)
+    axes.imshow(stretched[:, :, 0] if image.shape[2] == 1 else stretched, cmap="gray", vmin=0, vmax=1)
+
+
+def _outline(axes: Axes, mask: np.ndarray, color: str, width: float) -> None:
+    """Draws the outline half way between mask and background pixels, along the frame too."""
+    if mask.any():
+        padded = np.pad(mask, 1).astype(np.float32)
+        rows, columns = (np.arange(-1, size + 1) for size in mask.shape)
+        axes.contour(columns, rows, padded, levels=[0.5], colors=color, linewidths=width)
+    axes.set_xlim(-0.5, mask.shape[1] - 0.5)
+    axes.set_ylim(mask.shape[0] - 0.5, -0.5)
+
+
+def _errors(truth: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Hits white, misses green, false ones magenta, on dark grey: uint8 (h, w, 3)."""
+    shown = np.full((*truth.shape, 3), 40, dtype=np.uint8)
+    shown[truth & mask] = 235
+    shown[truth & ~mask] = (0, 208, 96)
+    shown[mask & ~truth] = (255, 47, 208)
+    return shown
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 26 else f"{name[:14]}...{name[-8:]}"

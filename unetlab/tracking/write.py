@@ -1,0 +1,79 @@
+"""What MLflow is told, and in which words: experiment, runs, inputs, epochs, figures."""
+
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+from mlflow.data.code_dataset_source import CodeDatasetSource
+from mlflow.data.meta_dataset import MetaDataset
+
+
+@contextmanager
+def run(name: str, *, tags: Mapping[str, str], params: Mapping[str, Any]) -> Iterator[mlflow.ActiveRun]:
+    """An MLflow run with the tags and params every run carries: a child of the active one, if there is one.
+
+    At top level under `mlflow run` it is the run MLflow has made, renamed.
+    """
+    with mlflow.start_run(run_name=name, nested=True) as active:
+        mlflow.set_tags({"mlflow.runName": name, "git_commit": git_commit(), **tags})
+        # under `mlflow run` it holds what was typed, "5" for 5.0 and "all" for the names, and none may be changed
+        held = active.data.params
+        mlflow.log_params({key: _short(value) for key, value in params.items() if key not in held})
+        yield active
+
+
+def _short(value: Any) -> str:
+    # as `mlflow run` logs the project's "true" and "false"
+    return str(value).lower() if isinstance(value, bool) else str(value)[:500]
+
+
+def git_commit() -> str:
+    """The commit of the working directory, or "unknown" outside a repository."""
+    try:
+        answer = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown"
+    return answer.stdout.strip() or "unknown"
+
+
+def split_input(dataset_name: str, dataset_digest: str, side: str, n: int, split_digest: str) -> MetaDataset:
+    """What MLflow shows as the data of one side of the split: its name, digest and number of images."""
+    source = CodeDatasetSource(tags={"dataset": dataset_name, "images": str(n), "side": side, "split": split_digest})
+    return MetaDataset(  # type: ignore[abstract]  # MLflow's own class leaves `profile` open
+        source, name=f"{dataset_name}-{side}", digest=f"{dataset_digest[:8]}-{split_digest[:8]}"
+    )
+
+
+def log_scores(prefix: str, scores: Mapping[str, float], model_id: str | None = None, dataset: Any = None) -> None:
+    """Logs scores as `prefix/name` to the active run, and to the logged model if one is named."""
+    metrics = {f"{prefix}/{name}": float(value) for name, value in scores.items() if np.isfinite(value)}
+    mlflow.log_metrics(metrics, model_id=model_id, dataset=dataset)
+
+
+def log_figure(figure: Any, path: str) -> None:
+    """Logs a matplotlib figure as a PNG artifact."""
+    mlflow.log_figure(figure, path, save_kwargs={"dpi": 110, "bbox_inches": "tight"})
+
+
+def log_table(table: pd.DataFrame, path: str) -> None:
+    """Logs a table as a CSV artifact."""
+    mlflow.log_text(table.to_csv(index=False), path)
+
+
+def log_bytes(content: bytes, path: str) -> None:
+    """Logs bytes as an artifact."""
+    with tempfile.TemporaryDirectory(prefix="unetlab-") as folder:
+        local = Path(folder) / Path(path).name
+        local.write_bytes(content)
+        mlflow.log_artifact(str(local), str(Path(path).parent))
+
+
+def local_store(uri: str) -> Path | None:
+    """The file behind a SQLite tracking store, None for a server."""
+    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None

@@ -1,0 +1,51 @@
+"""What watches a training: its clock, its limits, and the loss that must stay finite."""
+
+import math
+import time
+from typing import Any
+
+import keras
+
+
+class TrainingFailed(RuntimeError):
+    """Training cannot go on; the message names the epoch and the step."""
+
+
+class StopWhenNotFinite(keras.callbacks.Callback):
+    """Ends the training at the first loss that is NaN or infinite.
+
+    Raises TrainingFailed with the epoch and the step, both counted from 1.
+    """
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        if logs and not math.isfinite(logs["loss"]):
+            raise TrainingFailed(f"the loss became {logs['loss']} in epoch {self.epoch + 1}, step {batch + 1}")
+
+
+class StopAfter(keras.callbacks.Callback):
+    """Ends the training after so many minutes, in the middle of an epoch if need be; its validation still runs.
+
+    0 minutes set no limit.
+    """
+
+    def __init__(self, minutes: float) -> None:
+        super().__init__()
+        self.end = time.perf_counter() + 60 * (minutes or math.inf)
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        if time.perf_counter() > self.end:
+            self.model.stop_training = True
+
+
+class EpochClock(keras.callbacks.Callback):
+    """Adds `learning_rate` and `seconds` to each epoch's logs, for the callbacks after it."""
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.started = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        logs["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        logs["seconds"] = time.perf_counter() - self.started

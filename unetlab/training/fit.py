@@ -1,0 +1,130 @@
+"""One training: a recipe, arrays and a seed in; a float32 model and its history out."""
+
+import gc
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+from tensorflow.python.framework import ops as tensorflow_ops
+
+from unetlab.setup import Recipe
+from unetlab.training import losses
+from unetlab.training.batches import Batches
+from unetlab.training.callbacks import EpochClock, StopAfter, StopWhenNotFinite
+from unetlab.training.precision import POLICIES
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a training leaves.
+
+    Args:
+        model: uncompiled, float32, with the weights of the best epoch: the model that is scored and served.
+        history: one row an epoch: epoch, loss, accuracy, dice, the same with val_, learning_rate, seconds.
+        best_epoch: 1-based epoch of the lowest validation loss.
+        seconds: wall time of training.
+    """
+
+    model: keras.Model
+    history: pd.DataFrame
+    best_epoch: int
+    seconds: float
+
+
+def fit(
+    build: Callable[..., keras.Model],
+    recipe: Recipe,
+    images: np.ndarray,
+    masks: np.ndarray,
+    train: np.ndarray,
+    validation: np.ndarray,
+    *,
+    seed: int,
+    precision: str,
+    weights: str | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    minutes: float = 0.0,
+) -> Fitted:
+    """Trains a model as its recipe says.
+
+    Args:
+        build: the setup's model builder.
+        images: uint8 (n, s, s, c) at the recipe's size.
+        masks: uint8 {0, 1} (n, s, s, 1).
+        train: indices to learn from.
+        validation: indices whose loss picks the best epoch.
+        seed: of weights, shuffling, augmentation and dropout.
+        precision: "float32" or "bfloat16".
+        weights: of a pretrained encoder, as the builder takes them.
+        callbacks: called after the clock, with loss, accuracy, dice, learning_rate, seconds and their val_ kin.
+        minutes: after which training ends with the best epoch so far; 0 for no limit.
+
+    Raises:
+        TrainingFailed: if the loss is not finite.
+    """
+    forget_models()
+    keras.utils.set_random_seed(seed)
+    keras.mixed_precision.set_global_policy(POLICIES[precision])
+    shape = images.shape[1:]
+    try:
+        model = build(input_shape=shape, weights=weights, **recipe.model)
+        batches = Batches(images, masks, train, recipe, seed, training=True)
+        model.compile(
+            optimizer=keras.optimizers.Adam(_learning_rate(recipe, len(batches))),
+            loss=losses.get_loss(recipe.loss),
+            metrics=[losses.accuracy, losses.dice],
+            jit_compile=bool(tf.config.list_physical_devices("GPU")),  # XLA halves the speed on processors
+        )
+        best = keras.callbacks.EarlyStopping(
+            monitor="val_loss", mode="min", patience=recipe.patience or recipe.epochs, restore_best_weights=True
+        )
+        started = time.perf_counter()
+        history = model.fit(
+            batches,
+            validation_data=Batches(images, masks, validation, recipe, seed, training=False),
+            epochs=recipe.epochs,
+            verbose=0,
+            callbacks=[StopWhenNotFinite(), StopAfter(minutes), EpochClock(), *callbacks, best],
+        )
+        seconds = time.perf_counter() - started
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+    table = pd.DataFrame(history.history)
+    table.insert(0, "epoch", np.arange(1, len(table) + 1))
+    served = rebuild(build, recipe, shape, model.get_weights())
+    return Fitted(served, table, int(table["val_loss"].argmin()) + 1, seconds)
+
+
+def rebuild(
+    build: Callable[..., keras.Model], recipe: Recipe, shape: tuple[int, ...], weights: list[np.ndarray]
+) -> keras.Model:
+    """The same network uncompiled and in float32, without optimiser state: what is scored is what is served."""
+    model = build(input_shape=shape, weights=None, **recipe.model)
+    model.set_weights(weights)
+    return model
+
+
+def forget_models() -> None:
+    """Frees graphs and weights of earlier trainings, which otherwise pile up over a search."""
+    keras.backend.clear_session()
+    # TensorFlow registers a gradient for each traced custom gradient and never forgets one; each holds its whole graph
+    registered = tensorflow_ops.gradient_registry._registry
+    for name in [name for name in registered if name.startswith("CustomGradient-")]:
+        del registered[name]
+    gc.collect()
+
+
+def _learning_rate(recipe: Recipe, steps: int) -> Any:
+    if recipe.schedule == "constant":
+        return recipe.learning_rate
+    return keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=recipe.learning_rate / 100,
+        decay_steps=max(1, (recipe.epochs - 1) * steps),
+        warmup_target=recipe.learning_rate,
+        warmup_steps=steps,
+    )
