@@ -7,7 +7,7 @@ label makers write it and as networks learn it, has dtype uint8 and the same two
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -375,11 +375,14 @@ def from_mask(mask: np.ndarray) -> np.ndarray:
     return smallest(labels, mask == UNKNOWN, mask == LEANING)
 
 
-def from_parts(parts: Sequence[np.ndarray], shape: tuple[int, int]) -> np.ndarray:
-    """A label image of masks (h, w) that hold one object each, numbered in their order; the later lies above."""
+def from_parts(parts: Iterable[np.ndarray], shape: tuple[int, int]) -> np.ndarray:
+    """A label image of masks, bool (h, w), that hold one object each, numbered in their order; the later lies above.
+
+    Raises UserError for more than MAX_OBJECTS.
+    """
     labels = np.zeros(shape, np.uint16)
-    if len(parts) > MAX_OBJECTS:
-        raise UserError(f"{len(parts):,} masks; an image can have {MAX_OBJECTS:,} objects")
     for number, mask in enumerate(parts, start=1):
+        if number > MAX_OBJECTS:
+            raise UserError(f"more than {MAX_OBJECTS:,} masks; an image can have so many objects")
         labels[mask] = number
     return smallest(labels)

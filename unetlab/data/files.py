@@ -39,6 +39,10 @@ class Files(Protocol):
         """Changes when a file changes, without opening any."""
         ...
 
+    def close(self) -> None:
+        """Takes away copies that `source` made."""
+        ...
+
     def __hash__(self) -> int: ...
 
 
@@ -66,6 +70,9 @@ class FolderFiles:
         except OSError as error:
             raise UserError(f"{path} cannot be read ({error.strerror}); check its permissions") from error
         return path
+
+    def close(self) -> None:
+        """There are no copies."""
 
     def fingerprint(self) -> str:
         """Hash of where the folder lies and of names, sizes, inodes and times of change.
@@ -128,6 +135,12 @@ class ZipFiles:
                 path.unlink(missing_ok=True)
                 raise UserError(f"{self.path}: {name} cannot be read ({error}); make the zip anew") from error
         return path
+
+    def close(self) -> None:
+        """Takes away copies that `source` made."""
+        if self._copies is not None:
+            self._copies.cleanup()
+            self._copies = None
 
     def fingerprint(self) -> str:
         """Hash of the names, sizes and checksums in the zip's directory."""

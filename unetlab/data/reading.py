@@ -40,10 +40,11 @@ class Reader:
         self._lock = threading.Lock()
 
     def close(self) -> None:
-        """Closes the stacks."""
+        """Closes the stacks, and takes away copies of those in a zip."""
         for pages, _ in self._open.values():
             pages.close()
         self._open.clear()
+        self.files.close()
 
     @contextmanager
     def opened(self, name: str, channels: str = "") -> Iterator[Pages]:
@@ -116,6 +117,8 @@ class Reader:
                 raise UserError(f"{self.files.label}: each mask file holds one object, so masks={asked} cannot be")
             return Meaning("objects", "each mask file holds one object")
         surveyed = [samples[i] for i in np.unique(np.linspace(0, len(samples) - 1, SURVEYED).astype(int))]
+        if asked == "classes":  # a value in one mask alone is a class too
+            surveyed = samples
         if asked in ("binary", "objects") or (table is not None and asked != "binary"):
             surveyed = []
         seen = [values for sample in surveyed if (values := self._surveyed(sample)) is not None]
@@ -139,6 +142,7 @@ class Reader:
     def values(self, sample: Sample, name: str) -> Values:
         """What a mask file holds. Raises UserError naming the file."""
         with self.opened(name) as pages, _named(name, sample):
+            _refuse_hidden_pages(pages, sample)
             stored = pages.read(sample.page or 0)
             return classes.values_of(stored, pages.lossy, pages.palette, pages.imagej)
 
@@ -149,27 +153,35 @@ class Reader:
         size than its image, and as `classes.label` does.
         """
         with self.opened(sample.image, self.channels) as pages, _named(sample.image, sample):
+            _refuse_hidden_pages(pages, sample)
             image, mode = codecs.image_of(pages, sample.page or 0), pages.mode
         size = image.shape[:2]
         if not sample.masks:
             return Decoded(sample.id, image, np.zeros(size, np.uint8), mode)
-        planes = []
-        for name in sample.masks:
-            values = self.values(sample, name)
-            with _named(name, sample):
-                if values.plane.shape != size:
-                    sizes = f"{values.plane.shape[1]} x {values.plane.shape[0]} pixels, its image {size[1]} x {size[0]}"
-                    raise UserError(f"the mask is {sizes}; they must be of one size")
-            planes.append(values)
         if sample.instances:
-            with _named(sample.image, sample):
-                return Decoded(
-                    sample.id, image, classes.from_parts([classes.foreground(v) for v in planes], size), mode
-                )
-        with _named(sample.masks[0], sample):
-            found = classes.label(planes[0], meaning, marks_membranes(sample.masks[0]))
+            parts = (classes.foreground(self._fitting(sample, name, size)) for name in sample.masks)
+            return Decoded(sample.id, image, classes.from_parts(parts, size), mode)
+        name = sample.masks[0]
+        values = self._fitting(sample, name, size)
+        with _named(name, sample):
+            found = classes.label(values, meaning, marks_membranes(name))
         kinds = found.classes if meaning.kind == "classes" else None
         return Decoded(sample.id, image, found.image, mode, found.levels, kinds)
+
+    def _fitting(self, sample: Sample, name: str, size: tuple[int, int]) -> Values:
+        """The values of a mask, which must be of its image's size."""
+        values = self.values(sample, name)
+        if values.plane.shape != size:
+            sizes = f"{values.plane.shape[1]} x {values.plane.shape[0]} pixels, its image {size[1]} x {size[0]}"
+            with _named(name, sample):
+                raise UserError(f"the mask is {sizes}; they must be of one size")
+        return values
+
+
+def _refuse_hidden_pages(pages: Pages, sample: Sample) -> None:
+    """Raises PixelError for a stack that is not read as one: its ending does not say so, or it is one object's mask."""
+    if sample.page is None and pages.count > 1:
+        raise PixelError(f"it holds {pages.count} pages where one is wanted; save them one by one, or name it .tif")
 
 
 @contextmanager

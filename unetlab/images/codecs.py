@@ -18,9 +18,6 @@ from .depth import to_uint8
 
 __all__ = ["ENDINGS", "MAX_PIXELS", "STACKS", "Pages", "PixelError", "decode", "open_pages", "to_uint8"]
 
-JPEG_NOISE = 63
-"""Grey values up to this one are background in a JPEG mask."""
-
 
 @dataclass(frozen=True)
 class Format:
@@ -91,47 +88,31 @@ def _head(path: Path) -> bytes:
         raise PixelError(f"cannot be opened ({error.strerror or error})") from error
 
 
-def decode(data: bytes | Path, page: int = 0, channels: str = "", pages: str = "all") -> tuple[np.ndarray, str]:
-    """Decodes one page, counted from 0, to uint8 (height, width, 1 or 3) and says the mode it was stored in.
+def image_of(opened: Pages, page: int = 0) -> np.ndarray:
+    """One page of an opened file, counted from 0, as uint8 (height, width, 1 or 3).
 
     A palette image gives its colours, alpha is dropped, more than 8 bits are mapped as `to_uint8` says; three equal
-    channels become one. Raises PixelError as `open_pages` does.
+    channels become one. Raises PixelError as `Pages.read` does.
+    """
+    array = opened.read(page)
+    if opened.palette is not None:
+        array = opened.palette[array[:, :, 0]]
+    return _drop_equal_channels(to_uint8(array))
+
+
+def decode(data: bytes | Path, page: int = 0, channels: str = "", pages: str = "all") -> tuple[np.ndarray, str]:
+    """Decodes one page, counted from 0, as `image_of` does, and says the mode it was stored in.
+
+    Raises PixelError as `open_pages` does.
     """
     with open_pages(data, channels, pages) as opened:
-        array = opened.read(page)
-        if opened.palette is not None:
-            array = opened.palette[array[:, :, 0]]
-        return _drop_equal_channels(to_uint8(array)), opened.mode
+        return image_of(opened, page), opened.mode
 
 
-def count_pages(data: bytes | Path) -> int:
-    """Pages of an image or stack. Raises PixelError as `open_pages` does."""
+def decode_mask(data: bytes | Path) -> np.ndarray:
+    """Decodes a mask of one page, such as `encode_mask` made: bool (height, width), what is above 0."""
     with open_pages(data) as opened:
-        return opened.count
-
-
-def decode_mask(data: bytes | Path, page: int = 0) -> np.ndarray:
-    """Decodes a mask as bool (height, width), by the rule of `decode_mask_and_levels`."""
-    return decode_mask_and_levels(data, page)[0]
-
-
-def decode_mask_and_levels(data: bytes | Path, page: int = 0) -> tuple[np.ndarray, int]:
-    """Decodes a mask as bool (height, width), and counts its different values; of a JPEG, which blurs them, 2 at most.
-
-    A pixel is foreground if any of its stored colours is above 0; in a JPEG above JPEG_NOISE, as its compression
-    strews small values around every edge. Alpha does not count; a palette mask is read by its index, since the colours
-    of classes are a matter of taste. Raises PixelError as `decode` does.
-    """
-    with open_pages(data) as opened:
-        array = opened.read(page)
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise PixelError(f"the {array.dtype} mask holds NaN or infinite values; replace them first")
-    highest = array.max(axis=2)
-    if opened.lossy:
-        highest = highest > JPEG_NOISE
-    mask = highest > 0
-    binary = bool((highest[mask] == highest.max()).all())  # most masks are: no sorting of all pixels then
-    return mask, int(mask.any()) + int(not mask.all()) if binary else len(np.unique(highest))
+        return np.asarray((opened.read(0) > 0).any(axis=2))
 
 
 def _drop_equal_channels(rgb: np.ndarray) -> np.ndarray:
@@ -154,42 +135,8 @@ def encode_image(image: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-STACKS = {".tif", ".tiff"}
-ENDINGS = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"}
-
-
-class Pages:
-    imagej = False
-
-    def __init__(self, data, path=None):
-        from pathlib import Path
-
-        self.data = data if isinstance(data, bytes) else Path(data).read_bytes()
-        self.imagej = b"ImageJ=" in self.data[:4000]
-        self.count = count_pages(self.data)
-        self.lossy = self.data.startswith(b"\xff\xd8")
-        _, self.mode = _decode(self.data, False, 0)
-        self.palette = None
-        if "palette" in self.mode:
-            p = Image.open(io.BytesIO(self.data)).getpalette()
-            self.palette = np.array(p, np.uint8).reshape(-1, 3)
-
-    def read(self, page):
-        return _decode(self.data, True, page)[0]
-
-    def close(self):
-        pass
-
-
-def open_pages(source, channels="", pages="all"):
-    return Pages(source)
-
-
-def image_of(pages, page):
-    return decode(pages.data, page)[0]
-
-
-def encode_labels(labels):
+def encode_labels(labels: np.ndarray) -> bytes:
+    """uint8 or uint16 (h, w) to a grey PNG that holds the values as they are."""
     buffer = io.BytesIO()
     Image.fromarray(labels).save(buffer, format="PNG")
     return buffer.getvalue()

@@ -23,7 +23,12 @@ class Pages:
         mode: how they are stored, such as "uint16 grey", "uint8 RGB", "uint8 palette".
         palette: uint8 (256 or more, 3), the colours of a palette image.
         lossy: whether values are blurred by JPEG.
+
+    Attributes:
+        imagej: whether ImageJ wrote the file, which has floats for integers of 32 bits.
     """
+
+    imagej = False
 
     def __init__(
         self, count: int, size: tuple[int, int], mode: str, palette: np.ndarray | None = None, lossy: bool = False

@@ -39,6 +39,7 @@ class Tiff(Pages):
         self.tiff: tifffile.TiffFile | None = None
         try:
             self.tiff = tifffile.TiffFile(io.BytesIO(source) if isinstance(source, bytes) else source)
+            self.imagej = bool(self.tiff.is_imagej)
             self.series = _series(self.tiff)
             self._arrange(channels, pages)
         except PixelError:
