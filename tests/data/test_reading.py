@@ -478,3 +478,11 @@ def test_chosen_pages_are_the_only_ones(tmp_path):
     _stack(tmp_path / "a-labels.tif", TRUTH, photometric="minisblack")
     data = open_dataset(str(tmp_path), pages="2-3")
     assert len(data) == 2 and np.array_equal(data.image(1)[..., 0], SECTIONS[2])
+
+
+def test_ome_is_a_part_of_the_ending(tmp_path):
+    for kind, name, pages in (("images", "a.ome.tif", SECTIONS), ("masks", "a.png", TRUTH)):
+        (tmp_path / kind).mkdir()
+        path = tmp_path / kind / name
+        path.write_bytes(_png(pages[1])) if kind == "masks" else tifffile.imwrite(path, pages[1], ome=True)
+    assert open_dataset(str(tmp_path)).ids == ("a",)

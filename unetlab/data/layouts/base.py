@@ -81,9 +81,14 @@ class Folders:
                 raise UserError(f"{files.label}: {name} lies too deep; put files right into images/ and masks/")
 
 
+def stem_of(name: str) -> str:
+    """A file's name without its ending, of which `.ome` is a part: `cell` of `images/cell.ome.tif`."""
+    return PurePosixPath(name).stem.removesuffix(".ome")
+
+
 def word_of(name: str) -> str:
     """The last word of WORDS in a file's name; "" if there is none."""
-    found = [word for word in re.split(r"[^a-z]+", PurePosixPath(name).stem.lower()) if word in WORDS]
+    found = [word for word in re.split(r"[^a-z]+", stem_of(name).lower()) if word in WORDS]
     return found[-1] if found else ""
 
 
@@ -101,10 +106,10 @@ def paired(
         if lost := sorted(masks.keys() - images.keys()):
             what = f"{masks[lost[0]]} has no image{more(lost)}"
             raise UserError(f"{files.label}: {what}; add {wanted[0].format(lost[0])} or take it away")
-    named = Counter(PurePosixPath(name).stem for name in images.values())
+    named = Counter(stem_of(name) for name in images.values())
     samples = [
         Sample(
-            PurePosixPath(name).name if named[PurePosixPath(name).stem] > 1 else PurePosixPath(name).stem,
+            PurePosixPath(name).name if named[stem_of(name)] > 1 else stem_of(name),
             name,
             (masks[key],) if masks else (),
             False,

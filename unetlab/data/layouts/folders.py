@@ -4,7 +4,7 @@ from collections import Counter
 from pathlib import PurePosixPath
 
 from unetlab.data.files import Files
-from unetlab.data.layouts.base import Folders, Sample, keyed, paired
+from unetlab.data.layouts.base import Folders, Sample, keyed, paired, stem_of
 
 
 def find(files: Files, names: list[str], folders: Folders) -> list[Sample] | None:
@@ -17,13 +17,13 @@ def find(files: Files, names: list[str], folders: Folders) -> list[Sample] | Non
         return None
     images, masks = folders.images(folders.parents[0]), folders.masks(folders.parents[0])
     paths = [PurePosixPath(name) for name in images]
-    stems = Counter(path.stem for path in paths)
+    stems = Counter(stem_of(name) for name in images)
     bare = {path.name for path in paths if masks} - {PurePosixPath(name).name for name in masks}
     # where two images differ in their endings only, and their masks too, names count whole
-    whole = {stem for stem, count in stems.items() if count > 1} - {PurePosixPath(name).stem for name in bare}
+    whole = {stem for stem, count in stems.items() if count > 1} - {stem_of(name) for name in bare}
 
     def key(name: str) -> str:
         path = PurePosixPath(name)
-        return path.name if path.stem in whole else path.stem
+        return path.name if stem_of(name) in whole else stem_of(name)
 
     return paired(files, keyed(files, images, key), keyed(files, masks, key))

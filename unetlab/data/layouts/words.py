@@ -4,7 +4,7 @@ import re
 from pathlib import PurePosixPath
 
 from unetlab.data.files import Files
-from unetlab.data.layouts.base import WORDS, Folders, Sample, keyed, paired, word_of
+from unetlab.data.layouts.base import WORDS, Folders, Sample, keyed, paired, stem_of, word_of
 
 
 def find(files: Files, names: list[str], folders: Folders) -> list[Sample] | None:
@@ -13,11 +13,11 @@ def find(files: Files, names: list[str], folders: Folders) -> list[Sample] | Non
         return None
     kinds = {name: WORDS.get(word_of(name), "images") for name in names}
     if "masks" not in kinds.values():
-        return paired(files, keyed(files, names, lambda name: PurePosixPath(name).stem), {})
+        return paired(files, keyed(files, names, stem_of), {})
 
     def key(name: str) -> str:
         path, word = PurePosixPath(name), rf"(?<![a-z]){word_of(name)}(?![a-z])"
-        bare = path.stem.lower()
+        bare = stem_of(name).lower()
         if word_of(name):
             bare = re.sub(rf"[-_. ]*{word}[-_. ]*(?!.*{word})", "-", bare).strip("-")
         return str(path.with_name(bare or "*"))
