@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from unetlab.training.losses import accuracy, dice, get_loss
+from unetlab.training.losses import LOSSES, accuracy, dice, get_loss
 
 TRUTH = np.array([[1, 1], [0, 0]], np.float32).reshape(1, 2, 2, 1)
 HALF = np.full((1, 2, 2, 1), 0.5, np.float32)
@@ -33,12 +33,12 @@ def test_losses_of_a_half_sure_prediction(name, expected):
     assert float(np.mean(get_loss(name)(TRUTH, HALF))) == pytest.approx(expected, abs=1e-4)
 
 
-@pytest.mark.parametrize("name", ["bce", "dice", "bce_dice", "focal"])
+@pytest.mark.parametrize("name", LOSSES)
 def test_a_perfect_prediction_costs_next_to_nothing(name):
     assert float(np.mean(get_loss(name)(TRUTH, TRUTH))) < 1e-4
 
 
-@pytest.mark.parametrize("name", ["bce", "dice", "bce_dice", "focal"])
+@pytest.mark.parametrize("name", LOSSES)
 def test_pixels_nobody_knows_count_in_no_loss(name):
     unsure = np.array([[1, 2], [0, 2]], np.float32).reshape(1, 2, 2, 1)
     known = np.array([[0.8], [0.3]], np.float32).reshape(1, 2, 1, 1)
@@ -51,3 +51,11 @@ def test_pixels_nobody_knows_count_in_no_loss(name):
 def test_accuracy_is_over_known_pixels():
     unsure = np.array([[1, 2], [0, 2]], np.float32).reshape(1, 2, 2, 1)
     assert float(accuracy(unsure, np.ones_like(unsure))[0]) == 0.5
+
+
+def test_an_option_changes_its_loss_and_no_other():
+    # at p = 0.5 the focal loss is 0.5^gamma * log 2
+    assert float(np.mean(get_loss("focal", {"gamma": 1.0})(TRUTH, HALF))) == pytest.approx(0.5 * np.log(2), abs=1e-4)
+    assert get_loss("bce", {"gamma": 1.0}) is get_loss("bce")
+    default = float(np.mean(get_loss("focal", {"alpha": 1.0})(TRUTH, HALF)))
+    assert default == pytest.approx(0.25 * np.log(2), abs=1e-4)
