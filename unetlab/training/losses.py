@@ -64,6 +64,20 @@ def bce_dice(y_true: Tensor, y_pred: Tensor) -> Tensor:
     return bce(y_true, y_pred) + dice_loss(y_true, y_pred)
 
 
+def tversky(y_true: Tensor, y_pred: Tensor, alpha: float, beta: float) -> Tensor:
+    """1 - soft Tversky index, (tp + s/2) / (tp + alpha fp + beta fn + s/2): what is found but not there costs alpha,
+    what is there but not found costs beta. With both at one half it is `dice_loss`.
+
+    Source: Salehi et al. 2017, https://arxiv.org/abs/1706.05721, whose best weights the defaults are.
+    """
+    target, known = _known(y_true)
+    found = ops.cast(y_pred, "float32") * known
+    overlap = ops.sum(target * found, axis=(1, 2, 3))
+    false = ops.sum((1.0 - target) * found, axis=(1, 2, 3))
+    missed = ops.sum(target * (known - found), axis=(1, 2, 3))
+    return 1.0 - (overlap + SMOOTH / 2) / (overlap + alpha * false + beta * missed + SMOOTH / 2)
+
+
 class Loss(NamedTuple):
     """A row of LOSSES.
 
@@ -82,6 +96,7 @@ LOSSES: dict[str, Loss] = {
     "dice": Loss(dice_loss),
     "bce_dice": Loss(bce_dice),
     "focal": Loss(focal, {"gamma": 2.0}),
+    "tversky": Loss(tversky, {"alpha": 0.3, "beta": 0.7}),
 }
 """A recipe names one of these."""
 
