@@ -178,3 +178,44 @@ def encode_image(image: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image).save(buffer, format="PNG")
     return buffer.getvalue()
+
+
+STACKS = {".tif", ".tiff"}
+ENDINGS = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"}
+
+
+class Pages:
+    imagej = False
+
+    def __init__(self, data, path=None):
+        from pathlib import Path
+
+        self.data = data if isinstance(data, bytes) else Path(data).read_bytes()
+        self.imagej = b"ImageJ=" in self.data[:4000]
+        self.count = count_pages(self.data)
+        self.lossy = self.data.startswith(b"\xff\xd8")
+        _, self.mode = _decode(self.data, False, 0)
+        self.palette = None
+        if "palette" in self.mode:
+            p = Image.open(io.BytesIO(self.data)).getpalette()
+            self.palette = np.array(p, np.uint8).reshape(-1, 3)
+
+    def read(self, page):
+        return _decode(self.data, True, page)[0]
+
+    def close(self):
+        pass
+
+
+def open_pages(source, channels="", pages="all"):
+    return Pages(source)
+
+
+def image_of(pages, page):
+    return decode(pages.data, page)[0]
+
+
+def encode_labels(labels):
+    buffer = io.BytesIO()
+    Image.fromarray(labels).save(buffer, format="PNG")
+    return buffer.getvalue()
