@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from unetlab.images.regions import components
-from unetlab.metrics.objects import average_precision, object_scores, overlaps
+from unetlab.metrics.objects import average_precision, overlaps
+from unetlab.metrics.table import object_scores
 
 
 def strip(*areas: int) -> np.ndarray:
@@ -47,7 +48,8 @@ def test_overlap_of_exactly_eleven_twentieths_is_no_hit_at_that_threshold():
 def test_merged_pair_is_one_object_of_two():
     # Two nuclei of 10 pixels predicted as one of 20: IoU 1/2 with either, no hit: 0 / (0 + 1 + 2).
     scores = object_scores(strip(10, 10), strip(20))
-    assert scores == {"ap50": 0.0, "ap_dsb": 0.0, "count_true": 2, "count_predicted": 1, "count_error": 1}
+    expected = {"ap50": 0.0, "ap_dsb": 0.0, "count_true": 2, "count_predicted": 1, "count_error": 1}
+    assert {name: scores[name] for name in expected} == expected
 
 
 def test_one_pixel_objects():

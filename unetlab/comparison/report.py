@@ -17,9 +17,10 @@ from rich.table import Table
 
 from experiments import SETUPS
 from unetlab.comparison import pictures
-from unetlab.comparison.compare import METRICS, Comparison
+from unetlab.comparison.compare import Comparison
 from unetlab.comparison.pictures import overlay
 from unetlab.health import examine
+from unetlab.metrics.table import METRICS
 from unetlab.tracking import read, thumbnails
 from unetlab.tracking.read import Record
 

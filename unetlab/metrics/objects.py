@@ -52,20 +52,3 @@ def average_precision(found: Overlaps) -> np.ndarray:
         return np.ones(len(DSB_STEPS))
     hits = (20 * found.intersection[:, None] > DSB_STEPS * found.union[:, None]).sum(axis=0)
     return np.asarray(hits / (found.n_true + found.n_predicted - hits))
-
-
-def object_scores(true_labels: np.ndarray, predicted_labels: np.ndarray) -> dict[str, float]:
-    """Scores of one label image against the true one.
-
-    ap50 (at overlap 0.50) and ap_dsb (mean over DSB_STEPS) in [0, 1]; count_true, count_predicted and their absolute
-    difference count_error.
-    """
-    found = overlaps(true_labels, predicted_labels)
-    precision = average_precision(found)
-    return {
-        "ap50": float(precision[0]),
-        "ap_dsb": float(precision.mean()),
-        "count_true": found.n_true,
-        "count_predicted": found.n_predicted,
-        "count_error": abs(found.n_true - found.n_predicted),
-    }
