@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from unetlab.images.regions import components
-from unetlab.metrics.objects import average_precision, overlaps
+from unetlab.metrics.objects import average_precision, overlaps, panoptic_quality
 from unetlab.metrics.table import object_scores
 
 
@@ -91,3 +91,18 @@ def test_agrees_with_one_loop_per_pair_of_objects():
 def test_shapes_must_agree():
     with pytest.raises(ValueError, match=r"Received: \(1, 10\) and \(1, 9\)"):
         overlaps(strip(10), strip(9))
+
+
+def test_panoptic_quality_by_hand():
+    # Overlaps 4/5 and 5/6 of two objects on either side: (0.8 + 0.833) / (2 + 0 + 0).
+    assert panoptic_quality(overlaps(strip(4, 6), strip(5, 5))) == pytest.approx((4 / 5 + 5 / 6) / 2)
+    # Two merged to one have an overlap of exactly 1/2 each, which is no hit.
+    assert panoptic_quality(overlaps(strip(10, 10), strip(20))) == 0
+    # One of 9 found as 6, one missed: (6 / 9) / (1 + 1 / 2).
+    missed = np.zeros((1, 12), dtype=np.uint8)
+    missed[0, :6] = 1
+    assert panoptic_quality(overlaps(strip(9, 3), missed)) == pytest.approx(6 / 9 / 1.5)
+    nothing = np.zeros((2, 2), np.uint8)
+    assert panoptic_quality(overlaps(nothing, nothing)) == 1
+    assert panoptic_quality(overlaps(nothing, nothing + 1)) == panoptic_quality(overlaps(nothing + 1, nothing)) == 0
+    assert object_scores(strip(4, 6), strip(4, 6))["pq"] == 1

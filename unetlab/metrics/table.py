@@ -15,7 +15,7 @@ from unetlab.images.regions import components
 from unetlab.inference.predict import Threshold, mask_at, thresholds
 from unetlab.metrics.boundary import boundary_f1
 from unetlab.metrics.calibration import area_under_curve, calibration_error
-from unetlab.metrics.objects import average_precision, overlaps
+from unetlab.metrics.objects import average_precision, overlaps, panoptic_quality
 from unetlab.metrics.pixelwise import count, pooled_soft_dice, ratios, soft_sums
 
 
@@ -120,6 +120,7 @@ TABLE = (
     ),
     Metric("ap50", "objects hit at IoU 0.5", "objects", lambda found: average_precision(found)[0]),
     Metric("ap_dsb", "object score", "objects", lambda found: average_precision(found).mean(), compared=True),
+    Metric("pq", "panoptic quality", "objects", panoptic_quality),
     Metric("count_true", "objects", "objects", lambda found: found.n_true, perfect=None, figure=False),
     Metric("count_predicted", "found", "objects", lambda found: found.n_predicted, perfect=None, figure=False),
     Metric(
