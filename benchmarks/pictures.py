@@ -86,9 +86,7 @@ def comparison_picture(comparison: Comparison) -> Image.Image:
             axes.plot(row[mean], k, "o", color=color, markersize=8)
             axes.annotate(f"{row[mean]:{'+.3f' if axes is right else '.3f'}}", (row[mean], k - 0.22), ha="center")
         axes.grid(axis="x", alpha=0.3)
-    left.set_yticks(
-        places, [f"{row.rank}  {row.name_}" for row in ranking.rename(columns={"name": "name_"}).itertuples()]
-    )
+    left.set_yticks(places, [f"{rank}  {name}" for rank, name in zip(ranking["rank"], ranking["name"], strict=True)])
     left.set(xlabel="Dice at the images' own size", ylim=(len(ranking) - 0.5, -0.6))
     right.axvline(0, color=RED, linestyle="--", linewidth=1)
     right.set_xlabel(f"difference to {ranking['name'].iloc[0]}")
