@@ -20,16 +20,18 @@ from PIL import Image
 
 from unetlab.cli.base import OneLineErrors
 from unetlab.comparison.compare import Comparison, compare
-from unetlab.comparison.pictures import overlay
 from unetlab.errors import UserError
 from unetlab.tracking import read, thumbnails
 from unetlab.tracking.read import Record
 
-SHOWN = 6
+SHOWN = 5
 """Test images in a row."""
 
-COLOURS = 128
+COLOURS = 64
 """Of a picture's palette: a third of the size, and nothing that one would see."""
+
+HIT, MISSED, FALSE, BACKGROUND = (235, 235, 235), (0, 208, 96), (255, 47, 208), (40, 40, 40)
+"""As in a run's own predictions.png."""
 
 GREEN, GREY, RED = "#2b8a57", "#8894a5", "#b03a48"
 """The report's own."""
@@ -42,7 +44,7 @@ def spread(dice: np.ndarray, n: int = SHOWN) -> np.ndarray:
 
 
 def masks_picture(record: Record) -> Image.Image:
-    """Test images of a run above the same with outlines of truth (green) and prediction (magenta), worst to best.
+    """Test images of a run, worst to best, above the masks it predicted: hit white, missed green, false magenta.
 
     Raises UserError for a run that kept no pictures of its test images.
     """
@@ -52,17 +54,19 @@ def masks_picture(record: Record) -> Image.Image:
     album = thumbnails.unpack(content)
     dice = pd.Series(scores["native_dice"].to_numpy(), scores["id"].astype(str))[list(album.ids)].to_numpy()
     chosen = spread(dice)
-    figure = Figure(figsize=(1.75 * len(chosen), 3.9), dpi=100, layout="constrained")
+    figure = Figure(figsize=(2.0 * len(chosen), 4.5), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
     for axes in figure.subplots(2, len(chosen), squeeze=False).ravel():
         axes.set_axis_off()
     for k, i in enumerate(chosen):
-        image, truth = album.images[i], album.truth[i]
-        for row, outlines in enumerate(((np.zeros_like(truth), None), (truth, album.masks[i]))):
-            axes = figure.axes[row * len(chosen) + k]
-            axes.imshow(Image.open(io.BytesIO(overlay(image, *outlines, size=2 * len(image)))))
+        truth, mask = album.truth[i], album.masks[i]
+        shown = np.full((*truth.shape, 3), BACKGROUND, np.uint8)
+        shown[truth & mask], shown[truth & ~mask], shown[mask & ~truth] = HIT, MISSED, FALSE
+        figure.axes[k].imshow(album.images[i], interpolation="nearest")
+        axes = figure.axes[len(chosen) + k]
+        axes.imshow(shown, interpolation="nearest")
         axes.set_title(f"Dice {dice[i]:.2f}", fontsize=11)
-    title = f"{record.tags['setup']}: test images from the worst to the best.  Truth green, prediction magenta."
+    title = f"{record.tags['setup']}: test images from the worst to the best.  Hit white, missed green, false magenta."
     figure.suptitle(title, fontsize=11)
     return _drawn(figure)
 
@@ -90,7 +94,7 @@ def comparison_picture(comparison: Comparison) -> Image.Image:
     left.set(xlabel="Dice at the images' own size", ylim=(len(ranking) - 0.5, -0.6))
     right.axvline(0, color=RED, linestyle="--", linewidth=1)
     right.set_xlabel(f"difference to {ranking['name'].iloc[0]}")
-    figure.suptitle(textwrap.fill(comparison.conclusion(), 100), fontsize=11)
+    figure.suptitle(textwrap.fill(comparison.conclusion(), 75), fontsize=11)
     return _drawn(figure)
 
 

@@ -12,7 +12,9 @@ from unetlab.data import layouts
 ROOT = Path(__file__).parent.parent
 PAGES = [*sorted((ROOT / "docs").glob("*.md")), *(ROOT / name for name in ("README.md", "CONTRIBUTING.md"))]
 
-PATH = re.compile(r"(?<![\w/.])(?:(?:unetlab|experiments|tests|benchmarks|docs)/[\w./-]*\w/?|[\w.-]+\.(?:md|toml))")
+PATH = re.compile(
+    r"(?<![\w/.])(?:(?:unetlab|experiments|tests|benchmarks|docs)/(?:[\w./-]*[\w/])?|[\w.-]+\.(?:md|toml))"
+)
 """Of files and folders of the tree."""
 
 PROPOSED = {"experiments/blobs.py", "unetlab/models/tiny.py", "tests/models/test_tiny.py"} | {
