@@ -63,7 +63,6 @@ SETUP = Setup(
     plain="1 trial, the published recipe, on 120 simulated images of latex clusters.",
     source="synthetic-latex",
     stand_in="latex",
-    defaults={"trials": 1},
     recipe=RECIPE,
     space=space,
     published={"test_accuracy": 0.90, "test_precision": 0.52, "test_recall": 0.95, "test_f1": 0.67},

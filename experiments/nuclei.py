@@ -45,6 +45,7 @@ SETUP = Setup(
     summary="MobileNetV2 U-Net: frozen ImageNet encoder, small decoder, 128x128x3.",
     plain="3 trials and the final training on 120 simulated images.",
     source="dsb2018",
+    defaults={"trials": 3},
     recipe=RECIPE,
     space=space,
     published={"train_accuracy": 0.9690, "val_accuracy": 0.9685, "train_loss": 0.0770, "val_loss": 0.0766},

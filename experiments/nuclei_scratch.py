@@ -45,6 +45,7 @@ SETUP = Setup(
     summary="U-Net of 16 to 256 filters from random weights, 128x128x3.",
     plain="3 trials and the final training on 120 simulated images.",
     source="dsb2018",
+    defaults={"trials": 3},
     recipe=RECIPE,
     space=space,
     published={"train_accuracy": 0.9614, "val_accuracy": 0.9564},
