@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypedDict
 
 LABELS = ("masks", "otsu", "kmeans", "felzenszwalb", "slic", "walker", "consensus")
 
@@ -33,7 +33,7 @@ class Option:
         low, high: the least and the largest number allowed, None for no bound.
         required: whether it must be given.
         shared: whether all setups take it; else only those that name it among their extras.
-        budget: whether it says how long a setup was given, or what it learnt from.
+        budget: whether it says how long a setup was given, what it learnt from, or how.
         repeated: whether it belongs into the command that repeats a run.
     """
 
@@ -53,6 +53,14 @@ class Option:
 def _said(default: Any, help: str, **settings: Any) -> Any:
     """A field of Options that is an Option too; name and kind are the field's."""
     return dataclasses.field(default=default, metadata={"option": Option("", default, help, **settings)})
+
+
+class Reading(TypedDict):
+    """How files become images and labels, as `open_dataset` takes it."""
+
+    masks: str
+    channels: str
+    pages: str
 
 
 @dataclass(frozen=True)
@@ -101,15 +109,23 @@ class Options:
         "auto",
         "auto: bfloat16 where the hardware has it, which trains about twice as fast.",
         choices=("auto", "float32", "bfloat16"),
+        budget=True,
     )
     encoder_weights: str = _said(
         "auto",
         "auto: ImageNet if it can be had, else random and trained too. Or imagenet, none, a weights file.",
+        budget=True,
     )
     models: str = _said(
         "all",
         "Which models go to MLflow: every trial's, or only the final one and those of its rounds.",
         choices=("all", "best"),
+    )
+    threshold: str = _said(
+        "recipe",
+        "Which threshold is served. validation: the one that is best on validation (Dice; membranes: V_rand).",
+        choices=("recipe", "validation"),
+        budget=True,
     )
     register: bool = _said(
         False,
@@ -136,6 +152,7 @@ class Options:
         "random: stratified by modality. blocks: neighbouring sections on one side, with a gap between sides.",
         choices=("random", "blocks"),
         shared=False,
+        budget=True,
     )
     masks: str = _said(
         "auto",
@@ -153,6 +170,10 @@ class Options:
     twin_seed: int | None = None
     """Of a built-in twin; None for `seed`. No option: a showdown keeps one twin on all its splits."""
 
+    def reading(self) -> "Reading":
+        """What `open_dataset` is told of how files become images and labels."""
+        return {"masks": self.masks, "channels": self.channels, "pages": self.pages}
+
 
 OPTIONS: Mapping[str, Option] = MappingProxyType(
     {
@@ -164,7 +185,7 @@ OPTIONS: Mapping[str, Option] = MappingProxyType(
 """The options that a setup can be told, by name."""
 
 BUDGET = tuple(option.name for option in OPTIONS.values() if option.budget)
-"""Params that say how long a setup was given, and what it learnt from."""
+"""Params that say how long a setup was given, what it learnt from and how: repeats of it have them in common."""
 
 READING = tuple(OPTIONS[name] for name in ("masks", "channels", "pages", "groups"))
 """How files become images and labels, for every command that reads them."""

@@ -8,7 +8,7 @@ from PIL import Image
 from unetlab.data import classes, open_dataset
 from unetlab.data.export import export
 from unetlab.errors import UserError
-from unetlab.metrics.objects import object_scores
+from unetlab.metrics.table import object_scores
 from unetlab.setup import Recipe
 
 GREY = np.arange(1024, dtype=np.uint8).reshape(32, 32)

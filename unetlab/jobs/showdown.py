@@ -88,7 +88,8 @@ def showdown(
         UserError: as `run_setup` and `compare` do; what finished stays, and the same plan goes on from there.
     """
     console = console or Console(stderr=True)
-    key = plan.key(open_dataset(plan.options(0).data, plan.told.seed).digest)
+    first = plan.options(0)
+    key = plan.key(open_dataset(first.data, plan.told.seed, **first.reading()).digest)
     experiment = ui.open_experiment()
     with _parent(plan, key, experiment) as parent:
         _end_killed(key, experiment)
