@@ -72,7 +72,7 @@ def run_setup(
 
     # data -> check -> split
     twin_seed = options.seed if options.twin_seed is None else options.twin_seed
-    dataset = open_dataset(options.data, twin_seed, setup.twin)
+    dataset = open_dataset(options.data, twin_seed, setup.twin, **options.reading())
     card = check(dataset)
     console.print(card.table())
     refuse_unusable(card, dataset.has_masks, options.labels)
