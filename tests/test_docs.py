@@ -17,7 +17,9 @@ PATH = re.compile(
 )
 """Of files and folders of the tree."""
 
-PROPOSED = {"experiments/blobs.py", "unetlab/models/tiny.py", "tests/models/test_tiny.py"} | {
+PROPOSED = {
+    "experiments/blobs.py",
+    "unetlab/models/encoders/tiny.py",
     "unetlab/labels/bright.py",
     "unetlab/data/layouts/suffix.py",
 }
@@ -65,9 +67,11 @@ def test_the_setup_s_space_begins_with_its_recipe(snippets):
     assert setup.network in models.NETWORKS
 
 
-def test_the_encoder_builds(snippets):
-    model = snippets["NETWORK"].build(input_shape=(16, 16, 3), weights=None, filters=4)
-    assert model(np.zeros((2, 16, 16, 3), np.float32)).shape == (2, 16, 16, 1)
+def test_the_encoder_has_the_layers_that_its_row_names(snippets):
+    row = snippets["ENCODER"]
+    built = row.build((32, 32, 3), None, **row.options)
+    sides = [built.get_layer(name).output.shape[1] for name in (*row.skips, row.bottom)]
+    assert sides == [16, 8, 4] and row.stride == 8
 
 
 def test_the_loss_has_one_value_an_image(snippets):
