@@ -93,10 +93,12 @@ def test_the_pictures_of_the_readme_are_made_from_finished_runs(store, tmp_path)
         log_setup_run(name, difficulty() - 0.01 * k, artifacts={thumbnails.PATH: album})
     answer = CliRunner().invoke(pictures.main, ["--out", str(tmp_path)])
     assert answer.exit_code == 0, answer.output
-    masks = np.asarray(Image.open(tmp_path / "masks.png").convert("RGB")).reshape(-1, 3).astype(int)
+    with Image.open(tmp_path / "masks.png") as picture:
+        masks = np.asarray(picture.convert("RGB")).reshape(-1, 3).astype(int)
     for color in (pictures.HIT, pictures.MISSED, pictures.FALSE):
         assert (np.abs(masks - color).max(axis=1) < 12).sum() > 500
-    assert Image.open(tmp_path / "comparison.png").width == 960
+    with Image.open(tmp_path / "comparison.png") as picture:
+        assert picture.width == 960
 
 
 def test_pictures_without_thumbnails_say_what_is_missing(store, tmp_path):
