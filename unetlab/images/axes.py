@@ -1,11 +1,15 @@
 """Which planes of a file are pages, which are channels, and what the user chose of them."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .contract import PixelError
 
-ADVICE = "say which with channels=1 or channels=1,2,3, and pages=all or a range such as pages=1-10"
+ADVICE = (
+    "say which with channels=1 or channels=1,2,3 (channels=pages: each is an image of its own), "
+    "and pages=all or a range such as pages=1-10"
+)
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,11 @@ def choose_channels(asked: str, there: int, pages: int = 1, said: str = "") -> t
         has = "1 channel" if there == 1 else f"{there} channels, 1 to {there}"
         raise PixelError(f"channels={asked}: there is no channel {outside[0]}; the image has {has}")
     return chosen
+
+
+def words(channels: Sequence[int]) -> str:
+    """What chosen channels make: "grey" or "RGB"."""
+    return "RGB" if len(channels) == 3 else "grey"
 
 
 def choose_pages(asked: str, there: int) -> range:

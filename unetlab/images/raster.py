@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from .axes import choose_channels, choose_pages
+from .axes import choose_channels, choose_pages, words
 from .contract import Pages, PixelError, refuse_size
 
 MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM")
@@ -35,7 +35,7 @@ class Raster(Pages):
         colours = 1 if palette is not None or mode.split()[1].startswith("grey") else 3
         self.chosen = choose_channels(channels, colours)
         if channels:
-            self.mode = f"{mode.split()[0]} {'grey' if len(self.chosen) == 1 else 'RGB'}"
+            self.mode = f"{mode.split()[0]} {words(self.chosen)}"
 
     def _kind(self) -> tuple[str, np.ndarray | None]:
         """The stored mode, and the colours of a palette."""
