@@ -201,12 +201,16 @@ def rollback(model: str) -> None:
 @click.option("--images", required=True, type=click.Path(path_type=Path), help="A folder of images, or one image.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for masks, overlays and a CSV.")
 @click.option("--threshold", type=click.FloatRange(0, 1), default=None, help="Instead of the model's own.")
-def predict(model: str, images: Path, out: Path, threshold: float | None) -> None:
-    """Segment a folder of images with a logged or registered model."""
+@click.option("--channels", default="", help="Where files have others than grey or colour: 1, or 1,2,3.")
+@click.option(
+    "--pages", default="all", show_default=True, help="Of stacks: all, one such as 3, or a range such as 1-10."
+)
+def predict(model: str, images: Path, out: Path, threshold: float | None, channels: str, pages: str) -> None:
+    """Segment a folder of images with a logged or registered model; of a stack every page: masks/<name>-000.png on."""
     quiet.import_tensorflow()
     from unetlab.service.predict import predict_folder
 
-    predict_folder(model, images, out, threshold)
+    predict_folder(model, images, out, threshold, channels=channels, pages=pages)
 
 
 @main.command()

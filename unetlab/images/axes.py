@@ -103,9 +103,9 @@ def choose_pages(asked: str, there: int) -> range:
     """
     if asked in ("", "all"):
         return range(there)
-    first, _, last = asked.partition("-")
+    first, dash, last = asked.partition("-")
     try:
-        chosen = range(int(first) - 1, int(last or first))
+        chosen = range(int(first) - 1, int(last if dash else first))
     except ValueError:
         chosen = range(0)
     if not chosen or chosen.start < 0:

@@ -52,6 +52,9 @@ ENDINGS = frozenset(ending for row in FORMATS for ending in row.endings)
 STACKS = frozenset(ending for row in FORMATS if row.stack for ending in row.endings)
 """Those of files that can hold several pages."""
 
+CONTAINERS = frozenset({".zarr"})
+"""Endings of folders that are one image or stack each; the files inside are none."""
+
 KNOWN = "PNG, JPEG, TIFF or BMP"
 
 
@@ -73,6 +76,11 @@ def open_pages(source: bytes | Path, channels: str = "", pages: str = "all") -> 
         return row.open(source, channels, pages)
     except OSError as error:
         raise PixelError(f"cannot be opened ({error.strerror or error})") from error
+
+
+def is_container(path: Path) -> bool:
+    """Whether a folder is one image, such as a Zarr, and not a folder of files."""
+    return path.suffix.lower() in CONTAINERS and path.is_dir()
 
 
 def _format(source: bytes | Path) -> Format | None:
@@ -98,10 +106,15 @@ def decode(data: bytes | Path, page: int = 0, channels: str = "", pages: str = "
     channels become one. Raises PixelError as `open_pages` does.
     """
     with open_pages(data, channels, pages) as opened:
-        array = opened.read(page)
-        if opened.palette is not None:
-            array = opened.palette[array[:, :, 0]]
-        return _drop_equal_channels(to_uint8(array)), opened.mode
+        return read_image(opened, page), opened.mode
+
+
+def read_image(opened: Pages, page: int) -> np.ndarray:
+    """One page of an opened file, counted from 0, as `decode` gives it."""
+    array = opened.read(page)
+    if opened.palette is not None:
+        array = opened.palette[array[:, :, 0]]
+    return _drop_equal_channels(to_uint8(array))
 
 
 def count_pages(data: bytes | Path) -> int:

@@ -86,7 +86,7 @@ class Tiff(Pages):
         self.kind = (first.dtype, _stored(first))
         stored = words(self.chosen) if apart > 1 or channels or samples > 1 and _colours(first) == 1 else self.kind[1]
         size = (first.imagelength, first.imagewidth)
-        super().__init__(len(self.numbers), size, f"{first.dtype} {stored}", _palette(first), first.compression in JPEG)
+        super().__init__(self.numbers, size, f"{first.dtype} {stored}", _palette(first), first.compression in JPEG)
 
     def close(self) -> None:
         """Closes the file."""
@@ -143,7 +143,6 @@ def _series(tiff: tifffile.TiffFile, found: list[Directory]) -> Sequence[Series]
     """The series that hold the pages found. Raises PixelError if what the file says of them does not hold."""
     if tiff.is_ome:
         _refuse_lies(tiff.ome_metadata or "", found)
-    first = found[0]
     numbers = {page.number for page in found}
     series = [one for one in tiff.series if one.keyframe.index in numbers]
     if not series:
@@ -159,7 +158,8 @@ def _series(tiff: tifffile.TiffFile, found: list[Directory]) -> Sequence[Series]
                 raise PixelError(f"truncated or damaged TIFF: it speaks of {there} pages and does not hold them")
     held = sum(len([page for page in one.pages if page is not None]) for one in series)
     if held != len(found) or any(len(one) not in (1, there) for one, there in zip(series, planes, strict=True)):
-        raise PixelError(f"it speaks of {sum(planes)} pages of {first.width} x {first.height} and holds {len(found)}")
+        said = ", ".join(f"{one.axes} {' x '.join(map(str, one.shape))}" for one in series)
+        raise PixelError(f"what it says of its pages ({said}) does not fit the {len(found)} it holds; save it anew")
     return series
 
 
