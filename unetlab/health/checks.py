@@ -84,9 +84,12 @@ def no_better_than_constant(run: RunData) -> HealthFinding | None:
 
 
 def no_better_than_otsu(run: RunData) -> HealthFinding | None:
-    """H003: a global threshold, which needs no training, does as well."""
-    pair = ("native_dice", "otsu_native_dice")
-    if not set(pair) <= set(run.scores):
+    """H003: a global threshold, which needs no training, does as well: by V_rand where that ranks, else by Dice."""
+    pairs = (
+        (column, f"otsu_{column}", word) for column, word in (("native_v_rand", "V_rand"), ("native_dice", "Dice"))
+    )
+    pair = next((each for each in pairs if set(each[:2]) <= set(run.scores)), None)
+    if pair is None:
         return None
     gain = (run.scores[pair[0]] - run.scores[pair[1]]).to_numpy(float)
     if _better(gain):
@@ -97,7 +100,7 @@ def no_better_than_otsu(run: RunData) -> HealthFinding | None:
     return HealthFinding(
         "H003",
         "not better than Otsu's threshold",
-        f"Otsu's threshold, which learns nothing, has Dice {run.scores[pair[1]].mean():.3f} on these images; the model "
+        f"Otsu's threshold, which learns nothing, has {pair[2]} {run.scores[pair[1]].mean():.3f} on these images; the model "
         f"is {abs(gain.mean()):.3f} {relation} it{chance} (p = {p:.2g}).",
         "Do not publish this model as a success. Give it more images or more epochs, or use the threshold.",
         {"gain": float(gain.mean()), "p_value": p},
