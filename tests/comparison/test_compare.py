@@ -232,11 +232,11 @@ def test_membranes_are_ranked_by_v_rand(store):
 def test_a_run_that_lacks_a_param_is_no_other_budget(store):
     base = difficulty()
     older = log_setup_run("a", base, tags={"repeat": "0"})
-    newer = log_setup_run("a", base, tags={"repeat": "1"}, params={"view": "whole", "split": "random"}, seed=1)
-    rival = log_setup_run("b", base, tags={"repeat": "0"}, params={"view": "whole", "split": "random"})
+    newer = log_setup_run("a", base, tags={"repeat": "1"}, params={"threshold": "recipe", "split": "random"}, seed=1)
+    rival = log_setup_run("b", base, tags={"repeat": "0"}, params={"threshold": "recipe", "split": "random"})
     assert compare([older, newer, rival]).names
-    other = log_setup_run("a", base, tags={"repeat": "2"}, params={"view": "patches"}, seed=2)
-    with pytest.raises(UserError, match="must have the same view.*filter by params.view = 'whole'"):
+    other = log_setup_run("a", base, tags={"repeat": "2"}, params={"split": "blocks"}, seed=2)
+    with pytest.raises(UserError, match="must have the same split.*filter by params.split = 'random'"):
         compare([newer, other, rival])
     told = [log_setup_run("a", base, tags={"repeat": "0", "precision": p}) for p in ("float32", "bfloat16")]
     with pytest.raises(UserError, match="same precision.*filter by tags.precision = 'float32'"):

@@ -93,6 +93,8 @@ def test_h003_no_better_than_otsu(gain, words):
     otsu = HEALTHY.scores["native_dice"] - gain + noise - noise.mean()
     finding = check_run(_changed(scores=HEALTHY.scores.assign(otsu_native_dice=otsu)))[0]
     assert finding.code == "H003" and words in finding.explanation
+    membranes = HEALTHY.scores.assign(native_v_rand=HEALTHY.scores["native_dice"], otsu_native_v_rand=otsu)
+    assert "has V_rand 0." in check_run(_changed(scores=membranes))[0].explanation  # whatever Otsu's Dice
 
 
 @pytest.mark.parametrize(
