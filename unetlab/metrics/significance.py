@@ -229,8 +229,8 @@ def spread(differences: np.ndarray, scenes: Scenes = None) -> np.ndarray:
     """Standard deviation of differences between scenes, float64 (pairs,), NaN for one scene.
 
     The standard error of the mean over images is this over the square root of the number of scenes: the jackknife's,
-    which leaves out one scene at a time (Efron and Stein, Annals of Statistics 1981), since a large scene draws the mean
-    towards itself. Where all scenes have one size it is the plain standard deviation of their means, with n - 1.
+    which leaves out one scene at a time (Efron and Stein, Annals of Statistics 1981), since a large scene draws the
+    mean towards itself. Where all scenes have one size it is the plain standard deviation of their means, with n - 1.
     """
     sums, sizes = by_scene(differences, scenes)
     n = len(sizes)
