@@ -45,7 +45,7 @@ SCENES = (8, 20, 40, 75)
 POINTS = (1, 2, 5)
 MEMBERS = 5
 REPEATS = 10
-DRAWS = 1000
+DRAWS = 500
 METRIC = "native_dice"
 
 FEW = 20
