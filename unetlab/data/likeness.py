@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.fft import dct, dctn, irfft2, rfft2
-from scipy.ndimage import gaussian_filter, gaussian_filter1d
+from scipy.ndimage import convolve, gaussian_filter, gaussian_filter1d, maximum_filter
 
 from unetlab.images import geometry
 
@@ -20,8 +20,17 @@ REACH = 12
 SLACK = 2
 """Pixels of SIDE by which a block may lie off the shift of its image, for frames that turn or come closer."""
 
-MATCH = 0.8
+COUNT = SIDE // BLOCK
+"""Blocks a side."""
+
+MATCH = 0.75
 """Correlation at and above which two blocks show the same."""
+
+AGREE = 4
+"""Of the eight blocks around a block, how many must match as it does."""
+
+_AROUND = np.ones((1, 1, 3, 3), np.int8)
+_AROUND[0, 0, 1, 1] = 0
 
 FLOOR = 0.5
 """Grey levels (root mean square) that a block or a border must vary by, its shading taken out, to say anything."""
@@ -75,8 +84,7 @@ def look(image: np.ndarray) -> Look:
 
 def _blocks(square: np.ndarray) -> np.ndarray:
     """(SIDE, SIDE) to (blocks, pixels), each block's mean taken out."""
-    count = SIDE // BLOCK
-    blocks = square.reshape(count, BLOCK, count, BLOCK).swapaxes(1, 2).reshape(count * count, BLOCK * BLOCK)
+    blocks = square.reshape(COUNT, BLOCK, COUNT, BLOCK).swapaxes(1, 2).reshape(COUNT * COUNT, BLOCK * BLOCK)
     return np.asarray(blocks - blocks.mean(axis=1, keepdims=True))
 
 
@@ -98,34 +106,38 @@ def same_view(one: np.ndarray, other: np.ndarray) -> tuple[float, int]:
 
     The second is shifted onto the first as a whole, then each block by up to SLACK more; blocks without texture in
     either say nothing. As blocks answer each for themselves, what moved between two frames costs only its own blocks,
-    and a light that changed costs none.
+    and a light that changed costs none. Round things look alike wherever they lie, so a block that matches counts
+    only where AGREE of the eight around it match as well, moved by about the same.
 
     Args:
         one, other: float (SIDE, SIDE), textures of a Look.
 
     Returns:
-        The share of blocks that correlate by MATCH or more, 0 to 1, and the number of those blocks.
+        The share of blocks with texture that match, 0 to 1, and how many match.
     """
     one, other = one.astype(np.float32), other.astype(np.float32)
     dy, dx = _shift(one, other)
     inside = np.zeros((SIDE, SIDE), bool)
     inside[max(0, dy) : SIDE + min(0, dy), max(0, dx) : SIDE + min(0, dx)] = True
-    count = SIDE // BLOCK
-    inside_blocks = inside.reshape(count, BLOCK, count, BLOCK).all(axis=(1, 3)).ravel()
     mine = _blocks(one)
     strength = np.sqrt((mine * mine).sum(axis=1))
-    best = np.full(len(mine), -1.0)
+    steps = range(-SLACK, SLACK + 1)
+    found = np.empty((len(steps), len(steps), COUNT, COUNT), np.float32)
     theirs = np.zeros(len(mine))
-    for y in range(-SLACK, SLACK + 1):
-        for x in range(-SLACK, SLACK + 1):
+    for row, y in enumerate(steps):
+        for column, x in enumerate(steps):
             moved = _blocks(np.roll(other, (dy + y, dx + x), (0, 1)))
             norm = np.sqrt((moved * moved).sum(axis=1))
-            best = np.maximum(best, (mine * moved).sum(axis=1) / np.maximum(strength * norm, 1e-6))
+            correlations = (mine * moved).sum(axis=1) / np.maximum(strength * norm, 1e-6)
+            found[row, column] = correlations.reshape(COUNT, COUNT)
             if y == x == 0:
                 theirs = norm
-    textured = inside_blocks & (np.maximum(strength, theirs) >= FLOOR * BLOCK)
-    matched = int((best[textured] >= MATCH).sum())
-    return matched / max(1, int(textured.sum())), matched
+    textured = (np.maximum(strength, theirs) >= FLOOR * BLOCK).reshape(COUNT, COUNT)
+    textured &= inside.reshape(COUNT, BLOCK, COUNT, BLOCK).all(axis=(1, 3))
+    matches = ((found >= MATCH) & textured).astype(np.int8)
+    around = convolve(maximum_filter(matches, size=(3, 3, 1, 1)), _AROUND, mode="constant")
+    agreed = int(((matches > 0) & (around >= AGREE)).any(axis=(0, 1)).sum())
+    return agreed / max(1, int(textured.sum())), agreed
 
 
 def correlation(one: np.ndarray, other: np.ndarray) -> float:

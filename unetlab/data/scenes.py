@@ -16,7 +16,7 @@ from unetlab.data.likeness import Look, continues, correlation, edge_key, look, 
 COPY = 0.97
 """Correlation of two images' textures at and above which one is a copy of the other."""
 
-VIEW = 0.3
+VIEW = 0.17
 """Share of blocks that two frames of one take have in common at least."""
 
 VIEW_BLOCKS = 8
@@ -120,9 +120,12 @@ def found(dataset: Dataset, looks: Sequence[Look]) -> Scenes:
         forest.join(first, second)
         joined.append(Pair(first, second, "copy", 1.0, COPY))
     alone = np.unique(np.asarray(dataset.sha), return_index=True)[1]
+    seen = set()
     for kind, first, second, sides in _candidates(looks, sorted(map(int, alone)), dataset):
-        if forest.root(first) == forest.root(second):
+        key = (kind, sides, first, second) if kind == "tile" else (kind, min(first, second), max(first, second))
+        if key in seen or forest.root(first) == forest.root(second):
             continue
+        seen.add(key)
         compared += 1
         pair, is_joined = _compare(looks, first, second, kind, sides)
         if is_joined:
