@@ -1,17 +1,24 @@
 """Which images show the same thing: copies, frames of one take, tiles of one field, sections of one stack."""
 
+import csv
+import io
+import json
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from unetlab.data import cache
 from unetlab.data.dataset import Dataset
+from unetlab.data.files import GROUPS
 from unetlab.data.likeness import Look, continues, correlation, edge_key, look, same_view, texture_key
+from unetlab.errors import UserError
 
 COPY = 0.97
 """Correlation of two images' textures at and above which one is a copy of the other."""
@@ -210,8 +217,8 @@ def _near_edges(looks: Sequence[Look], rows: Sequence[int], sides: tuple[int, in
     bound = float(np.sqrt(2 - 2 * DETAIL_LEAST))
     for length in sorted(keyed[0].keys() & keyed[1].keys()):
         ours, theirs = keyed[0][length], keyed[1][length]
-        points = [np.stack([key for _, key in held]) for held in (ours, theirs)]
-        yield from _near(*points, [row for row, _ in ours], [row for row, _ in theirs], bound)
+        queries, points = (np.stack([key for _, key in held]) for held in (ours, theirs))
+        yield from _near(queries, points, [row for row, _ in ours], [row for row, _ in theirs], bound)
 
 
 def _near(
@@ -241,5 +248,72 @@ def _next_sections(dataset: Dataset, rows: Sequence[int]) -> Iterator[tuple[int,
 
 
 def scenes_of(dataset: Dataset, groups: str = "auto") -> Scenes:
-    """Which images show the same thing."""
-    return found(dataset, [look(dataset.image(i)) for i in range(len(dataset))])
+    """Which images show the same thing.
+
+    Args:
+        dataset: the images; each is read once, and only what is needed to compare it is kept.
+        groups: "auto" takes the groups.csv beside the images, or looks at the images if there is none; "off" takes
+            each image for a scene of its own, copies too; else the path of a CSV with the columns id and group.
+
+    Raises UserError for a file that cannot be read, lacks a column, names an image that is not there, twice, or not
+    at all, or puts all images into one group.
+    """
+    if groups == "off":
+        alone = np.arange(len(dataset))
+        return Scenes(alone, alone, (), (), 0, "off")
+    if groups == "auto":
+        return _given(dataset, dataset.groups, GROUPS) if dataset.groups else _cached(dataset)
+    path = Path(groups).expanduser()
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "is no text"
+        raise UserError(
+            f"groups: {groups} cannot be read ({reason}); give a CSV of id and group, auto or off"
+        ) from error
+    return _given(dataset, text, groups)
+
+
+def _cached(dataset: Dataset) -> Scenes:
+    path = dataset.folder / "scenes-1.json"
+    if not path.exists():
+        made = found(dataset, [look(dataset.image(i)) for i in range(len(dataset))])
+        cache.write_text(path, json.dumps(asdict(made), default=np.ndarray.tolist))
+    stored = json.loads(path.read_text())
+    for key in ("scene", "sections"):
+        stored[key] = np.array(stored[key], int)
+    for key in ("joined", "near"):
+        stored[key] = tuple(Pair(**pair) for pair in stored[key])
+    return Scenes(**stored)
+
+
+def _given(dataset: Dataset, text: str, name: str) -> Scenes:
+    """Scenes as a CSV has them."""
+    rows = csv.DictReader(io.StringIO(text))
+    if missing := {"id", "group"} - set(rows.fieldnames or ()):
+        lacking = " and ".join(sorted(missing))
+        raise UserError(f"{name} lacks the column {lacking}; its first line must name the columns id and group")
+    group: dict[str, str] = {}
+    for row in rows:
+        id, value = (row["id"] or "").strip(), (row["group"] or "").strip()
+        if id in group:
+            raise UserError(f"{name} has {id} twice; each image belongs to one group")
+        if not value:
+            raise UserError(f"{name} has no group for {id or 'a line without id'}; each image belongs to one group")
+        group[id] = value
+    known = set(dataset.ids)
+    if unknown := sorted(group.keys() - known):
+        raise UserError(
+            f"{name} names {_some(unknown)}, which {dataset.name} does not hold; ids are as {dataset.ids[0]}"
+        )
+    if lost := sorted(known - group.keys()):
+        raise UserError(f"{name} has no line for {_some(lost)}; each of the {len(dataset)} images needs one")
+    if len(set(group.values())) < 2 <= len(dataset):
+        raise UserError(f"{name} leaves one scene, three sides need three; give each scene a group of its own")
+    numbers: dict[str, int] = {}
+    scene = np.array([numbers.setdefault(group[id], len(numbers)) for id in dataset.ids])
+    return Scenes(scene, scene, (), (), 0, name)
+
+
+def _some(ids: Sequence[str]) -> str:
+    return ", ".join(ids[:3]) + (f" and {len(ids) - 3} more" if len(ids) > 3 else "")
