@@ -40,7 +40,7 @@ def test_a_perfect_prediction_costs_next_to_nothing(name):
 
 @pytest.mark.parametrize("name", ["bce", "dice", "bce_dice", "focal"])
 def test_pixels_nobody_knows_count_in_no_loss(name):
-    unsure = np.array([[1, 2], [0, 2]], np.float32).reshape(1, 2, 2, 1)
+    unsure = np.array([[1, 255], [0, 255]], np.float32).reshape(1, 2, 2, 1)
     known = np.array([[0.8], [0.3]], np.float32).reshape(1, 2, 1, 1)
     guess, other = (np.concatenate([known, np.full_like(known, value)], axis=2) for value in (0.1, 0.9))
     losses = [float(get_loss(name)(unsure, prediction)[0]) for prediction in (guess, other)]
@@ -49,5 +49,5 @@ def test_pixels_nobody_knows_count_in_no_loss(name):
 
 
 def test_accuracy_is_over_known_pixels():
-    unsure = np.array([[1, 2], [0, 2]], np.float32).reshape(1, 2, 2, 1)
+    unsure = np.array([[1, 255], [0, 255]], np.float32).reshape(1, 2, 2, 1)
     assert float(accuracy(unsure, np.ones_like(unsure))[0]) == 0.5

@@ -8,7 +8,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 
-from unetlab.data.dataset import UNKNOWN
+from unetlab.data.classes import UNKNOWN
 from unetlab.images.otsu import otsu_mask
 from unetlab.inference import predict
 from unetlab.jobs import self_training, trial

@@ -1,10 +1,12 @@
 """Losses and training metrics: masks and probabilities of shape (n, h, w, 1); one value an image out, shape (n,).
 
-A mask pixel above 1 is one that nobody knows (label makers disagree on it): it counts in no loss and no metric.
+A mask pixel of UNKNOWN is one that nobody knows (label makers disagree on it): it counts in no loss and no metric.
 """
 
 import keras
 from keras import ops
+
+from unetlab.data.classes import UNKNOWN
 
 SMOOTH = 1e-5
 """Keeps the soft Dice of two empty masks at 1."""
@@ -42,7 +44,7 @@ def get_loss(name: str):
 def _known(y_true):
     """The mask with unknown pixels as 0, and 1 where it is known, both float32."""
     y_true = ops.cast(y_true, "float32")
-    known = ops.cast(y_true < 1.5, "float32")
+    known = ops.cast(y_true < UNKNOWN - 0.5, "float32")
     return y_true * known, known
 
 
