@@ -2,15 +2,21 @@
 
 Rows are pairs and columns images throughout. Everything that is random is seeded and the same for all pairs, so that a
 pair's figures do not depend on which other pairs are asked for.
+
+Images of one scene (copies, frames of one take, tiles of one field) are easy or hard together, so they are no
+independent witnesses: flips turn a scene as a whole, the bootstrap draws scenes, and what is estimated is the mean over
+images, as it is reported: a scene weighs as much as it has images. Functions take `scenes`, (images,) of numbers or
+words, equal for the images of one scene; None says that every image is a scene of its own.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from scipy import special, stats
 
 DRAWS = 10_000
-"""Resamples of images for an interval, and sign flips for a p-value."""
+"""Resamples of scenes for an interval, and sign flips for a p-value."""
 
 BLOCK = 512
 """Pairs handled at a time: 512 pairs and 10,000 draws are 41 MB."""
@@ -23,16 +29,20 @@ TILTED_DRAWS = 4_000
 _TOLERANCE = 1e-12
 
 
+Scenes = np.ndarray | Sequence[int] | Sequence[str] | None
+"""The scene of each image; None for images that are a scene each."""
+
+
 class Paired(NamedTuple):
     """Figures of pairs, float64 (pairs,) each.
 
     Args:
-        mean: mean difference.
-        low: lower end of its 95 % interval.
+        mean: mean difference over images.
+        low: lower end of its 95 % interval; NaN where all images are one scene.
         high: upper end.
-        p_value: two-sided, of no difference.
-        effect: Cohen's d of paired data: mean difference over the standard deviation of the differences, 0 where all
-            differences are 0 and infinite where all are the same.
+        p_value: two-sided, of no difference; 1 where all images are one scene.
+        effect: Cohen's d of paired data: mean difference over the standard deviation of the differences between scenes,
+            0 where all differences are 0 and infinite where all are the same.
     """
 
     mean: np.ndarray
@@ -42,49 +52,98 @@ class Paired(NamedTuple):
     effect: np.ndarray
 
 
-def paired(differences: np.ndarray, draws: int = DRAWS, seed: int = 0) -> Paired:
+def paired(differences: np.ndarray, scenes: Scenes = None, draws: int = DRAWS, seed: int = 0) -> Paired:
     """Interval, test and effect size of differences, float64 (pairs, images) with at least two images.
 
-    Raises ValueError for fewer than two images.
+    Raises ValueError for fewer than two images, and for scenes that are not as many as images.
 
     Example:
 
-        >>> found = paired(np.array([[0.02, 0.03, 0.01, 0.04, 0.02, 0.03], [0.02, -0.03, 0.01, -0.01, 0.02, 0.03]]))
-        >>> found.p_value.round(3).tolist()
+        >>> differences = np.array([[0.02, 0.03, 0.01, 0.04, 0.02, 0.03], [0.02, -0.03, 0.01, -0.01, 0.02, 0.03]])
+        >>> paired(differences).p_value.round(3).tolist()
         [0.031, 0.594]
+        >>> paired(differences, scenes=["a", "a", "b", "b", "c", "c"]).p_value.round(3).tolist()
+        [0.25, 1.0]
     """
     if differences.ndim != 2 or differences.shape[1] < 2:
         raise ValueError(f"differences must be (pairs, images) of two images or more. Received: {differences.shape}")
     mean = differences.mean(axis=1)
-    low, high = bootstrap_interval(differences, draws, seed)
-    return Paired(mean, low, high, sign_flip_test(differences, draws, seed), effect_size(differences))
+    low, high = bootstrap_interval(differences, scenes, draws, seed)
+    p_value = sign_flip_test(differences, scenes, draws, seed)
+    return Paired(mean, low, high, p_value, effect_size(differences, scenes))
 
 
-def bootstrap_interval(differences: np.ndarray, draws: int = DRAWS, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """95 % intervals of the means of rows, float64 (pairs,) low and high: bias-corrected bootstrap over images.
+def by_scene(differences: np.ndarray, scenes: Scenes = None) -> tuple[np.ndarray, np.ndarray]:
+    """Sums over the images of each scene, float64 (pairs, scenes), and how many images each has, float64 (scenes,).
 
-    The bootstrap resamples images; the bias correction moves its levels by how far the resampled means' median lies
-    from the mean (Efron, Canadian Journal of Statistics 1981). The levels themselves are those of Student's t with the
-    factor sqrt(n / (n - 1)) (Hesterberg, The American Statistician 2015, "expanded percentile"), since the plain
-    bootstrap knows neither that the spread of n values is too small nor that it is estimated.
+    Scenes come in the order of their sorted names, so that the order of images changes nothing.
+
+    Raises ValueError for scenes that are not as many as images.
+
+    Example:
+
+        >>> sums, sizes = by_scene(np.array([[1.0, 2.0, 4.0]]), ["b", "a", "b"])
+        >>> sums.tolist(), sizes.tolist()
+        ([[2.0, 5.0]], [1.0, 2.0])
+    """
+    images = differences.shape[1]
+    if scenes is None:
+        return differences, np.ones(images)
+    given = np.asarray(scenes)
+    if given.shape != (images,):
+        raise ValueError(f"scenes must name the scene of each of {images} images. Received: {given.shape}")
+    _, scene, sizes = np.unique(given, return_inverse=True, return_counts=True)
+    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    sums = np.add.reduceat(differences[:, np.argsort(scene, kind="stable")], starts, axis=1)
+    return sums, sizes.astype(np.float64)
+
+
+def count_scenes(scenes: Scenes, images: int) -> int:
+    """How many scenes so many images are of."""
+    return images if scenes is None else len(np.unique(np.asarray(scenes)))
+
+
+def bootstrap_interval(
+    differences: np.ndarray, scenes: Scenes = None, draws: int = DRAWS, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """95 % intervals of the means of rows, float64 (pairs,) low and high: bootstrap over scenes, never inside of t's.
+
+    The bootstrap draws whole scenes and takes the mean over the images drawn; a bias correction moves its levels by how
+    far the resampled means' median lies from the mean (Efron, Canadian Journal of Statistics 1981). The levels
+    themselves are those of Student's t (Hesterberg, The American Statistician 2015, "expanded percentile"), since the
+    plain bootstrap knows neither that the spread of few values is too small nor that it is estimated: the standard
+    error is the jackknife's over scenes, and the degrees of freedom are those of the effective number of scenes. The
+    bootstrap sees which tail is the longer one, but has no tails to speak of where scenes are few, so each end is the
+    farther one of its own and that of the t interval of the same standard error.
 
     There is no acceleration (BCa) on purpose. It is estimated from third powers, and differences of Dice have heavy
-    tails: resampled from real pairs at 20, 67 and 150 images, BCa covers 85, 90 and 93 %, with the widened levels 88,
-    91 and 94 %, and this interval 91, 93 and 94 %.
+    tails. `python -m benchmarks.false_alarms` says how often these intervals hold the truth.
+
+    Both ends are NaN where all images are one scene, which says nothing of others.
     """
-    n = differences.shape[1]
-    weights = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=draws).T / n
-    level = np.sqrt(n / (n - 1)) * stats.t.ppf(0.975, n - 1)
-    starts = range(0, max(len(differences), 1), BLOCK)
-    parts = [_bias_corrected(differences[start : start + BLOCK], weights, level) for start in starts]
-    low, high = np.concatenate(parts, axis=1)
-    return low, high
+    sums, sizes = by_scene(differences, scenes)
+    mean, n = differences.mean(axis=1), len(sizes)
+    if n < 2:
+        return np.full_like(mean, np.nan), np.full_like(mean, np.nan)
+    drawn = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=draws).T
+    weights = drawn / (sizes @ drawn)
+    apart = sums - mean[:, None] * sizes
+    error = spread(differences, scenes) / np.sqrt(n)
+    plain = np.sqrt((apart**2).sum(axis=1)) / sizes.sum()
+    quantile = _quantile(0.975, sizes)
+    level = quantile * np.divide(error, plain, out=np.ones_like(error), where=plain > 0)
+    blocks = [slice(start, start + BLOCK) for start in range(0, max(len(apart), 1), BLOCK)]
+    low, high = np.concatenate([_bias_corrected(apart[rows], weights, level[rows]) for rows in blocks], axis=1)
+    return mean + np.minimum(low, -quantile * error), mean + np.maximum(high, quantile * error)
 
 
-def _bias_corrected(differences: np.ndarray, weights: np.ndarray, level: float) -> np.ndarray:
-    """Low and high, (2, pairs), from resampling weights (images, draws)."""
-    mean = differences.mean(axis=1)
-    means = np.sort((differences - mean[:, None]) @ weights, axis=1)
+def _bias_corrected(apart: np.ndarray, weights: np.ndarray, level: np.ndarray) -> np.ndarray:
+    """Low and high as distances from the mean, (2, pairs).
+
+    `apart` are sums of scenes less what the mean makes of them, (pairs, scenes), `weights` (scenes, draws) those of an
+    image of each scene, `level` normal quantiles, (pairs,).
+    """
+    means = np.sort(apart @ weights, axis=1)
     draws = means.shape[1]
     below = (means < 0).mean(axis=1) / 2 + (means <= 0).mean(axis=1) / 2
     bias = special.ndtri(np.clip(below, 0.5 / draws, 1 - 0.5 / draws))
@@ -94,30 +153,31 @@ def _bias_corrected(differences: np.ndarray, weights: np.ndarray, level: float) 
         place = special.ndtr(2 * bias + z) * (draws - 1)
         left = np.floor(place).astype(np.intp)
         lower, upper = means[rows, left], means[rows, np.minimum(left + 1, draws - 1)]
-        ends.append(mean + lower + (place - left) * (upper - lower))
+        ends.append(lower + (place - left) * (upper - lower))
     return np.stack(ends)
 
 
-def sign_flip_test(differences: np.ndarray, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
-    """Two-sided p-values of the paired permutation test of the mean, float64 (pairs,).
+def sign_flip_test(differences: np.ndarray, scenes: Scenes = None, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
+    """Two-sided p-values of the paired permutation test of the mean over images, float64 (pairs,).
 
-    If two models are equally good, each image could as well have scored the other way round: the sign of every
-    difference is flipped at random, and the p-value is the share of flips whose mean is as far from 0 as the one seen.
-    This is `scipy.stats.permutation_test` with `permutation_type="samples"`, for all pairs by one matrix product: all
-    flips where they are no more than `draws`, else `draws` of them and the one seen.
+    If two models are equally good, each scene could as well have scored the other way round: the sign of all its
+    differences together is flipped at random, and the p-value is the share of flips whose mean is as far from 0 as the
+    one seen. This is `scipy.stats.permutation_test` of the scenes' sums with `permutation_type="samples"`, for all
+    pairs by one matrix product: all flips where they are no more than `draws`, else `draws` of them and the one seen.
 
     Where fewer than RARE of the flips go as far, the share is too coarse for Holm's correction of many pairs, which
     needs p-values far below 1 / draws: there the tail of the same distribution comes from tilted flips (`tilted_p`).
     """
-    n = differences.shape[1]
+    sums, sizes = by_scene(differences, scenes)
+    n = len(sizes)
     everything = 2**n <= draws if n < 60 else False
     if everything:
         signs = 1.0 - 2.0 * ((np.arange(2**n)[None, :] >> np.arange(n)[:, None]) & 1)
     else:
         signs = 1.0 - 2.0 * np.random.default_rng(seed).integers(0, 2, size=(n, draws)).astype(np.float64)
-    p = np.empty(len(differences))
-    for start in range(0, len(differences), BLOCK):
-        block = differences[start : start + BLOCK]
+    p = np.empty(len(sums))
+    for start in range(0, len(sums), BLOCK):
+        block = sums[start : start + BLOCK]
         seen = np.abs(block.sum(axis=1)) - _TOLERANCE * np.abs(block).sum(axis=1)
         exceeding = (np.abs(block @ signs) >= seen[:, None]).sum(axis=1)
         if everything:
@@ -130,20 +190,20 @@ def sign_flip_test(differences: np.ndarray, draws: int = DRAWS, seed: int = 0) -
     return p
 
 
-def tilted_p(differences: np.ndarray, draws: int = TILTED_DRAWS, seed: int = 0) -> np.ndarray:
-    """Two-sided p-values of the sign-flip test by importance sampling, float64 (pairs,), however small.
+def tilted_p(sums: np.ndarray, draws: int = TILTED_DRAWS, seed: int = 0) -> np.ndarray:
+    """Two-sided p-values of the sign-flip test of sums, float64 (pairs, scenes), by importance sampling, (pairs,).
 
     Each sign is drawn positive with the probability 1 / (1 + exp(-2 t |d|)), t chosen so that the sum of an average
     draw is the one seen, and each draw is weighted back by its likelihood ratio exp(K(t) - t sum), with K(t) =
     sum(log(cosh(t d))) (exponential tilting: Siegmund, Annals of Statistics 1976). Half of the draws or so then go as
     far as the sum seen, so 4,000 give a p-value to a few per cent, ties and zeros included, at 1e-3 as at 1e-20.
     """
-    size = np.abs(differences)
-    seen, reach = np.abs(differences.sum(axis=1)), size.sum(axis=1)
+    size = np.abs(sums)
+    seen, reach = np.abs(sums.sum(axis=1)), size.sum(axis=1)
     least = 2.0 ** (1 - (size > 0).sum(axis=1))  # all signs the same
     inside = (seen > 1e-9 * reach) & (seen < (1 - 1e-9) * reach)
     p = np.where(seen > 1e-9 * reach, least, 1.0)
-    uniform = np.random.default_rng(seed).random((draws, differences.shape[1]), dtype=np.float32)
+    uniform = np.random.default_rng(seed).random((draws, sums.shape[1]), dtype=np.float32)
     tilts = _tilt(size[inside], seen[inside])
     for row, t in zip(np.flatnonzero(inside), tilts, strict=True):
         x = t * size[row]
@@ -165,12 +225,37 @@ def _tilt(size: np.ndarray, seen: np.ndarray) -> np.ndarray:
     return np.asarray(t)
 
 
-def effect_size(differences: np.ndarray) -> np.ndarray:
-    """Cohen's d of paired data, float64 (pairs,): mean over standard deviation (n - 1) of the differences."""
-    mean, spread = differences.mean(axis=1), differences.std(axis=1, ddof=1)
-    flat = spread <= _TOLERANCE * np.abs(differences).max(axis=1, initial=0)
+def spread(differences: np.ndarray, scenes: Scenes = None) -> np.ndarray:
+    """Standard deviation of differences between scenes, float64 (pairs,), NaN for one scene.
+
+    The standard error of the mean over images is this over the square root of the number of scenes: the jackknife's,
+    which leaves out one scene at a time (Efron and Stein, Annals of Statistics 1981), since a large scene draws the
+    mean towards itself. Where all scenes have one size it is the plain standard deviation of their means, with n - 1.
+    """
+    sums, sizes = by_scene(differences, scenes)
+    n = len(sizes)
+    if n < 2:
+        return np.full(len(sums), np.nan)
+    apart = (sums - differences.mean(axis=1)[:, None] * sizes) / (sizes.sum() - sizes)
+    return np.asarray(np.sqrt((n - 1) * (apart**2).sum(axis=1)))
+
+
+def effective_scenes(sizes: np.ndarray) -> float:
+    """As many scenes of one size say as much as these: sum(size)^2 / sum(size^2) (Kish, Survey Sampling, 1965)."""
+    return float(sizes.sum() ** 2 / (sizes**2).sum())
+
+
+def _quantile(share: float, sizes: np.ndarray) -> float:
+    """Student's t with as many degrees of freedom as there are effective scenes, less one."""
+    return float(stats.t.ppf(share, max(1.0, effective_scenes(sizes) - 1)))
+
+
+def effect_size(differences: np.ndarray, scenes: Scenes = None) -> np.ndarray:
+    """Cohen's d of paired data, float64 (pairs,): mean over the differences' standard deviation between scenes."""
+    mean, between = differences.mean(axis=1), spread(differences, scenes)
+    flat = between <= _TOLERANCE * np.abs(differences).max(axis=1, initial=0)
     same = np.where(np.abs(mean) > 0, np.copysign(np.inf, mean), 0.0)
-    return np.where(flat, same, mean / np.where(flat, 1, spread))
+    return np.where(flat, same, mean / np.where(flat, 1, between))
 
 
 def holm(p_values: np.ndarray, family: int | None = None) -> np.ndarray:
@@ -217,13 +302,14 @@ def corrected_resampled_t(differences: np.ndarray, test_share: float) -> Paired:
     return Paired(mean, mean - reach, mean + reach, p, effect_size(differences))
 
 
-def detectable_difference(differences: np.ndarray, power: float = 0.8) -> float:
+def detectable_difference(differences: np.ndarray, scenes: Scenes = None, power: float = 0.8) -> float:
     """The smallest mean difference that a paired test at 5 % sees with this power, from differences (images,).
 
-    (t(0.975) + t(power)) s / sqrt(n), the usual sample-size formula solved for the difference; NaN for one image.
+    (t(0.975) + t(power)) s / sqrt(n), the usual sample-size formula solved for the difference, with the `spread` and
+    the number of scenes; NaN for one scene.
     """
-    n = len(differences)
-    if n < 2:
+    sizes = by_scene(differences[None], scenes)[1]
+    if len(sizes) < 2:
         return float("nan")
-    quantiles = stats.t.ppf(0.975, n - 1) + stats.t.ppf(power, n - 1)
-    return float(quantiles * np.std(differences, ddof=1) / np.sqrt(n))
+    quantiles = _quantile(0.975, sizes) + _quantile(power, sizes)
+    return float(quantiles * spread(differences[None], scenes)[0] / np.sqrt(len(sizes)))
