@@ -34,7 +34,7 @@ class Grid(Pages):
         pages: str,
     ) -> None:
         inner = "YXS" if axes.endswith("YXS") else "YX"
-        if not axes.endswith(inner) or len(set(axes) - set("YXS")) != len(axes) - len(inner):
+        if not axes.endswith(inner) or set(axes[: -len(inner)]) & set("YXS"):
             raise PixelError(f"its axes are {axes}; they must end in rows Y and columns X")
         for number, shape in enumerate(shapes, start=1):
             if shape != shapes[0]:

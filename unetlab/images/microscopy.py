@@ -43,6 +43,10 @@ def _open(reader: Callable[[Path], Any], name: str, path: Path, channels: str, p
 
     def fetch(scene: int, index: tuple[int, ...]) -> np.ndarray:
         image.set_scene(image.scenes[scene])
-        return np.asarray(image.dask_data[index].compute(scheduler="synchronous"))
+        plane = image.dask_data[index]
+        if plane.ndim == 2:
+            return np.asarray(plane.compute(scheduler="synchronous"))
+        # a colour scene is read whole: bioio-czi 3.0.1 gives its first sample for all three plane by plane
+        return np.asarray(image.data[index])
 
     return Grid(orders[0], shapes, dtype, fetch, channels, pages)

@@ -63,6 +63,6 @@ class Raster(Pages):
         with Image.open(io.BytesIO(self.data)) as image:  # anew, so that threads may share it
             if self.palette is not None:
                 return np.asarray(image)[:, :, None]
-            if self.mode in ("uint8 grey", "uint8 grey+alpha"):
+            if image.mode in ("1", "L", "LA"):
                 return np.asarray(image.convert("L"))[:, :, None]
             return np.asarray(image.convert("RGB"))

@@ -49,7 +49,7 @@ def open_zarr(source: bytes | Path, channels: str = "", pages: str = "all") -> G
 
 
 def _images(group: Any) -> list[tuple[Any, list[str]]]:
-    """Each image's finest array in a group, with the names of its axes; images 0, 1, ... as bioformats2raw has it."""
+    """The finest array of each image in a group, with the names of its axes; images 0, 1 and on as bioformats2raw."""
     attributes = dict(group.attrs)
     scales = attributes.get("ome", attributes).get("multiscales")
     if scales:
