@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from unetlab.images.otsu import otsu_mask
-from unetlab.metrics.baselines import all_background_accuracy, otsu_masks
+from unetlab.metrics import baselines
+from unetlab.metrics.baselines import otsu_masks
 
 
 def square(ground: int, inside: int) -> tuple[np.ndarray, np.ndarray]:
@@ -47,7 +48,39 @@ def test_stack_scores_like_probabilities():
     assert masks.sum(axis=(1, 2)).tolist() == [9, 9, 0]
 
 
-def test_all_background_accuracy():
-    masks = np.zeros((2, 2, 5), dtype=np.uint8)
-    masks[0, 0] = 1
-    assert all_background_accuracy(masks) == 0.75
+def membranes_like() -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Two bright cells with a dark line between them, foreground the cells: more than half of the image."""
+    image = np.full((6, 8, 1), 180, dtype=np.uint8)
+    image[:, 4] = 40
+    return [image, image + np.uint8(20)], [(image[:, :, 0] > 100).astype(np.uint16)] * 2
+
+
+def test_polarity_is_the_side_that_fits_the_training_masks():
+    images, labels = membranes_like()
+    assert baselines.otsu_polarity(images, labels) == "bright"
+    assert baselines.otsu_polarity(images, [1 - truth for truth in labels]) == "smaller"  # dark fits as well
+    assert np.array_equal(otsu_mask(images[0], "bright"), labels[0] > 0)
+    assert np.array_equal(otsu_mask(images[0], "dark"), labels[0] == 0)
+    both = [square(20, 200), square(200, 20)]  # stains of either kind: no one side fits both
+    assert baselines.otsu_polarity([image for image, _ in both], [mask for _, mask in both]) == "smaller"
+    large_dark = np.where(square(0, 1)[0] > 0, np.uint8(200), np.uint8(20))
+    assert baselines.otsu_polarity([large_dark], [large_dark[:, :, 0] < 100]) == "dark"
+    assert not otsu_mask(np.full((5, 5, 1), 9, dtype=np.uint8), "dark").any()
+    with pytest.raises(ValueError, match="one of smaller, bright, dark. Received: 'larger'"):
+        otsu_mask(images[0], "larger")
+
+
+def test_the_constant_answer_is_the_one_with_the_better_dice():
+    _, labels = membranes_like()
+    assert baselines.constant_answer(labels) == "foreground"
+    small = square(0, 1)[1]
+    assert baselines.constant_answer([small]) == "foreground"  # Dice 2 * 9 / (9 + 48), and nothing found has 0
+    assert baselines.constant_answer([small, np.zeros((6, 8))]) == "background"  # (0 + 1) / 2 against 0.16
+    assert baselines.constant_mask("foreground", (2, 3)).all() and not baselines.constant_mask("background", (2, 3)).any()
+
+
+def test_large_sets_are_judged_by_images_from_end_to_end():
+    rows = np.arange(1000, 2000)
+    some = baselines.few(rows)
+    assert len(set(some)) == baselines.MOST_IMAGES and (some[0], some[-1]) == (1000, 1999)
+    assert baselines.few([4, 7]) == [4, 7]

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from skimage.metrics import adapted_rand_error
 
-from unetlab.metrics.membranes import best_rand_info, rand_info, thinned_regions
+from unetlab.metrics.baselines import dice_of
+from unetlab.metrics.membranes import best_cut, rand_info, score_sections, thinned_regions
 
 TWO_CELLS = np.array([[1, 1, 0, 1, 1]] * 2, dtype=np.uint8)
 
@@ -75,9 +76,25 @@ def test_best_cut_splits_what_a_low_one_merges():
     truth = np.ones((2, 20, 21), dtype=np.uint8)
     truth[:, :, 10] = 0
     probability = np.where(truth > 0, 0.95, 0.65).astype(np.float32)
-    best = best_rand_info(probability, truth)
-    assert best["v_rand"] == pytest.approx(1.0) and best["v_info"] == pytest.approx(1.0)
-    assert best["v_rand_cut"] == best["v_info_cut"] == 0.7  # the lowest cut above 0.65
+    assert best_cut(probability, truth) == 0.7  # the lowest cut above 0.65
+    table = score_sections(probability > 0.7, truth)
+    assert table["native_v_rand"].tolist() == table["native_v_info"].tolist() == pytest.approx([1.0, 1.0])
+    assert (score_sections(probability > 0.6, truth)["native_v_rand"] < 0.7).all()
+
+
+def test_sections_may_differ_in_size_and_one_without_a_cell_splits_nothing():
+    truths = [np.ones((20, 21), dtype=np.uint16), np.zeros((8, 9), dtype=np.uint16)]
+    table = score_sections([truth > 0 for truth in truths], truths)
+    assert table["native_v_rand"].tolist() == [1.0, 1.0]
+    assert best_cut([truth.astype(np.float32) for truth in truths], truths) == 0.5  # all cuts alike: the middle
+
+
+def test_all_inside_looks_good_to_dice_and_not_to_v_rand():
+    truth = np.ones((64, 64), dtype=np.uint16)
+    truth[::8] = truth[:, ::8] = 0
+    inside = np.ones((64, 64), dtype=bool)
+    assert dice_of(inside, truth > 0) > 0.85
+    assert score_sections([inside], [truth])["native_v_rand"][0] < 0.05
 
 
 def test_errors_say_what_came():

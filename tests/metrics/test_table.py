@@ -145,10 +145,23 @@ def test_boundary_f1_by_hand():
     assert boundary.boundary_f1(predicted, truth)[0] == pytest.approx(2 * (8 / 9) / (8 / 9 + 1))
 
 
-def test_image_frame_is_a_boundary():
+def test_masks_without_a_boundary_agree_or_not():
     full = np.ones((1, 8, 8), dtype=bool)
     assert boundary.boundary_f1(full, full)[0] == 1.0
-    assert boundary.boundary_f1(full, ~full)[0] == 0.0
+    assert boundary.boundary_f1(full, ~full)[0] == boundary.boundary_f1(~full, full)[0] == 0.0
+
+
+def test_the_image_s_frame_is_no_boundary():
+    half = np.zeros((1, 128, 128), dtype=bool)
+    half[:, :, :60] = True
+    far, near = np.roll(half, 20, axis=2), np.roll(half, 2, axis=2)
+    far[:, :, :20] = near[:, :, :2] = True
+    assert boundary.boundary_f1(far, half)[0] == 0.0  # counting the frame, 0.6
+    assert boundary.boundary_f1(near, half)[0] == 1.0
+    assert boundary.boundary_f1(np.ones_like(half), half)[0] == 0.0  # no line drawn at all
+    inset = half.copy()
+    inset[:, 0] = False  # foreground that ends one pixel before the frame does end there
+    assert 0.6 < boundary.boundary_f1(half, inset)[0] < 1.0
 
 
 def test_native_scores_by_hand():

@@ -8,15 +8,23 @@ lies inside a true cell is a region of its own. Both are F-scores of precision (
 1 for a perfect segmentation.
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from skimage.segmentation import watershed
 
 from unetlab.images.regions import components
+from unetlab.metrics.thresholds import nearest_half
 
 CUTS = np.arange(1, 10) / 10
-"""Thresholds of cell probability that are tried; the challenge takes the best one, for each score by itself."""
+"""Thresholds of cell probability that are tried. The challenge takes the best on its test sections, for each score by
+itself; here validation sections choose one for both, and test sections are scored at that."""
+
+
+SCORES = ("native_v_rand", "native_v_info")
+"""Their columns in the per-image tables: sections are scored at their own size. The first ranks."""
 
 
 class RandInfo(NamedTuple):
@@ -65,29 +73,31 @@ def rand_info(regions: np.ndarray, truth: np.ndarray) -> RandInfo:
     return RandInfo(v_rand, 1.0 if entropy == 0 else max(0.0, 2 * shared / entropy))
 
 
-def best_rand_info(probabilities: np.ndarray, truths: np.ndarray) -> dict[str, float]:
-    """Best scores over CUTS of the mean over sections: v_rand, v_info, and the cuts v_rand_cut, v_info_cut.
+def best_cut(maps: Iterable[np.ndarray], truths: Iterable[np.ndarray]) -> float:
+    """The cut of CUTS with the highest mean v_rand over sections; of equals the one nearest 0.5.
 
     Args:
-        probabilities: float32 (n, h, w), probability of lying inside a cell.
-        truths: (n, h, w), above 0 inside cells, 0 on membranes.
+        maps: float32 (h, w) each, probability of lying inside a cell, at the section's own size.
+        truths: (h, w) each, above 0 inside cells, 0 on membranes.
     """
-    means = np.array(
-        [
-            np.mean(
-                [rand_info(thinned_regions(p > cut), truth) for p, truth in zip(probabilities, truths, strict=True)],
-                axis=0,
-            )
-            for cut in CUTS.astype(np.float32)
-        ]
-    )
-    rand, info = means.argmax(axis=0)
-    return {
-        "v_rand": float(means[rand, 0]),
-        "v_info": float(means[info, 1]),
-        "v_rand_cut": float(CUTS[rand]),
-        "v_info_cut": float(CUTS[info]),
-    }
+    scores = [
+        [_section(found > cut, truth).v_rand for cut in CUTS.astype(np.float32)]
+        for found, truth in zip(maps, truths, strict=True)
+    ]
+    return nearest_half(CUTS, np.mean(scores, axis=0))
+
+
+def score_sections(cells: Iterable[np.ndarray], truths: Iterable[np.ndarray]) -> pd.DataFrame:
+    """Columns native_v_rand and native_v_info, a row a section: cells bool (h, w), True inside; truths as above.
+
+    A truth without a cell has nothing to split or merge and scores 1.
+    """
+    rows = [_section(found, truth) for found, truth in zip(cells, truths, strict=True)]
+    return pd.DataFrame(rows, columns=list(SCORES))
+
+
+def _section(cells: np.ndarray, truth: np.ndarray) -> RandInfo:
+    return rand_info(thinned_regions(cells), truth) if truth.any() else RandInfo(1.0, 1.0)
 
 
 def _squares(areas: np.ndarray) -> float:

@@ -1,5 +1,7 @@
 """Which threshold suits a model best."""
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from unetlab.metrics.pixelwise import ratio
@@ -7,20 +9,33 @@ from unetlab.metrics.pixelwise import ratio
 THRESHOLDS = np.arange(1, 20) / 20
 
 
-def best_threshold(probabilities: np.ndarray, masks: np.ndarray) -> float:
+def best_threshold(maps: Iterable[np.ndarray], truths: Iterable[np.ndarray]) -> float:
     """The threshold of THRESHOLDS with the highest mean Dice per image; of equals the one nearest 0.5.
+
+    Args:
+        maps: probabilities, float32 (h, w) each, of any size.
+        truths: (h, w) each, above 0 on foreground.
+    """
+    dice = [_dice_at_each(found, truth > 0) for found, truth in zip(maps, truths, strict=True)]
+    return nearest_half(THRESHOLDS, np.mean(dice, axis=0))
+
+
+def nearest_half(cuts: np.ndarray, scores: np.ndarray) -> float:
+    """The cut with the highest score; of equals the one nearest 0.5, and of two such the lower."""
+    best = np.flatnonzero(scores >= scores.max() - 1e-12)
+    return float(cuts[best[np.argmin(np.abs(cuts[best] - 0.5))]])
+
+
+def _dice_at_each(probability: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Dice of one map at each of THRESHOLDS.
 
     One pass over the pixels: each falls into a slot between two thresholds, and sums of slots give the counts.
     """
-    n, slots = len(probabilities), len(THRESHOLDS) + 1
-    slot = np.searchsorted(THRESHOLDS.astype(np.float32), probabilities.reshape(n, -1), side="left")
-    slot += np.arange(n)[:, None] * slots
-    truth = masks.reshape(n, -1).astype(bool)
-    every = np.bincount(slot.ravel(), minlength=n * slots).reshape(n, slots)
-    foreground = np.bincount(slot[truth], minlength=n * slots).reshape(n, slots)
-    # Above the k-th threshold lie the slots k + 1 and up.
-    predicted, tp = (counts[:, ::-1].cumsum(axis=1)[:, -2::-1] for counts in (every, foreground))
-    total = predicted + foreground.sum(axis=1, keepdims=True)
-    dice = ratio(2 * tp, total, total == 0).mean(axis=0)
-    best = np.flatnonzero(dice >= dice.max() - 1e-12)
-    return float(THRESHOLDS[best[np.argmin(np.abs(THRESHOLDS[best] - 0.5))]])
+    slot = np.searchsorted(THRESHOLDS.astype(np.float32), probability.ravel(), side="left")
+    every, foreground = (
+        np.bincount(values, minlength=len(THRESHOLDS) + 1) for values in (slot, slot[truth.ravel()])
+    )
+    # above the k-th threshold lie the slots k + 1 and up
+    predicted, tp = (counts[::-1].cumsum()[-2::-1] for counts in (every, foreground))
+    total = predicted + foreground.sum()
+    return ratio(2 * tp, total, total == 0)
