@@ -172,19 +172,56 @@ main.add_command(compare.reproduce)
 
 
 @main.command()
+@click.option("--model", required=True, help="models:/unetlab-nuclei@champion, models:/m-..., or a model's folder.")
+@click.option("--data", required=True, help="Labelled images: a folder, zip, name, or `synthetic`, the setup's twin.")
+@click.option(
+    "--allow-seen",
+    "--allow_seen",
+    "allow_seen",
+    type=click.BOOL,
+    default=False,
+    show_default=True,
+    help="Score images too that the model was trained or validated on; such scores are no test.",
+)
+def evaluate(model: str, data: str, allow_seen: bool) -> None:
+    """Score a logged or registered model on labelled images it has not seen, beside Otsu's threshold.
+
+    It goes through the code that serves the model. The run has role evaluation, and `compare` takes it by its id.
+    """
+    quiet.import_tensorflow()
+    from unetlab.jobs.evaluate import evaluate as evaluated
+
+    found = evaluated(model, data, allow_seen)
+    click.echo(found.headline())
+    click.echo(f"run {found.run_id}")
+
+
+@main.command()
 @click.option("--run", "run_id", required=True, help="Id of a finished setup run.")
 @click.option(
     "--margin",
     type=click.FloatRange(0, 1),
-    default=0.0,
+    default=0.01,
     show_default=True,
-    help="How much better in Dice (0 to 1) than the champion a model must be shown to be.",
+    help="How much better (0 to 1, Dice or V_rand) than the champion a model must be; seeds differ by about 0.01.",
 )
-def register(run_id: str, margin: float) -> None:
-    """Register a run's final model as unetlab-<setup>: champion if shown to beat the standing one, else challenger."""
+@click.option(
+    "--accept",
+    type=click.BOOL,
+    default=False,
+    show_default=True,
+    help="Take a mean difference above the margin for enough, where scenes are too few for a test; wants a reason.",
+)
+@click.option("--reason", default="", help="Why it is accepted; written on the version.")
+def register(run_id: str, margin: float, accept: bool, reason: str) -> None:
+    """Register a run's final model as unetlab-<setup>: champion if shown to beat the standing one, else challenger.
+
+    Nobody becomes champion that is not better than Otsu's threshold and one answer for all pixels (H002, H003).
+    """
+    quiet.import_tensorflow()
     from unetlab.service.registry import register_run
 
-    click.echo(str(register_run(run_id, margin)))
+    click.echo(str(register_run(run_id, margin, accept, reason)))
 
 
 @main.command()
@@ -220,7 +257,7 @@ def ui(port: int) -> None:
     from unetlab.tracking.ui import open_experiment, table_address
 
     experiment, base = open_experiment(), f"http://127.0.0.1:{port}"
-    click.echo(f"Setups, best Dice first: {table_address(experiment, base)}")
+    click.echo(f"Setups, best validation Dice first: {table_address(experiment, base)}")
     click.echo(f"Searches and their trials: {table_address(experiment, base, NESTED)}")
     sys.stdout.flush()
     subprocess.run([sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port)], check=False)

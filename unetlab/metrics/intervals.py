@@ -68,7 +68,7 @@ def interval(values: np.ndarray | pd.Series, seed: int = 0, draws: int = 10_000)
         return Interval(mean, float("nan"), float("nan"))
     if np.ptp(sample) <= 1e-12 * np.abs(sample).max():
         return Interval(mean, mean, mean)
-    low, high = significance.bootstrap_interval(sample[None], draws, seed)
+    low, high = significance.bootstrap_interval(sample[None], draws=draws, seed=seed)
     return Interval(mean, float(low[0]), float(high[0]))
 
 
@@ -86,4 +86,4 @@ def paired_interval(
     found = interval(difference, seed, draws)
     if len(difference) < 2 or not difference.any():
         return PairedInterval(*found, 1.0 if len(difference) else float("nan"))
-    return PairedInterval(*found, float(significance.sign_flip_test(difference[None], draws, seed)[0]))
+    return PairedInterval(*found, float(significance.sign_flip_test(difference[None], draws=draws, seed=seed)[0]))
