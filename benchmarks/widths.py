@@ -23,7 +23,14 @@ from unetlab.jobs.run import run_setup
 from unetlab.models import NETWORKS
 from unetlab.options import Options
 
-SCORES = ("val/accuracy", "test/accuracy", "test/native_dice", "test/v_rand", "test/v_info", "test/images")
+SCORES = (
+    "val/accuracy",
+    "test/accuracy",
+    "test/native_dice",
+    "test/native_v_rand",
+    "test/native_v_info",
+    "test/images",
+)
 
 
 def train_width(divisor: int, data: str, image_size: int, epochs: int, seed: int) -> dict[str, float]:

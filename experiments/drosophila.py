@@ -1,14 +1,17 @@
 """Cell membranes in serial sections of the Drosophila nervous system.
 
-The U-Net of `pseudo-label` with every filter count divided by 4 (16 to 256) on electron microscopy at 512x512x1: each
-training section is multiplied by its eight flips and rotations, image and mask alike; Adam, binary cross-entropy. Its
-source trained on 29 labelled sections and reports a validation accuracy of 0.92; it wished for the filters of the
-original, so the search space has the divisors 1, 2, 4 and 8. It names no batch size nor number of epochs: here 2 and
-10, of which the best is kept.
+A U-Net of 16 to 256 filters, the original's divided by 4, on electron microscopy at 512x512x1: each training section
+is multiplied by its eight flips and rotations, image and mask alike; Adam, binary cross-entropy. In the words of its
+source the decoder transposes: transposed 2x2 convolutions, not the repetition and 2x2 convolution of `pseudo-label`,
+which the search tries as well (`upsampling`). The source trained on 29 labelled sections and reports a validation
+accuracy of 0.92; it wished for the filters of the original, so the search space has the divisors 1, 2, 4 and 8. It
+names no batch size nor number of epochs: here 2 and 10, of which the best is kept.
 
 Neighbouring sections are near copies of each other: sides of the split are contiguous blocks with a gap between them.
-`split=random` gives the published protocol. Foreground is the inside of cells. Besides Dice, `v_rand` and `v_info`
-score whether cells are split or merged, as the ISBI 2012 challenge defines them.
+`split=random` gives the published protocol. Foreground is the inside of cells, most of a section: calling everything
+inside has a Dice of 0.87 and an accuracy of 0.78 on the 24 sections at hand, and tells no cell from another. So V_rand
+ranks, the ISBI 2012 challenge's score of cells split or merged (`native_v_rand`, 0.07 for all inside; `native_v_info`
+beside it), in the search, between runs and for promotion. Validation sections choose the threshold it is taken at.
 
     mlflow run . -e drosophila -P data=isbi2012 -P trials=6
 """
@@ -26,7 +29,7 @@ RECIPE = Recipe(
     learning_rate=1e-3,
     loss="bce",
     symmetries=True,
-    model={"filters": FULL_WIDTH // 4, "depth": 4, "kernel_size": 3, "dropout": 0.0, "upsampling": "resize"},
+    model={"filters": FULL_WIDTH // 4, "depth": 4, "kernel_size": 3, "dropout": 0.0, "upsampling": "transposed"},
 )
 
 
@@ -42,6 +45,7 @@ def space(hp, recipe: Recipe) -> None:
     hp.Choice("brightness", [0.0, 0.2], default=recipe.brightness)
     hp.Choice("filters", [FULL_WIDTH // divisor for divisor in DIVISORS], default=recipe.model["filters"])
     hp.Choice("dropout", [0.0, 0.2, 0.4], default=recipe.model["dropout"])
+    hp.Choice("upsampling", ["transposed", "resize"], default=recipe.model["upsampling"])
 
 
 SETUP = Setup(
@@ -60,4 +64,5 @@ SETUP = Setup(
     twin="membranes",
     on_twin={"epochs": 4},
     membranes=True,
+    as_read="The decoder transposes, in the source's words. It names neither batch size nor epochs: here 2 and 10.",
 )

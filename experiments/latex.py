@@ -3,9 +3,14 @@
 A U-Net of 64 to 1024 filters with ReLU, transposed convolutions and dropout of 0.5 after the fourth level and in the
 bottleneck, on grey pictures of latex spheres at 128x128x1: Adam, binary cross-entropy, batches of 32, 16 epochs with
 early stopping. A pixel is foreground where its probability is above the picture's mean probability. Its source held
-out 30 % of its pictures, which were never published, and reports the table below on 15 of them. It names neither its
-patience nor an initialisation: here the best epoch of all 16 is kept, and Keras' own initialisation is taken. The
-built-in twin simulates such clusters.
+out 30 % of its pictures, which were never published, and reports the table below on 15 of them.
+
+Text and figures of the source disagree on padding. It writes "no padding", with which a network of this depth gives
+back less than it sees and cannot take 128x128 pixels at all. Its table counts 245,760 = 15 x 128 x 128 pixels, every
+pixel of 15 whole pictures, which only same padding gives. The figures were measured, so the padding here is theirs.
+
+The source names neither its patience nor an initialisation: here the best epoch of all 16 is kept, and Keras' own
+initialisation is taken. The built-in twin simulates such clusters.
 
     mlflow run . -e latex -P data=FOLDER -P trials=12
 """
@@ -69,4 +74,5 @@ SETUP = Setup(
     published={"test_accuracy": 0.90, "test_precision": 0.52, "test_recall": 0.95, "test_f1": 0.67},
     twin="latex",
     published_report=PUBLISHED_REPORT,
+    as_read='The source writes "no padding"; its 245,760 = 15 x 128 x 128 pixels show same padding, which is taken.',
 )

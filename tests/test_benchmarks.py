@@ -64,7 +64,7 @@ def test_a_model_is_scored_on_images_it_never_saw_beside_otsu(store, pairs, tmp_
 
 def test_a_width_is_trained_and_tested_as_a_run_that_compare_can_read(store, pairs):
     row = widths.train_width(8, str(pairs), 32, 1, 0)
-    assert row["filters"] == 8 and 0 <= row["test/v_rand"] <= 1 and row["test/images"] >= 1
+    assert row["filters"] == 8 and 0 <= row["test/native_v_rand"] <= 1 and row["test/images"] >= 1
     (run,) = mlflow.search_runs(experiment_names=["unetlab"], filter_string="tags.role = 'search'").to_dict("records")
     assert run["tags.setup"] == "drosophila-8-filters" and run["params.best_schedule"] == "cosine"
 

@@ -48,3 +48,24 @@ def test_a_recipe_refuses_what_it_does_not_know():
 def test_an_unknown_setup_lists_those_there_are():
     with pytest.raises(UserError, match="nuclei, nuclei-scratch"):
         load_setup("lungs")
+
+
+def test_published_recipes_are_what_was_measured():
+    pseudo = SETUPS["pseudo-label"].recipe
+    assert pseudo.flips == "none" and not any([pseudo.rotation, pseudo.shift, pseudo.shear, pseudo.zoom])
+    assert SETUPS["drosophila"].recipe.model["upsampling"] == "transposed"
+    assert "same padding" in SETUPS["latex"].as_read and "without it" in SETUPS["pseudo-label"].as_read
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("pseudo-label", {"flips": "both", "rotation": 15.0, "shift": 0.05, "shear": 5.0, "zoom": 0.1}),
+        ("drosophila", {"upsampling": "resize"}),
+    ],
+)
+def test_changes_to_a_published_recipe_are_in_its_space(name, values):
+    space = keras_tuner.HyperParameters()
+    SETUPS[name].space(space, SETUPS[name].recipe)
+    offered = {hp.name: list(hp.values) for hp in space.space if hp.name in values}
+    assert all(value in offered[key] for key, value in values.items())

@@ -5,10 +5,14 @@ from dataclasses import dataclass
 TUNERS = ("random", "bayesian", "hyperband", "grid")
 PRECISIONS = ("auto", "float32", "bfloat16")
 SPLITS = ("random", "blocks")
+THRESHOLDS = ("recipe", "validation")
 LABELS = ("masks", "otsu", "kmeans", "felzenszwalb", "slic", "walker", "consensus")
 
-BUDGET = ("trials", "tuner", "epochs", "minutes", "labels", "rounds")
-"""Params that say how long a setup was given, and what it learnt from."""
+BUDGET = (
+    *("trials", "tuner", "epochs", "minutes", "labels", "rounds"),
+    *("encoder_weights", "precision", "split", "view", "threshold"),
+)
+"""Params that say how long a setup was given, what it learnt from and how: what repeats of it must have in common."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,8 @@ class Options:
         rounds: self-training rounds after training on made labels.
         minutes: no trial begins after so many minutes of a search, and no training lasts longer; 0 for no limit.
         twin_seed: of a built-in twin; None for `seed`.
+        threshold: of the final model: "recipe" serves the recipe's own, "validation" the one that is best on the
+            validation images, by Dice or, for membranes, by V_rand.
     """
 
     data: str
@@ -46,3 +52,4 @@ class Options:
     rounds: int = 0
     minutes: float = 0.0
     twin_seed: int | None = None
+    threshold: str = "recipe"

@@ -106,7 +106,9 @@ class Setup:
         on_twin: values of the recipe that differ on the built-in twin, so that a first try takes minutes.
         defaults: of shared options, where the setup has its own.
         extras: names of options that only this setup takes.
-        membranes: whether v_rand and v_info are scored.
+        membranes: whether V_rand and V_info are scored; then V_rand is what searches maximise and comparisons rank by.
+        as_read: what is to be known of `published` and of the recipe where the source says two things, or leaves open
+            what it did; shown beside the figures.
     """
 
     name: str
@@ -125,6 +127,7 @@ class Setup:
     defaults: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     extras: tuple[str, ...] = ()
     membranes: bool = False
+    as_read: str = ""
 
     def published_metrics(self) -> dict[str, float]:
         """The published figures under the names MLflow has them by."""

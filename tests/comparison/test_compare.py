@@ -7,10 +7,11 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import pytest
-from fake_runs import IDS, difficulty, log_setup_run, random_id
+from fake_runs import IDS, difficulty, log_setup_run, random_id, score_table
 from scipy import stats
 
-from unetlab.comparison.compare import EVERY_PAIR, METRICS, compare, contest
+from unetlab.comparison import report
+from unetlab.comparison.compare import EVERY_PAIR, METRICS, compare, contest, ranking_metric
 from unetlab.errors import UserError
 
 
@@ -30,7 +31,8 @@ def test_a_better_setup_is_told_from_a_worse_one_and_two_equal_ones_are_not(stor
     found = compare()
     assert found.names[2] == "worse" and set(found.best) == {"one", "other"}
     assert "cannot be told from it on 30 test images; 1 other is worse" in found.conclusion()
-    assert set(found.pairs["metric"]) == set(METRICS) and len(found.pairs) == 3 * len(METRICS)
+    shared = [name for name in METRICS if not name.startswith("native_v_")]  # those are of membranes alone
+    assert set(found.pairs["metric"]) == set(shared) and len(found.pairs) == 3 * len(shared)
     dice = found.pairs[found.pairs["metric"] == "native_dice"].set_index(["a", "b"])
     assert dice.loc[(found.names[0], "worse"), "verdict"] == "a better"
     assert dice.loc[found.names[:2], "verdict"] == "cannot tell"
@@ -202,3 +204,39 @@ def test_too_few_images_to_tell_anything_is_said():
 def test_one_image_is_refused():
     with pytest.raises(UserError, match="two test images or more, these runs have 1"):
         contest(["a", "b"], {"native_dice": np.array([[0.9], [0.1]])})
+
+
+def test_membranes_are_ranked_by_v_rand(store):
+    base = difficulty()
+
+    def run(name: str, dice: float, v_rand: float) -> str:
+        table = score_table(base + dice + _noise(1), IDS)
+        lines = {"native_v_rand": np.clip(base - 0.2 + v_rand, 0, 1), "native_v_info": np.clip(base - 0.1, 0, 1)}
+        scores = table.assign(**lines).to_csv(index=False).encode()
+        return log_setup_run(name, base + dice, artifacts={"scores/test.csv": scores})
+
+    merges, tells = run("merges", 0.02, 0.0), run("tells", 0.0, 0.1)
+    found = compare([merges, tells])
+    assert found.metric == ranking_metric(found.scores) == "native_v_rand"
+    assert found.conclusion() == "tells is better than the other, on 30 test images."
+    assert {"native_v_rand_low", "native_v_info", "native_dice"} <= set(found.ranking())
+    page = report.html(found)
+    assert "V_rand</th>" in page and "tells cells apart" in page
+    other = log_setup_run("older", base)  # whose table has no V_rand: Dice is what all have
+    assert compare([merges, tells, other]).metric == "native_dice"
+    with pytest.raises(UserError, match="none of native_v_rand, native_dice"):
+        ranking_metric(["iou"])
+
+
+def test_a_run_that_lacks_a_param_is_no_other_budget(store):
+    base = difficulty()
+    older = log_setup_run("a", base, tags={"repeat": "0"})
+    newer = log_setup_run("a", base, tags={"repeat": "1"}, params={"view": "whole", "split": "random"}, seed=1)
+    rival = log_setup_run("b", base, tags={"repeat": "0"}, params={"view": "whole", "split": "random"})
+    assert compare([older, newer, rival]).names
+    other = log_setup_run("a", base, tags={"repeat": "2"}, params={"view": "patches"}, seed=2)
+    with pytest.raises(UserError, match="must have the same view.*filter by params.view = 'whole'"):
+        compare([newer, other, rival])
+    told = [log_setup_run("a", base, tags={"repeat": "0", "precision": p}) for p in ("float32", "bfloat16")]
+    with pytest.raises(UserError, match="same precision.*filter by tags.precision = 'float32'"):
+        compare([*told, rival])

@@ -54,16 +54,37 @@ def test_h001_overfitted():
     assert _codes(_changed(metrics={})) == []
 
 
-def test_h002_no_better_than_background():
-    scores = HEALTHY.scores.assign(tp=0, fp=0, dice=0.0)
+def test_h002_no_better_than_one_answer():
+    scores = HEALTHY.scores.assign(tp=0, fp=0, dice=0.0, native_dice=0.0)
     scores["fn"] = HEALTHY.scores["tp"] + HEALTHY.scores["fn"]
     scores["tn"] = HEALTHY.scores["tn"] + HEALTHY.scores["fp"]
     finding = check_run(_changed(scores=scores))[0]
-    assert finding.code == "H002" and "accuracy 75.0%" in finding.explanation and finding.figures["dice_gain"] == 0
-    assert finding.title == "accuracy and Dice not better than all background"
+    assert finding.code == "H002" and "accuracy 75.0%" in finding.explanation
+    assert "constant Dice 0.400" in finding.explanation and finding.figures["dice_gain"] == pytest.approx(-0.4)
+    assert finding.title == "accuracy and Dice not better than one answer for every pixel"
     scores = HEALTHY.scores.assign(fp=HEALTHY.scores["tp"])  # as many pixels gained as lost
     scores["tn"] = HEALTHY.scores["tn"] + HEALTHY.scores["fp"] - scores["fp"]
-    assert check_run(_changed(scores=scores))[0].title == "accuracy not better than all background"
+    assert check_run(_changed(scores=scores))[0].title == "accuracy not better than one answer for every pixel"
+
+
+def test_h002_where_foreground_is_the_larger_side():
+    full = HEALTHY.scores.assign(tp=3000, fp=1096, fn=0, tn=0, native_dice=0.845, constant_native_dice=0.845)
+    finding = check_run(_changed(scores=full))[0]
+    assert finding.title.startswith("accuracy and Dice not")
+    assert "all foreground has accuracy 73.2%" in finding.explanation
+    lines = full.assign(tn=1000, fp=96, native_dice=0.95, native_v_rand=0.05, constant_native_v_rand=0.05)
+    finding = check_run(_changed(scores=lines))[0]
+    assert finding.title == "V_rand not better than one answer for every pixel"
+    assert "H002" not in _codes(_changed(scores=lines.assign(native_v_rand=0.8)))
+    older = HEALTHY.scores.drop(columns="constant_native_dice")  # of runs before there was a constant rival
+    assert "H002" not in _codes(_changed(scores=older))
+
+
+def test_h004_looks_at_trials_trained_in_full():
+    trials = _trials([1e-3, 3e-4, 1e-4, 1e-2]).assign(tuner_epochs=[np.nan, np.nan, np.nan, 1.0])
+    assert _codes(_changed(trials=trials)) == ["H004"]  # 1e-4 is the best of those, at the bottom
+    trials = _trials([1e-4, 1e-2, 1e-3, 1e-2]).assign(tuner_epochs=[np.nan, np.nan, np.nan, 1.0])
+    assert _codes(_changed(trials=trials)) == []  # the best after one epoch is none
 
 
 @pytest.mark.parametrize(("gain", "words"), [(-0.05, "0.050 below it (p"), (0.0, "which may be chance")])

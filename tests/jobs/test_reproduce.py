@@ -28,6 +28,7 @@ def tiny(name: str) -> Setup:
         network="scratch",
         recipe=RECIPE,
         space=lambda hp, recipe: None,
+        as_read="The source says two things." if name == "latex" else "",
         published=published.get(name, {"val_soft_dice": 0.6}),
     )
 
@@ -42,8 +43,10 @@ def test_every_setup_has_its_figures_and_one_that_fails_a_note(store, pairs):
     assert np.isnan(rows.loc["val_loss", "low"]) and rows.loc["val_loss", "ours"] > 0
     assert rows.loc["test_f1", "published"] == 0.67 and (rows["minutes"].dropna() > 0).all()
     assert "no folder or zip" in table.set_index("setup").loc["pseudo-label", "note"]
+    assert set(rows.loc[["test_recall", "test_f1"], "note"]) == {"The source says two things."}
     text = io.StringIO()
     Console(file=text, width=120).print(reproduce.terminal_table(table))
+    assert text.getvalue().count("latex: The source says two things.") == 1
     assert "0.9200" in text.getvalue() and "no folder or zip" in text.getvalue()
 
     parent = mlflow.search_runs(experiment_names=["unetlab"], filter_string="tags.role = 'reproduction'")

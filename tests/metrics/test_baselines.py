@@ -76,7 +76,9 @@ def test_the_constant_answer_is_the_one_with_the_better_dice():
     small = square(0, 1)[1]
     assert baselines.constant_answer([small]) == "foreground"  # Dice 2 * 9 / (9 + 48), and nothing found has 0
     assert baselines.constant_answer([small, np.zeros((6, 8))]) == "background"  # (0 + 1) / 2 against 0.16
-    assert baselines.constant_mask("foreground", (2, 3)).all() and not baselines.constant_mask("background", (2, 3)).any()
+    assert (
+        baselines.constant_mask("foreground", (2, 3)).all() and not baselines.constant_mask("background", (2, 3)).any()
+    )
 
 
 def test_large_sets_are_judged_by_images_from_end_to_end():

@@ -6,7 +6,7 @@ import keras_tuner
 import numpy as np
 import pytest
 
-from unetlab.search.keras_tuner import search
+from unetlab.search.keras_tuner import grid_size, search, spread, trained_in_full, trials_to_a_promotion
 
 
 def _space():
@@ -54,6 +54,45 @@ def test_hyperband_promotes_the_better_half_to_more_epochs():
 
     search(_space(), evaluate, tuner="hyperband", trials=40, epochs=3, seed=0)
     assert {None, 1, 3} == set(epochs)
+
+
+@pytest.mark.parametrize("epochs", [3, 9, 10])
+def test_only_trials_trained_in_full_win(epochs):
+    asked = []
+
+    def evaluate(number, values, given):
+        asked.append(given)
+        return 0.9 if given is not None and given < epochs else 0.5 + number / 1000
+
+    table = search(_space(), evaluate, tuner="hyperband", trials=30, epochs=epochs, seed=0)
+    full = trained_in_full(table)
+    assert len(full) >= 2 and full["number"].tolist() == [i for i, e in enumerate(asked) if e in (None, epochs)]
+    assert full["objective"].max() < 0.9 == table["objective"].max()  # what leads after few epochs is out
+    assert asked.index(epochs) + 1 == trials_to_a_promotion(epochs)  # the second trial in full
+    few = search(_space(), evaluate, tuner="hyperband", trials=3, epochs=9, seed=0)
+    assert trained_in_full(few)["number"].tolist() == [0]
+    failed = few.assign(status=["FAILED", "COMPLETED", "COMPLETED"])
+    assert trained_in_full(failed)["number"].tolist() == [1, 2]
+
+
+def test_a_grid_longer_than_the_trials_is_tried_all_over():
+    space = keras_tuner.HyperParameters()
+    space.Choice("loss", ["bce", "dice", "focal"], default="dice")
+    space.Choice("filters", [8, 16, 32, 64], default=16)
+    space.Boolean("quarter_turns", default=True)
+    assert grid_size(space) == 24
+    first = {"loss": "dice", "filters": 16, "quarter_turns": True}
+    for trials in (2, 3, 13, 23):
+        table = search(space, lambda *_: 0.5, tuner="grid", trials=trials, epochs=1, seed=0)
+        assert len(table) == trials and not table.duplicated(list(first)).any()
+        assert table.loc[0, list(first)].to_dict() == first
+        if trials == 13:
+            counts = [table[name][1:].value_counts() for name in first]
+            assert all(each.max() - each.min() <= 3 for each in counts), counts
+            assert [len(each) for each in counts] == [3, 4, 2]
+    assert spread(space, 13, 0) == spread(space, 13, 0) != spread(space, 13, 1)
+    whole = search(space, lambda *_: 0.5, tuner="grid", trials=24, epochs=1, seed=0)
+    assert len(whole) == 24 and not whole.duplicated(list(first)).any()
 
 
 def test_failed_trials_do_not_end_the_search():

@@ -11,7 +11,7 @@ import click
 from experiments import SETUPS, load_setup
 from unetlab.cli import compare, quiet
 from unetlab.cli.base import OneLineGroup
-from unetlab.options import LABELS, PRECISIONS, SPLITS, TUNERS, Options
+from unetlab.options import LABELS, PRECISIONS, SPLITS, THRESHOLDS, TUNERS, Options
 from unetlab.setup import Setup
 
 # TensorFlow and MLflow take seconds to import, so commands import what they call
@@ -118,6 +118,12 @@ def _shared(entry: Setup) -> list[Callable[..., Any]]:
             default=False,
             type=click.BOOL,
             help="Register the final model as unetlab-<setup>: champion if it beats the standing one.",
+        ),
+        option(
+            "--threshold",
+            default="recipe",
+            type=click.Choice(THRESHOLDS),
+            help="validation: serve the threshold that is best on validation (Dice; membranes: V_rand).",
         ),
         *(extra for name, extra in _extras(entry).items() if name in entry.extras),
     ]

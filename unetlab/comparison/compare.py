@@ -1,6 +1,6 @@
 """Which setup is better, and how sure is that? Reads runs from MLflow and from nowhere else."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,16 +9,31 @@ import pandas as pd
 from unetlab.errors import UserError
 from unetlab.metrics import significance
 from unetlab.options import BUDGET
-from unetlab.tracking.read import Record, find, score_arrays
+from unetlab.tracking.read import Record, budget, find, score_arrays
 
 METRICS = {
+    "native_v_rand": "V_rand",
     "native_dice": "Dice",
     "native_iou": "IoU",
     "native_accuracy": "accuracy",
     "native_boundary_f1": "boundary F1",
     "ap_dsb": "object score",
+    "native_v_info": "V_info",
 }
-"""Column of the per-image tables to its name in words. The first ranks. All are at the images' own size."""
+"""Column of the per-image tables to its name in words. The first that all runs have ranks: V_rand of setups for
+membranes, where all inside has a high Dice, else Dice. All are at the images' own size."""
+
+
+def ranking_metric(names: Collection[str]) -> str:
+    """The metric that ranks runs whose tables all have columns of these names: the first of METRICS among them.
+
+    Raises UserError if there is none.
+    """
+    for metric in METRICS:
+        if metric in names:
+            return metric
+    raise UserError(f"runs have none of {', '.join(METRICS)} for each test image; run them again with this version")
+
 
 EVERY_PAIR = 40
 """Up to so many contenders (780 pairs) every pair is compared, beyond that each with the best."""
@@ -60,6 +75,11 @@ class Comparison:
     best: tuple[str, ...]
     notes: tuple[str, ...]
 
+    @property
+    def metric(self) -> str:
+        """The metric that ranks."""
+        return next(iter(self.scores))
+
     def pair(self, a: str, b: str) -> pd.DataFrame:
         """The rows of `pairs` for two names, `a` being the better of them whichever is given first; where `pairs` lacks
         them their figures, with p_holm as if all were tested.
@@ -77,11 +97,11 @@ class Comparison:
     def ranking(self) -> pd.DataFrame:
         """One row a contender, best first.
 
-        Columns rank, name, setup, each metric's mean, native_dice_low and _high, behind_best (Dice), behind_low,
-        behind_high, p_holm against the first, and among_best.
+        Columns rank, name, setup, each metric's mean, _low and _high of the one that ranks, behind_best (of that one),
+        behind_low, behind_high, p_holm against the first, and among_best.
         """
         means = {metric: values.mean(axis=1) for metric, values in self.scores.items()}
-        first = next(iter(self.scores))
+        first = self.metric
         against = self.pairs[(self.pairs["metric"] == first) & (self.pairs["a"] == self.names[0])].set_index("b")
         against = against.reindex(list(self.names))
         best = set(self.best)
@@ -104,7 +124,8 @@ class Comparison:
         if not others:
             return f"{first} is better than {'the other' if beaten == 1 else f'all {beaten} others'}, on {over}."
         shown = _listed(others)
-        tied = f"{first} has the highest mean Dice, but {shown} cannot be told from it on {over}"
+        word = METRICS.get(self.metric, self.metric)
+        tied = f"{first} has the highest mean {word}, but {shown} cannot be told from it on {over}"
         if not beaten:
             return f"{tied}: no winner."
         return f"{tied}; {beaten} other{'s are' if beaten > 1 else ' is'} worse than {first}."
@@ -310,11 +331,13 @@ def _refuse_other_budgets(records: Sequence[Record]) -> None:
     """Raises UserError if repeats of one setup were given different budgets: their mean would be of two things."""
     first = records[0]
     for other in records[1:]:
-        for name, value in _budget(first).items():
-            if _budget(other)[name] != value:
+        theirs = budget(other)
+        for name, value in budget(first).items():
+            if theirs.get(name, value) != value:
                 raise UserError(
                     f"repeats of {first.setup} must have the same {name}: {first.name} ({first.run_id}) has {value}, "
-                    f"{other.name} ({other.run_id}) has {_budget(other)[name]}; filter by params.{name} = '{value}'"
+                    f"{other.name} ({other.run_id}) has {theirs[name]}; "
+                    f"filter by {'tags' if name in first.tags else 'params'}.{name} = '{value}'"
                 )
 
 
@@ -344,14 +367,10 @@ def _notes(behind: Sequence[tuple[Record, ...]], k: int, n: int, repeats: int) -
             f"{k} contenders: each is compared with the best only, and p-values are corrected for all "
             f"{k * (k - 1) // 2:,} pairs, since the best was picked by looking."
         )
-    budgets = [_budget(runs[0]) for runs in behind if runs]
-    if differ := [name for name in BUDGET if len({budget[name] for budget in budgets}) > 1]:
+    budgets = [budget(runs[0]) for runs in behind if runs]
+    if differ := [name for name in BUDGET if len({given[name] for given in budgets if name in given}) > 1]:
         notes.append(f"The contenders had different budgets ({_listed(differ)}): a difference may be due to that.")
     return notes
-
-
-def _budget(of: Record) -> dict[str, str | None]:
-    return {name: of.params.get(name) for name in BUDGET}
 
 
 def _listed(words: Sequence[str], most: int = 4) -> str:

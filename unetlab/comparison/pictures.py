@@ -20,8 +20,8 @@ GREEN, MAGENTA = (0, 208, 96), (255, 47, 208)
 MOST_PANELS = 12
 
 
-def cost_plot(table: pd.DataFrame) -> bytes:
-    """Mean Dice with its interval against what it costs.
+def cost_plot(table: pd.DataFrame, measure: str = "Dice") -> bytes:
+    """Mean Dice, or another measure, with its interval against what it costs.
 
     `table` has columns name, dice, low, high and any of parameters, minutes, milliseconds; those without a value are
     left out.
@@ -50,14 +50,14 @@ def cost_plot(table: pd.DataFrame) -> bytes:
             axes.set_xlim(0, high * 1.15)
         if name == "parameters":
             axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
-        axes.set(xlabel=words[name], ylabel="mean Dice on test")
+        axes.set(xlabel=words[name], ylabel=f"mean {measure} on test")
         axes.grid(alpha=0.3)
     _legend(figure, panels)
     return _png(figure)
 
 
 def hyperparameter_plot(trials: Mapping[str, pd.DataFrame]) -> bytes | None:
-    """Validation Dice of every trial against each hyperparameter that varied, setups in colours; None if none did.
+    """Validation score of every trial against each hyperparameter that varied, setups in colours; None if none did.
 
     `trials` maps setup to tables with columns number, status, objective, tuner_epochs and one a hyperparameter.
     """
@@ -97,7 +97,7 @@ def _against(axes: Axes, name: str, trials: Mapping[str, pd.DataFrame]) -> None:
         axes.set_xlim(-0.5, len(words) - 0.5)
     elif every.min() > 0 and every.max() / every.min() >= 30:
         axes.set_xscale("log")
-    axes.set(xlabel=name.replace("_", " "), ylabel="validation Dice")
+    axes.set(xlabel=name.replace("_", " "), ylabel="validation score")
     axes.grid(alpha=0.25)
 
 

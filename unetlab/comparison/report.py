@@ -85,17 +85,18 @@ def files(comparison: Comparison) -> dict[str, str]:
 
 def table(comparison: Comparison) -> Table:
     """The ranking for the terminal; the conclusion is its caption."""
-    title = f"Ranking by Dice at the images' own size, {_units(comparison)}"
+    ranks, word = comparison.metric, METRICS[comparison.metric]
+    title = f"Ranking by {word} at the images' own size, {_units(comparison)}"
     # without edges it fits 80 columns
     shown = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
-    for heading in ("", "setup", "Dice [95 %]", "behind the best", "p (Holm)"):
+    for heading in ("", "setup", f"{word} [95 %]", "behind the best", "p (Holm)"):
         shown.add_column(heading, justify="left" if heading == "setup" else "right")
     for row in comparison.ranking().head(MOST_ROWS).to_dict("records"):
         first = row["rank"] == 1
         shown.add_row(
             f"{row['rank']}{'*' if row['among_best'] else ''}",
             row["name"],
-            f"{row['native_dice']:.4f} [{row['native_dice_low']:.3f}, {row['native_dice_high']:.3f}]",
+            f"{row[ranks]:.4f} [{row[f'{ranks}_low']:.3f}, {row[f'{ranks}_high']:.3f}]",
             "" if first else f"{row['behind_best']:+.4f} [{row['behind_low']:+.3f}, {row['behind_high']:+.3f}]",
             "" if first else _p(row["p_holm"]),
         )
@@ -159,21 +160,22 @@ def _headline(comparison: Comparison) -> str:
 def _facts(comparison: Comparison) -> list[str]:
     """Sentences below the headline, for a reader who has not seen the project."""
     ranking = comparison.ranking()
-    top = ranking.iloc[0]
+    top, ranks, word = ranking.iloc[0], comparison.metric, METRICS[comparison.metric]
+    does = "finds the right area" if ranks == "native_dice" else "tells cells apart"
     facts = [comparison.conclusion()]
     if len(ranking) > 1:
         second = ranking.iloc[1]
         facts.append(
-            f"{top['name']} finds the right area with a Dice of {top['native_dice']:.3f}, {second['name']} with "
-            f"{second['native_dice']:.3f}. Given these {'splits' if comparison.repeats > 1 else 'images'} the true "
+            f"{top['name']} {does} with a {word} of {top[ranks]:.3f}, {second['name']} with "
+            f"{second[ranks]:.3f}. Given these {'splits' if comparison.repeats > 1 else 'images'} the true "
             f"difference may lie anywhere from {-second['behind_high']:+.3f} to {-second['behind_low']:+.3f}."
         )
-    otsu = _mean(comparison.records[0], "baseline/otsu_native_dice")
+    otsu = _mean(comparison.records[0], f"baseline/otsu_{ranks}")
     if otsu is not None:
-        better = "above" if top["native_dice"] > otsu else "below"
+        better = "above" if top[ranks] > otsu else "below"
         facts.append(
             f"For scale: Otsu's threshold, which learns nothing, has {otsu:.3f} on the same images, so the first "
-            f"is {abs(top['native_dice'] - otsu):.3f} {better} it."
+            f"is {abs(top[ranks] - otsu):.3f} {better} it."
         )
     return [*facts, *comparison.notes]
 
@@ -194,7 +196,7 @@ def _scale(low: np.ndarray, high: np.ndarray, zero: bool = False) -> tuple[float
 
 def _scales(comparison: Comparison) -> tuple[tuple[float, float], tuple[float, float]]:
     shown = comparison.ranking().head(MOST_ROWS)
-    dice = _scale(shown["native_dice_low"].to_numpy(), shown["native_dice_high"].to_numpy())
+    dice = _scale(*(shown[f"{comparison.metric}_{end}"].to_numpy() for end in ("low", "high")))
     return dice, _scale(shown["behind_low"].to_numpy(), shown["behind_high"].to_numpy(), zero=True)
 
 
@@ -223,7 +225,8 @@ def _ranking(comparison: Comparison) -> list[dict[str, Any]]:
     for row in comparison.ranking().head(MOST_ROWS).to_dict("records"):
         row = {str(key): value for key, value in row.items()}
         row["about"] = SETUPS[row["setup"]].summary if told and row["setup"] in SETUPS else ""
-        row["dice_places"] = [_place(row[f"native_dice{end}"], dice) for end in ("_low", "", "_high")]
+        row["score"] = row[comparison.metric]
+        row["dice_places"] = [_place(row[f"{comparison.metric}{end}"], dice) for end in ("_low", "", "_high")]
         row["behind_places"] = (
             None if row["rank"] == 1 else [_place(row[f"behind_{end}"], behind) for end in ("low", "best", "high")]
         )
@@ -275,7 +278,7 @@ def _costs(comparison: Comparison) -> list[dict[str, Any]]:
     rows = []
     for place, (name, own) in enumerate(_named(comparison)):
         finals = [run.data.metrics for record in own for run in read.children(record) if _is_final(run)]
-        first = next(iter(comparison.scores))
+        first = comparison.metric
         rows.append(
             {
                 "name": name,
@@ -303,7 +306,7 @@ def _cost_plot(comparison: Comparison) -> str:
     costs = pd.DataFrame(_costs(comparison))
     if costs.empty or costs[["parameters", "minutes", "milliseconds"]].isna().all(axis=None):
         return ""
-    return _data("image/png", pictures.cost_plot(costs))
+    return _data("image/png", pictures.cost_plot(costs, METRICS[comparison.metric]))
 
 
 def _trials_plot(comparison: Comparison) -> str:

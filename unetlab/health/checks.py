@@ -8,6 +8,7 @@ from scipy import stats
 
 from unetlab.health.finding import HealthFinding, RunData
 from unetlab.metrics.significance import detectable_difference, sign_flip_test
+from unetlab.search.keras_tuner import trained_in_full
 
 LEVEL = 0.05
 
@@ -46,25 +47,39 @@ def overfitted(run: RunData) -> HealthFinding | None:
     )
 
 
-def no_better_than_background(run: RunData) -> HealthFinding | None:
-    """H002: calling every pixel background does as well."""
+def no_better_than_constant(run: RunData) -> HealthFinding | None:
+    """H002: one answer for every pixel does as well.
+
+    For accuracy the commonest class of these images' pixels; for Dice, and V_rand of membranes, the answer that had
+    the better Dice on the training masks.
+    """
     counts = {name: run.scores[name].to_numpy(float) for name in ("tp", "fp", "fn", "tn")}
     pixels = sum(counts.values())
-    truth = counts["tp"] + counts["fn"]
-    accuracy = (counts["tp"] + counts["tn"]) / pixels - (pixels - truth) / pixels
-    dice = run.scores["dice"].to_numpy(float) - (truth == 0)
-    worse = [name for name, gain in (("accuracy", accuracy), ("Dice", dice)) if not _better(gain)]
+    foreground = (counts["tp"] + counts["fn"]) / pixels
+    commonest = foreground if foreground.mean() > 0.5 else 1 - foreground
+    gains = {"accuracy": (counts["tp"] + counts["tn"]) / pixels - commonest}
+    for word, column in (("Dice", "native_dice"), ("V_rand", "native_v_rand")):
+        if {column, f"constant_{column}"} <= set(run.scores):
+            gains[word] = (run.scores[column] - run.scores[f"constant_{column}"]).to_numpy(float)
+    worse = [word for word, gain in gains.items() if not _better(gain)]
     if not worse:
         return None
-    background = float(((pixels - truth) / pixels).mean())
+    named = " and ".join(worse)
+    constant = float(commonest.mean())
+    answer = "foreground" if foreground.mean() > 0.5 else "background"
+    dice = (
+        f", and the better constant Dice {run.scores['constant_native_dice'].mean():.3f}"
+        if "constant_native_dice" in run.scores
+        else ""
+    )
     return HealthFinding(
         "H002",
-        f"{' and '.join(worse)} not better than all background",
-        f"A mask that finds nothing has accuracy {background:.1%} on these images; the model's {' and '.join(worse)} "
+        f"{named} not better than one answer for every pixel",
+        f"A mask that is all {answer} has accuracy {constant:.1%} on these images{dice}; the model's {named} "
         f"{'are' if len(worse) > 1 else 'is'} not better than that with any certainty.",
-        "Look at predictions.png. If masks are empty, train longer or raise the learning rate, take the loss bce_dice, "
-        "or lower the threshold; and look at whether masks and images belong together.",
-        {"accuracy_gain": float(accuracy.mean()), "dice_gain": float(dice.mean()), "background_accuracy": background},
+        "Look at predictions.png. If masks are empty or full, train longer or raise the learning rate, take the loss "
+        "bce_dice, or move the threshold; and look at whether masks and images belong together.",
+        {**{f"{word.lower()}_gain": float(gain.mean()) for word, gain in gains.items()}, "constant_accuracy": constant},
     )
 
 
@@ -93,7 +108,7 @@ def best_at_the_edge(run: RunData) -> HealthFinding | None:
     """H004: the best value of a hyperparameter is the smallest or largest the search could try."""
     if run.trials is None:
         return None
-    done = run.trials[run.trials["status"] == "COMPLETED"]
+    done = trained_in_full(run.trials)
     edges = {}
     for name in done.columns.drop(["number", "status", "objective", "tuner_epochs"], errors="ignore"):
         column = done[name]
@@ -210,7 +225,7 @@ def seeds_disagree(run: RunData) -> HealthFinding | None:
 
 CHECKS: tuple[Callable[[RunData], HealthFinding | None], ...] = (
     overfitted,
-    no_better_than_background,
+    no_better_than_constant,
     no_better_than_otsu,
     best_at_the_edge,
     image_on_both_sides,

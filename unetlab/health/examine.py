@@ -8,7 +8,6 @@ from mlflow.tracking import MlflowClient
 from unetlab.errors import UserError
 from unetlab.health.checks import CHECKS
 from unetlab.health.finding import HealthFinding, RunData
-from unetlab.options import BUDGET
 from unetlab.tracking import read
 from unetlab.tracking.read import SCORES, Record, children, find_one, json_artifact, table
 
@@ -41,9 +40,10 @@ def _siblings(client: MlflowClient, record: Record) -> list[Record]:
     same = {name: record.tags.get(name) for name in ("setup", "dataset_digest", "labels", "encoder")}
     wanted = ["tags.role = 'search'", "attributes.status = 'FINISHED'"]
     wanted += [f"tags.{name} = '{value}'" for name, value in same.items() if value]
-    wanted += [f"params.{name} = '{record.params[name]}'" for name in BUDGET if name in record.params]
     experiment = client.get_run(record.run_id).info.experiment_id
-    return [read.record(run) for run in client.search_runs([experiment], " and ".join(wanted), max_results=100)]
+    found = [read.record(run) for run in client.search_runs([experiment], " and ".join(wanted), max_results=100)]
+    given = read.budget(record)
+    return [each for each in found if all(given.get(name, own) == own for name, own in read.budget(each).items())]
 
 
 def gather(record: Record, seeds: Sequence[Record] = ()) -> RunData:

@@ -1,7 +1,8 @@
-"""The end of a run: the final model is scored on test, once, beside Otsu's threshold and the reference trial."""
+"""The end of a run: the final model is scored on test, once, beside what needs no training and the reference trial."""
 
 import math
 import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import mlflow
@@ -9,14 +10,18 @@ import numpy as np
 import pandas as pd
 
 from unetlab.data.dataset import UNKNOWN
+from unetlab.images import codecs
 from unetlab.images.otsu import otsu_mask
 from unetlab.inference import predict
 from unetlab.jobs import self_training, trial
-from unetlab.metrics import baselines, intervals, pixelwise, table, thresholds
-from unetlab.metrics.table import score_images, score_native
+from unetlab.metrics import baselines, intervals, membranes, pixelwise
+from unetlab.metrics.table import score_images
 from unetlab.setup import Recipe
 from unetlab.tracking import figures, thumbnails, write
 from unetlab.tracking.figures import dice_strips
+
+TIMED = 16
+"""Test images, at most, whose answers are timed."""
 
 
 def fit_final(bench: trial.Bench, recipe: Recipe, rounds: int) -> trial.Outcome:
@@ -41,17 +46,16 @@ def fit_final(bench: trial.Bench, recipe: Recipe, rounds: int) -> trial.Outcome:
 def finish(
     bench: trial.Bench, final: trial.Outcome, reference: trial.Outcome | None, test_input: Any
 ) -> dict[str, float]:
-    """Scores the final model on test, beside Otsu's threshold, the reference trial and the labels it learnt."""
+    """Scores the final model on test, beside the rivals, the reference trial and the labels it learnt."""
     with mlflow.start_run(run_id=final.run_id, nested=True):
         model = trial.model_of(bench, final)
-        tested = trial.score(bench, model, final.recipe, bench.split.test, bench.truth)
+        tested = trial.score(bench, model, final.served, bench.split.test, bench.truth, final.val["best_threshold"])
         write.log_scores("test", tested.figures, final.model_id, test_input)
         table, rivals = _with_rivals(bench, tested, final.recipe, reference)
-        speed = _milliseconds(bench, model, final.recipe)
-        cuts = _other_cuts(bench, model, final.recipe, tested)
+        cuts = _other_cuts(bench, final, tested)
         _log_pictures(bench, final, tested, table)
     write.log_table(table, "scores/test.csv")
-    write.log_bytes(_album(bench, tested, final.recipe), thumbnails.PATH)
+    write.log_bytes(_album(bench, tested, final.served), thumbnails.PATH)
     shown = {"final": "native_dice", "Otsu": "otsu_native_dice"}
     shown |= {name: f"{name}_native_dice" for name in ("reference", "labels")}
     strips = {name: table[column] for name, column in shown.items() if column in table}
@@ -66,7 +70,7 @@ def finish(
         "test/native_dice_low": native.low,
         "test/native_dice_high": native.high,
         "test/images": float(len(table)),
-        "test/ms_per_image": speed,
+        "test/ms_per_image": _milliseconds(bench, final),
         **cuts,
         **rivals,
         **_train_figures(final),
@@ -80,27 +84,35 @@ def _album(bench: trial.Bench, tested: trial.Scored, recipe: Recipe) -> bytes:
     return thumbnails.pack(list(tested.table["id"]), np.asarray(images), tested.masks, predicted)
 
 
-def _milliseconds(bench: trial.Bench, model: Any, recipe: Recipe) -> float:
-    """Wall time of the network an image, in batches of 8, on this machine; decoding and resizing are not in it."""
-    images, predictor = bench.truth.fitted(recipe).images, predict.Predictor(model, recipe)
-    rows = np.resize(bench.split.test, 16)
-    predictor.probabilities(images, rows[:8])
+def _milliseconds(bench: trial.Bench, final: trial.Outcome) -> float:
+    """Wall time of an answer on this machine: the logged model, loaded as a server loads it, from the bytes of one
+    test image to the bytes of its mask, one image a request; the network between is not what one waits for."""
+    served = mlflow.pyfunc.load_model(f"models:/{final.model_id}")
+    rows = bench.split.test[:TIMED]
+    requests = [pd.DataFrame({"image": [codecs.encode_image(bench.truth.image(int(row)))]}) for row in rows]
+    served.predict(requests[0])
     started = time.perf_counter()
-    predictor.probabilities(images, rows)
-    return 1000 * (time.perf_counter() - started) / len(rows)
+    for request in requests:
+        served.predict(request)
+    return 1000 * (time.perf_counter() - started) / len(requests)
 
 
-def _other_cuts(bench: trial.Bench, model: Any, recipe: Recipe, tested: trial.Scored) -> dict[str, float]:
-    """Dice on test at the threshold that is best on validation and, where the recipe has another, at one half."""
-    validated = trial.score(bench, model, recipe, bench.split.validation, bench.dataset)
-    best = thresholds.best_threshold(validated.probabilities, validated.masks)
-    ids = list(tested.table["id"])
+def _other_cuts(bench: trial.Bench, final: trial.Outcome, tested: trial.Scored) -> dict[str, float]:
+    """Native Dice on test at the threshold that is best on validation, at the recipe's own where another is served,
+    and at one half where the recipe has another."""
+    rows = bench.split.test
 
-    def dice(cut: float) -> float:
-        return float(table.score_images(tested.probabilities, tested.masks, ids, cut)["dice"].mean())
+    def dice(cut: predict.Threshold) -> float:
+        cuts = predict.thresholds(tested.probabilities, cut)
+        maps = trial.native_maps(tested.probabilities, rows, bench.truth)
+        truths = trial.native_truths(rows, bench.truth)
+        each = [baselines.dice_of(p > c, t > 0) for p, c, t in zip(maps, cuts, truths, strict=True)]
+        return float(np.mean(each))
 
-    found = {"val/best_threshold": best, "test/dice_at_best_threshold": dice(best)}
-    return found if recipe.threshold == 0.5 else found | {"test/dice_at_half": dice(0.5)}
+    found = {"test/native_dice_at_best_threshold": dice(final.val["best_threshold"])}
+    if final.served.threshold != final.recipe.threshold:
+        found["test/native_dice_at_recipe_threshold"] = dice(final.recipe.threshold)
+    return found if final.recipe.threshold == 0.5 else found | {"test/native_dice_at_half": dice(0.5)}
 
 
 def _train_figures(final: trial.Outcome) -> dict[str, float]:
@@ -111,30 +123,32 @@ def _train_figures(final: trial.Outcome) -> dict[str, float]:
 def _with_rivals(
     bench: trial.Bench, tested: trial.Scored, recipe: Recipe, reference: trial.Outcome | None
 ) -> tuple[pd.DataFrame, dict[str, float]]:
-    """Adds Otsu's and the reference trial's Dice of each test image, and the paired gains with their intervals."""
+    """Adds the scores of rivals and reference trial on each test image, and the paired gains with their intervals."""
     rows = bench.split.test
     images, masks = bench.truth.fitted(recipe)
     # where made labels stand in for the truth, what they do not know counts for neither, as in trial.score
-    found = baselines.otsu_masks(images[rows]) * (masks[rows][..., 0] != UNKNOWN)
+    found = baselines.otsu_masks(images[rows], bench.rivals.polarity) * (masks[rows][..., 0] != UNKNOWN)
     otsu = score_images(found, tested.masks, list(tested.table["id"]), 0.5)
-    otsu_native = score_native(
-        lambda i, height, width: otsu_mask(bench.truth.image(rows[i])) & bench.truth.known(rows[i]),
-        lambda i: bench.truth.objects(rows[i]),
-        len(rows),
+    table = tested.table.assign(otsu_dice=otsu["dice"])
+    table = table.join(_untrained(bench, "otsu", lambda row: otsu_mask(bench.truth.image(row), bench.rivals.polarity)))
+    shapes = bench.truth.sizes
+    table = table.join(
+        _untrained(bench, "constant", lambda row: baselines.constant_mask(bench.rivals.constant, tuple(shapes[row])))
     )
-    table = tested.table.assign(otsu_dice=otsu["dice"], otsu_native_dice=otsu_native["native_dice"])
-    rivals = {"baseline/otsu_dice": otsu["dice"].mean(), "baseline/otsu_native_dice": otsu_native["native_dice"].mean()}
-    names = ["otsu"]
+    names = ["otsu", "constant"]
     if reference is not None:
-        scored = trial.score(bench, trial.model_of(bench, reference), reference.recipe, rows, bench.truth).table
-        table = table.assign(reference_dice=scored["dice"], reference_native_dice=scored["native_dice"])
-        rivals["baseline/reference_native_dice"] = scored["native_dice"].mean()
+        model, cut = trial.model_of(bench, reference), reference.val["best_threshold"]
+        scored = trial.score(bench, model, reference.recipe, rows, bench.truth, cut).table
+        kept = ["dice", *(name for name in ("native_dice", *membranes.SCORES) if name in scored)]
+        table = table.join(scored[kept].add_prefix("reference_"))
         names.append("reference")
     if bench.truth is not bench.dataset:
         table = table.assign(labels_native_dice=self_training.label_dice(bench.dataset, bench.truth, rows))
-        rivals["baseline/labels_native_dice"] = table["labels_native_dice"].mean()
         names.append("labels")
+    rivals = {"baseline/otsu_dice": otsu["dice"].mean()}
     for name in names:
+        own = [column for column in table if column.startswith(f"{name}_native")]
+        rivals |= {f"baseline/{column}": table[column].mean() for column in own}
         gain = intervals.paired_interval(table["native_dice"], table[f"{name}_native_dice"])
         rivals |= {
             f"gain/over_{name}": gain.mean,
@@ -144,11 +158,26 @@ def _with_rivals(
     return table, rivals
 
 
+def _untrained(bench: trial.Bench, name: str, mask: Callable[[int], np.ndarray]) -> pd.DataFrame:
+    """Scores of a rival on the test images at native size, `mask` giving each as bool (h, w) by its row: columns
+    `<name>_native_dice` and, for membranes, V_rand and V_info."""
+    rows = bench.split.test
+
+    def found() -> Iterator[np.ndarray]:
+        return (mask(int(row)) & bench.truth.known(int(row)) for row in rows)
+
+    pairs = zip(found(), trial.native_truths(rows, bench.truth), strict=True)
+    table = pd.DataFrame({"native_dice": [baselines.dice_of(cells, truth > 0) for cells, truth in pairs]})
+    if bench.setup.membranes:
+        table = table.join(membranes.score_sections(found(), trial.native_truths(rows, bench.truth)))
+    return table.add_prefix(f"{name}_")
+
+
 def _log_pictures(bench: trial.Bench, final: trial.Outcome, tested: trial.Scored, table: pd.DataFrame) -> None:
     """Pictures and reports of the final model on test, into the active run."""
     images = bench.dataset.fitted(final.recipe).images
     order = np.argsort(table["native_dice"].to_numpy())
-    cut = predict.thresholds(tested.probabilities, final.recipe.threshold)
+    cut = predict.thresholds(tested.probabilities, final.served.threshold)
     picked = []
     for label, i in (("best", order[-1]), ("median", order[len(order) // 2]), ("worst", order[0])):
         picked.append(

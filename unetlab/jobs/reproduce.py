@@ -42,8 +42,8 @@ def reproduce(
         seed, precision, encoder_weights: as every setup takes them.
 
     Returns:
-        One row a published figure: COLUMNS, with the 95 % interval over images. A setup that could not be run has
-        one row with a note.
+        One row a published figure: COLUMNS, with the 95 % interval over images, and as note how the source was read
+        where it says two things. A setup that could not be run has one row, with the reason as note.
     """
     console = console or Console(stderr=True)
     ui.open_experiment()
@@ -66,7 +66,7 @@ def reproduce(
             started = time.perf_counter()
             try:
                 summary = run_setup(setup, options, console)
-                rows += _rows(name, source, summary, setup.published, (time.perf_counter() - started) / 60)
+                rows += _rows(setup, source, summary, (time.perf_counter() - started) / 60)
             except Exception as error:  # hours of the other setups must not be lost with one that fails
                 console.print(f"{name}: {error}")
                 rows.append({"setup": name, "data": source, "note": str(error) or repr(error)})
@@ -93,7 +93,7 @@ def available(setup: Setup, choice: str, console: Console) -> str:
 
 
 def terminal_table(table: pd.DataFrame) -> Table:
-    """The reproduction for the terminal."""
+    """The reproduction for the terminal; below it how sources were read that say two things."""
     shown = Table(title="As published, and here", title_justify="left")
     for heading in ("setup", "data", "figure", "published", "ours", "95 %", "images", "minutes"):
         shown.add_column(heading, justify="left" if heading in ("setup", "data", "figure") else "right")
@@ -111,26 +111,28 @@ def terminal_table(table: pd.DataFrame) -> Table:
             f"{row['images']:.0f}",
             f"{row['minutes']:.1f}",
         )
+    notes = table[table["ours"].notna() & table["note"].fillna("").ne("")].drop_duplicates("setup")
+    shown.caption = "\n".join(f"{row['setup']}: {row['note']}" for row in notes.to_dict("records")) or None
+    shown.caption_justify = "left"
     return shown
 
 
-def _rows(
-    name: str, source: str, summary: Summary, published: Mapping[str, float], minutes: float
-) -> list[dict[str, Any]]:
+def _rows(setup: Setup, source: str, summary: Summary, minutes: float) -> list[dict[str, Any]]:
     record = find_one(summary.run_id)
     found = {"test": read.table(record), "val": read.table(_final(record), "scores/validation.csv")}
     tables = {side: table for side, table in found.items() if table is not None}
     rows = []
-    for key, figure in published.items():
+    for key, figure in setup.published.items():
         side, _, score = key.partition("_")
-        row: dict[str, Any] = {"setup": name, "data": source, "figure": key, "published": figure, "minutes": minutes}
+        row: dict[str, Any] = {"setup": setup.name, "data": source, "figure": key, "published": figure}
+        row |= {"minutes": minutes, "note": setup.as_read}
         if side in tables and score != "loss":
             ours = intervals.pooled_interval(tables[side], score)
             row |= {"ours": ours.mean, "low": ours.low, "high": ours.high, "images": len(tables[side])}
         else:  # a training or loss figure: one number, no interval over images
             row |= {"ours": summary.figures[f"{side}/{score}"], "images": record.sides.get(side, float("nan"))}
         rows.append(row)
-        mlflow.log_metrics({f"published/{name}/{key}": figure, f"reproduced/{name}/{key}": row["ours"]})
+        mlflow.log_metrics({f"published/{setup.name}/{key}": figure, f"reproduced/{setup.name}/{key}": row["ours"]})
     return rows
 
 

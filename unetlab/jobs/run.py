@@ -20,6 +20,7 @@ from unetlab.jobs.final import finish, fit_final
 from unetlab.jobs.progress import SearchProgress
 from unetlab.jobs.search import search_recipe
 from unetlab.labels import made
+from unetlab.metrics import baselines
 from unetlab.models import NETWORKS
 from unetlab.models.weights import resolve_weights
 from unetlab.options import Options
@@ -42,11 +43,12 @@ class Summary:
     def headline(self) -> str:
         """The result in one line."""
         found = self.figures
+        v_rand = f"V_rand {found['test/native_v_rand']:.4f}, " if "test/native_v_rand" in found else ""
         low, high = (found.get(f"test/native_dice_{end}", float("nan")) for end in ("low", "high"))
         return (
             f"{self.setup}: test Dice {found['test/native_dice']:.4f} at native size (95 % {low:.4f} to {high:.4f}, "
             f"{found['test/images']:.0f} images; Otsu {found['baseline/otsu_native_dice']:.4f}), "
-            f"accuracy {found['test/accuracy']:.4f}"
+            f"{v_rand}accuracy {found['test/accuracy']:.4f}"
         )
 
 
@@ -81,7 +83,18 @@ def run_setup(
     trainings = (1 if options.trials == 1 else options.trials + 1) + rounds
     with SearchProgress(trainings, console) as progress:
         bench = trial.Bench(
-            setup, learnt, truth, sides, options.seed, precision, weights, options.models, progress, options.minutes
+            setup,
+            learnt,
+            truth,
+            sides,
+            options.seed,
+            precision,
+            weights,
+            options.models,
+            progress,
+            options.minutes,
+            _rivals(learnt, sides, learnt is dataset),
+            options.threshold,
         )
         tags = {
             **own_tags,
@@ -100,7 +113,7 @@ def run_setup(
             figures = finish(bench, final, reference, inputs["test"])
 
             mlflow.log_metrics({**figures, **setup.published_metrics()})
-            mlflow.log_params({f"best_{key}": value for key, value in best.flat().items()})
+            mlflow.log_params({f"best_{key}": value for key, value in final.served.flat().items()})
             assert final.model_id is not None  # the final model is always logged
             mlflow.set_tag("final_model", final.model_id)
             _say_health(examine.examine(parent.info.run_id), console)
@@ -113,6 +126,16 @@ def _split(dataset: Dataset, card: DataCard, options: Options) -> Split:
     if options.split == "blocks":
         return split_blocks(dataset.ids, dataset.sha, seed=options.seed)
     return split(dataset.ids, card.groups, card.modality, seed=options.seed)
+
+
+def _rivals(learnt: Dataset, sides: Split, given: bool) -> baselines.Rivals:
+    """The rivals of a run, settled on what is learnt; without given masks Otsu's polarity is left to each image."""
+    rows = baselines.few(sides.train)
+    constant = baselines.constant_answer(learnt.objects(i) for i in rows)
+    if not given:
+        return baselines.Rivals(constant=constant)
+    polarity = baselines.otsu_polarity((learnt.image(i) for i in rows), (learnt.objects(i) for i in rows))
+    return baselines.Rivals(polarity, constant)
 
 
 def _name(setup: Setup, dataset: Dataset, options: Options) -> str:

@@ -11,22 +11,27 @@ from unetlab.errors import UserError
 from unetlab.jobs import trial
 from unetlab.models import NETWORKS
 from unetlab.options import Options
-from unetlab.search.keras_tuner import search
+from unetlab.search.keras_tuner import grid_size, search, trained_in_full, trials_to_a_promotion
 from unetlab.search.space import ranges
 from unetlab.setup import Recipe
 from unetlab.tracking import figures, write
 
 
 def search_recipe(bench: trial.Bench, reference: Recipe, options: Options) -> tuple[trial.Outcome | None, Recipe]:
-    """Runs the trials; returns the reference trial's outcome (None if it failed) and the best recipe."""
+    """Runs the trials; returns the reference trial's outcome (None if it failed) and the best recipe.
+
+    The best is sought among trials that were judged as long as the final model is trained.
+    """
     declared, space = keras_tuner.HyperParameters(), keras_tuner.HyperParameters()
     bench.setup.space(declared, reference)
     fixed = {"train_encoder"} if NETWORKS[bench.setup.network].pretrained and bench.weights is None else set()
-    if options.epochs:
+    if options.epochs or options.tuner == "hyperband":  # which gives out epochs itself
         fixed |= {"epochs"}
     if options.data == "synthetic":  # small, so that a first try takes minutes
         fixed |= {"epochs", *bench.setup.on_twin}
     space.merge([hp for hp in declared.space if hp.name not in fixed])
+    if said := _short_of(space, options, reference.epochs):
+        bench.progress.console.print(said, highlight=False)
     outcomes: dict[int, trial.Outcome] = {}
 
     def evaluate(number: int, values: Mapping[str, Any], epochs: int | None) -> float:
@@ -35,7 +40,7 @@ def search_recipe(bench: trial.Bench, reference: Recipe, options: Options) -> tu
         outcome = trial.train(bench, recipe, name, "trial", {"trial": str(number)})
         if number == 0:
             outcomes[0] = outcome
-        return float(outcome.val["native_dice"])
+        return float(outcome.val[bench.objective])
 
     table = search(
         space,
@@ -48,13 +53,34 @@ def search_recipe(bench: trial.Bench, reference: Recipe, options: Options) -> tu
     )
     write.log_table(table, "search/trials.csv")
     mlflow.log_dict(ranges(space), "search/space.json")
-    write.log_figure(figures.trials_plot(table.drop(columns=["status", "tuner_epochs"])), "search/trials.png")
+    shown = table.drop(columns=["status", "tuner_epochs"])
+    measure = "validation V_rand" if bench.setup.membranes else "validation Dice"
+    write.log_figure(figures.trials_plot(shown, measure), "search/trials.png")
     completed = table[table["status"] == "COMPLETED"]
     mlflow.log_metrics({"search/trials": len(table), "search/failed": len(table) - len(completed)})
     if completed.empty:
         raise UserError("every trial failed; the trial runs in MLflow hold a traceback.txt each")
-    row = completed.loc[completed["objective"].idxmax()]
-    return outcomes.get(0), reference.changed({hp.name: _plain(row[hp.name]) for hp in space.space})
+    full = trained_in_full(table)
+    row = full.loc[full["objective"].idxmax()]
+    values = {hp.name: _plain(row[hp.name]) for hp in space.space}
+    if not np.isnan(row["tuner_epochs"]):  # the reference failed: trained as long as it was judged
+        values["epochs"] = int(row["tuner_epochs"])
+    return outcomes.get(0), reference.changed(values)
+
+
+def _short_of(space: keras_tuner.HyperParameters, options: Options, epochs: int) -> str:
+    """What a search of so few trials cannot do, in one line; "" if it lacks nothing."""
+    if options.tuner == "grid" and (size := grid_size(space)) > options.trials:
+        return (
+            f"tuner=grid: the grid has {size:,} points; the {options.trials} trials are spread over it so that each "
+            "varies all hyperparameters"
+        )
+    if options.tuner == "hyperband" and (least := trials_to_a_promotion(epochs)) > options.trials:
+        return (
+            f"tuner=hyperband: only trials trained for all {epochs} epochs can win, and beside the published recipe "
+            f"Hyperband begins the first such after {least - 1} trials; give trials={least} or more, or tuner=random"
+        )
+    return ""
 
 
 def _plain(value: Any) -> Any:

@@ -2,7 +2,7 @@
 
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,11 +15,12 @@ from mlflow import MlflowClient
 from unetlab.data import Dataset
 from unetlab.data.dataset import UNKNOWN
 from unetlab.data.split import Split
-from unetlab.images import codecs
+from unetlab.images import codecs, geometry
 from unetlab.inference.package import log_segmenter
 from unetlab.inference.predict import Predictor
 from unetlab.jobs.progress import SearchProgress
-from unetlab.metrics import membranes
+from unetlab.metrics import membranes, thresholds
+from unetlab.metrics.baselines import Rivals
 from unetlab.metrics.table import score_images, summarise
 from unetlab.models import NETWORKS
 from unetlab.setup import Recipe, Setup
@@ -43,6 +44,8 @@ class Bench:
         models: "all" logs every trial's model, "best" the final one only.
         progress: bars and lines on the terminal.
         minutes: of each training at most; 0 for no limit.
+        rivals: that the final model meets.
+        threshold: "recipe" or "validation", as `Options` has it.
     """
 
     setup: Setup
@@ -55,6 +58,13 @@ class Bench:
     models: str
     progress: SearchProgress
     minutes: float = 0.0
+    rivals: Rivals = Rivals()
+    threshold: str = "recipe"
+
+    @property
+    def objective(self) -> str:
+        """The validation score that a search maximises: V_rand for membranes, where all inside has a high Dice."""
+        return membranes.SCORES[0] if self.setup.membranes else "native_dice"
 
     def tags(self, role: str) -> dict[str, str]:
         """The tags every run carries."""
@@ -64,6 +74,7 @@ class Bench:
             "dataset": self.truth.name,
             "dataset_digest": self.truth.digest,
             "split_digest": self.split.digest,
+            **self.rivals.tags(),
         }
 
     def inputs(self) -> dict[str, Any]:
@@ -81,14 +92,16 @@ class Outcome:
 
     Args:
         recipe: what was trained.
+        served: the recipe at the threshold that is served and scored: its own, or the best on validation.
         weights: of the best epoch, for `fit.rebuild`.
-        val: validation scores by name.
+        val: validation scores by name, and best_threshold, the one that is best by the objective.
         history: one row an epoch.
         run_id: its MLflow run.
         model_id: its logged model, None where it was not logged.
     """
 
     recipe: Recipe
+    served: Recipe
     weights: list[np.ndarray]
     val: Mapping[str, float]
     history: pd.DataFrame
@@ -158,14 +171,19 @@ def _train(
     )
     rows = bench.split.validation
     predicted = Predictor(fitted.model, recipe).probabilities(data.images, rows)
-    validated = score_predicted(bench, predicted, recipe, rows, bench.dataset)
+    best = _best_threshold(bench, predicted, rows)
+    served = recipe.changed({"threshold": best}) if bench.threshold == "validation" else recipe
+    validated = score_predicted(bench, predicted, served, rows, bench.dataset, best)
+    val = {**validated.figures, "best_threshold": best}
     model_id = None
     if bench.models == "all" or role != "trial":  # any round may turn out to be the last
-        model_id = _log_model(bench, fitted.model, recipe, role)
-    write.log_scores("val", validated.figures, model_id, inputs["validation"])
+        model_id = _log_model(bench, fitted.model, served, role, best)
+    write.log_scores("val", val, model_id, inputs["validation"])
+    if served is not recipe:
+        mlflow.log_param("served_threshold", best)
     mlflow.log_metrics(bench.setup.published_metrics())
     if bench.truth is not bench.dataset:  # what the labels' pupil is worth; nothing is chosen by it
-        true = score_predicted(bench, predicted, recipe, rows, bench.truth).figures
+        true = score_predicted(bench, predicted, served, rows, bench.truth, best).figures
         mlflow.log_metrics({f"truth/val_{name}": true[name] for name in ("native_dice", "dice", "accuracy")})
     mlflow.log_metrics(
         {
@@ -178,11 +196,16 @@ def _train(
     write.log_table(validated.table, "scores/validation.csv")
     write.log_figure(figures.learning_curves(fitted.history), "curves.png")
     bench.progress.done(
-        f"{name}: val dice {validated.figures['native_dice']:.4f} at native size, "
+        f"{name}: val {_shown(validated.figures)} at native size, "
         f"accuracy {validated.figures['accuracy']:.4f}, {len(fitted.history)} epochs, "
         f"{time.perf_counter() - started:.0f} s"
     )
-    return Outcome(recipe, fitted.model.get_weights(), validated.figures, fitted.history, run_id, model_id)
+    return Outcome(recipe, served, fitted.model.get_weights(), val, fitted.history, run_id, model_id)
+
+
+def _shown(figures: Mapping[str, float]) -> str:
+    lines = figures.get(membranes.SCORES[0])
+    return f"dice {figures['native_dice']:.4f}" + ("" if lines is None else f", v_rand {lines:.4f}")
 
 
 def as_final(outcome: Outcome) -> Outcome:
@@ -202,32 +225,61 @@ def model_of(bench: Bench, outcome: Outcome) -> keras.Model:
     )
 
 
-def score(bench: Bench, model: Any, recipe: Recipe, rows: np.ndarray, against: Dataset) -> Scored:
+def score(
+    bench: Bench, model: Any, recipe: Recipe, rows: np.ndarray, against: Dataset, best_threshold: float
+) -> Scored:
     """Scores a model on some images at its own size and at theirs."""
     found = Predictor(model, recipe).probabilities(against.fitted(recipe).images, rows)
-    return score_predicted(bench, found, recipe, rows, against)
+    return score_predicted(bench, found, recipe, rows, against, best_threshold)
 
 
 def score_predicted(
-    bench: Bench, probabilities: np.ndarray, recipe: Recipe, rows: np.ndarray, against: Dataset
+    bench: Bench,
+    probabilities: np.ndarray,
+    recipe: Recipe,
+    rows: np.ndarray,
+    against: Dataset,
+    best_threshold: float,
 ) -> Scored:
     """Scores predicted probabilities, float32 (len(rows), s, s), of some images.
 
-    Pixels that `against` does not know count as background found to be background.
+    Pixels that `against` does not know count as background found to be background. `best_threshold`, which validation
+    has chosen, is where V_rand and V_info cut: they ask for closed lines, not for the width of a membrane.
     """
     truth = np.asarray(against.fitted(recipe).masks[rows][..., 0])
-    if unknown := bool((truth == UNKNOWN).any()):
+    if (truth == UNKNOWN).any():
         probabilities = np.where(truth == UNKNOWN, np.float32(0), probabilities)
         truth = np.where(truth == UNKNOWN, np.uint8(0), truth)
     ids = [against.ids[i] for i in rows]
     table = score_images(probabilities, truth, ids, recipe.threshold, lambda i: against.objects(int(rows[i])))
     figures = summarise(table, probabilities, truth)
-    if bench.setup.membranes and not unknown:
-        figures |= membranes.best_rand_info(probabilities, truth)
+    if bench.setup.membranes:
+        cells = (found > np.float32(best_threshold) for found in native_maps(probabilities, rows, against))
+        sections = membranes.score_sections(cells, native_truths(rows, against))
+        table = table.join(sections)
+        figures |= {name: float(sections[name].mean()) for name in sections}
     return Scored(probabilities, truth, table, figures)
 
 
-def _log_model(bench: Bench, model: Any, recipe: Recipe, role: str) -> str:
+def native_maps(probabilities: np.ndarray, rows: np.ndarray, against: Dataset) -> Iterator[np.ndarray]:
+    """Predicted probabilities, (len(rows), s, s), of some images at each one's own size, 0 where labels are unknown."""
+    for found, row in zip(probabilities, rows, strict=True):
+        known = against.known(int(row))
+        yield np.where(known, geometry.resize_map(found, *known.shape), np.float32(0))
+
+
+def native_truths(rows: np.ndarray, against: Dataset) -> Iterator[np.ndarray]:
+    """The objects of some images at each one's own size."""
+    return (against.objects(int(row)) for row in rows)
+
+
+def _best_threshold(bench: Bench, probabilities: np.ndarray, rows: np.ndarray) -> float:
+    """The threshold that is best on the given validation images: by V_rand for membranes, else by Dice."""
+    choose = membranes.best_cut if bench.setup.membranes else thresholds.best_threshold
+    return choose(native_maps(probabilities, rows, bench.dataset), native_truths(rows, bench.dataset))
+
+
+def _log_model(bench: Bench, model: Any, recipe: Recipe, role: str, best_threshold: float) -> str:
     info = log_segmenter(
         model,
         name=bench.setup.name,
@@ -236,6 +288,6 @@ def _log_model(bench: Bench, model: Any, recipe: Recipe, role: str) -> str:
         normalise=recipe.normalise,
         threshold=recipe.threshold,
         example=codecs.encode_image(bench.dataset.image(int(bench.split.train[0]))),
-        tags=bench.tags(role),
+        tags={**bench.tags(role), "validation_threshold": f"{best_threshold:g}"},
     )
     return str(info.model_id)

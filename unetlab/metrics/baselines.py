@@ -8,7 +8,7 @@ import numpy as np
 from unetlab.images.otsu import POLARITIES, otsu_mask
 
 MOST_IMAGES = 200
-"""So many training images at most, evenly spread, settle the rivals: the choice is one of three, and large sets wait."""
+"""So many training images at most, evenly spread, settle the rivals: the choice is one of three."""
 
 CONSTANTS = ("background", "foreground")
 

@@ -32,9 +32,7 @@ def _dice_at_each(probability: np.ndarray, truth: np.ndarray) -> np.ndarray:
     One pass over the pixels: each falls into a slot between two thresholds, and sums of slots give the counts.
     """
     slot = np.searchsorted(THRESHOLDS.astype(np.float32), probability.ravel(), side="left")
-    every, foreground = (
-        np.bincount(values, minlength=len(THRESHOLDS) + 1) for values in (slot, slot[truth.ravel()])
-    )
+    every, foreground = (np.bincount(values, minlength=len(THRESHOLDS) + 1) for values in (slot, slot[truth.ravel()]))
     # above the k-th threshold lie the slots k + 1 and up
     predicted, tp = (counts[::-1].cumsum()[-2::-1] for counts in (every, foreground))
     total = predicted + foreground.sum()

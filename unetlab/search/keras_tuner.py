@@ -1,19 +1,21 @@
 """The search: KerasTuner proposes hyperparameters, a function scores them. It knows nothing of U-Nets."""
 
 import logging
+import math
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras_tuner
+import numpy as np
 import pandas as pd
 from sklearn.exceptions import ConvergenceWarning
 
 log = logging.getLogger(__name__)
 
-OBJECTIVE = "val_native_dice"
+OBJECTIVE = "objective"
 
 Evaluate = Callable[[int, Mapping[str, Any], int | None], float]
 """(trial number, hyperparameters, epochs or None for all) -> objective, higher is better."""
@@ -55,18 +57,21 @@ def search(
         space: the declared search space; its defaults are the reference trial.
         evaluate: trains and scores one trial.
         tuner: "random", "bayesian", "hyperband" or "grid".
-        trials: how many, at most; a grid or a Hyperband schedule may end earlier.
+        trials: how many, at most; a grid or a Hyperband schedule may end earlier. Of a grid with more points than
+            that, points are tried that have every value of each hyperparameter about as often as any other.
         epochs: of a whole training, for Hyperband.
         seed: of the proposals.
         minutes: after which no trial begins; 0 for no limit.
 
     Returns:
-        One row a trial: number, status ("COMPLETED" or "FAILED"), objective (NaN if failed), tuner_epochs (NaN: all),
-        and a column for each hyperparameter.
+        One row a trial: number, status ("COMPLETED" or "FAILED"), objective (NaN if failed), tuner_epochs (NaN: all,
+        as long as the final training), and a column for each hyperparameter.
     """
     oracle = _oracle(tuner, space, trials, epochs, seed)
     if tuner != "grid":  # a grid begins with the defaults of its own accord
-        _begin_with(oracle, {hp.name: hp.default for hp in space.space})
+        _begin_with(oracle, [{hp.name: hp.default for hp in space.space}])
+    elif grid_size(space) > trials:
+        _begin_with(oracle, spread(space, trials, seed))
     if minutes:
         _stop_after(oracle, minutes)
     with tempfile.TemporaryDirectory(prefix="unetlab-search-") as scratch:
@@ -75,7 +80,60 @@ def search(
             # the few points of a young search leave the Gaussian process of "bayesian" at its bounds
             warnings.simplefilter("ignore", ConvergenceWarning)
             runner.search(verbose=0)
-        return _table(oracle)
+        return _table(oracle, epochs)
+
+
+def trained_in_full(trials: pd.DataFrame) -> pd.DataFrame:
+    """The completed trials of a search's table among which its winner is: those trained as long as the final model.
+
+    Hyperband judges most trials after a few epochs, and what leads then need not lead at the end. Where none was
+    trained in full, as only happens if the reference trial fails, all completed trials.
+    """
+    completed = trials[trials["status"] == "COMPLETED"]
+    full = completed[completed["tuner_epochs"].isna()] if "tuner_epochs" in completed else completed
+    return full if len(full) else completed
+
+
+def trials_to_a_promotion(epochs: int) -> int:
+    """How many trials Hyperband takes until it trains one in full besides the reference, if none fails."""
+    oracle = keras_tuner.oracles.HyperbandOracle(objective=keras_tuner.Objective(OBJECTIVE, "max"), max_epochs=epochs)
+    bracket = oracle._current_bracket
+    return 2 + sum(oracle._get_size(bracket, number) for number in range(bracket))
+
+
+def grid_size(space: keras_tuner.HyperParameters) -> int:
+    """Points of the grid; KerasTuner tries ten values of a continuous hyperparameter."""
+    return math.prod(len(_values(hp)) for hp in space.space)
+
+
+def spread(space: keras_tuner.HyperParameters, trials: int, seed: int) -> list[dict[str, Any]]:
+    """So many different points of a larger grid, the defaults first.
+
+    KerasTuner walks a grid with the last hyperparameter fastest, so that a few trials would vary that one alone. Here
+    every value of each hyperparameter comes about as often as any other (McKay et al., Technometrics 21, 1979).
+    """
+    rng = np.random.default_rng([seed, trials])
+    points = [{hp.name: hp.default for hp in space.space}]
+    while len(points) < trials:
+        columns = {}
+        for hp in space.space:
+            values = _values(hp)
+            rounds = -(-(trials - 1) // len(values))
+            order = np.concatenate([rng.permutation(len(values)) for _ in range(rounds)])[: trials - 1]
+            columns[hp.name] = [values[place] for place in rng.permutation(order)]
+        for row in zip(*columns.values(), strict=True):
+            point = dict(zip(columns, row, strict=True))
+            if point not in points and len(points) < trials:
+                points.append(point)
+    return points
+
+
+def _values(hp: Any) -> list[Any]:
+    """As KerasTuner's grid has them."""
+    values = list(hp.values)
+    if isinstance(hp, keras_tuner.engine.hyperparameters.Float):
+        values.sort()  # a set's order is no seed's
+    return values if hp.default in values else [*values, hp.default]
 
 
 def _oracle(tuner: str, space: keras_tuner.HyperParameters, trials: int, epochs: int, seed: int) -> keras_tuner.Oracle:
@@ -98,13 +156,13 @@ def _oracle(tuner: str, space: keras_tuner.HyperParameters, trials: int, epochs:
     return kinds[tuner](max_trials=trials, **common)
 
 
-def _begin_with(oracle: keras_tuner.Oracle, values: Mapping[str, Any]) -> None:
-    """Makes the oracle propose `values` first; KerasTuner has no such option."""
+def _begin_with(oracle: keras_tuner.Oracle, first: Sequence[Mapping[str, Any]]) -> None:
+    """Makes the oracle propose these values first; KerasTuner has no such option."""
     propose = oracle.populate_space
 
     def populate_space(trial_id: str) -> dict[str, Any]:
-        if not oracle.trials:
-            return {"status": "RUNNING", "values": dict(values)}
+        if len(oracle.trials) < len(first):
+            return {"status": "RUNNING", "values": dict(first[len(oracle.trials)])}
         answer: dict[str, Any] = propose(trial_id)
         return answer
 
@@ -124,17 +182,18 @@ def _stop_after(oracle: keras_tuner.Oracle, minutes: float) -> None:
     oracle.populate_space = populate_space
 
 
-def _table(oracle: keras_tuner.Oracle) -> pd.DataFrame:
+def _table(oracle: keras_tuner.Oracle, epochs: int) -> pd.DataFrame:
     rows = []
     for trial_id in oracle.start_order:
         trial = oracle.trials[trial_id]
         values = {k: v for k, v in trial.hyperparameters.values.items() if not k.startswith("tuner/")}
+        asked = trial.hyperparameters.values.get("tuner/epochs", epochs)
         rows.append(
             {
                 "number": int(trial_id),
                 "status": str(trial.status),
                 "objective": trial.score if trial.score is not None else float("nan"),
-                "tuner_epochs": trial.hyperparameters.values.get("tuner/epochs", float("nan")),
+                "tuner_epochs": asked if asked < epochs else float("nan"),
                 **values,
             }
         )

@@ -21,6 +21,7 @@ from mlflow.tracking import MlflowClient
 
 from unetlab.data import cache
 from unetlab.errors import UserError
+from unetlab.options import BUDGET
 
 SCORES = "scores/test.csv"
 
@@ -150,6 +151,13 @@ def record(run: Run) -> Record:
         artifacts=run.info.artifact_uri,
         sides=sides,
     )
+
+
+def budget(of: Record) -> dict[str, str]:
+    """What a setup was given, by the names of BUDGET: as it was resolved where a tag says so, such as a precision of
+    "auto", else as it was asked for. Runs of versions without an option lack its name, which says nothing of them."""
+    known = {name: of.tags.get(name, of.params.get(name)) for name in BUDGET}
+    return {name: value for name, value in known.items() if value is not None}
 
 
 def children(parent: Record) -> list[Run]:
