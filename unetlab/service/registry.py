@@ -110,7 +110,7 @@ def register(run_id: str, margin: float = gate.MARGIN, accept: bool = False, rea
     else:
         decision = _decide(client, name, version, run_id, champion, margin, accept)
     _record(client, run, decision, champion)
-    if accept:
+    if decision.gate == "accepted":
         client.set_model_version_tag(name, version, "gate/reason", reason.strip()[:500])
     return decision
 

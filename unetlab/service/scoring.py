@@ -41,7 +41,7 @@ class Sheet:
     Args:
         table: a row an image, every column at the image's own size, the only one that a served model shows: id, tp, fp,
             fn, tn, dice, iou, accuracy, precision, recall, those of `metrics.table.score_native`, otsu_native_dice,
-            constant_native_dice, and for membranes those of `metrics.membranes.SCORES`.
+            constant_native_dice, and for membranes those of `metrics.membranes.SCORES`, the rivals' too.
         album: thumbnails of image, truth and mask.
     """
 
@@ -63,8 +63,10 @@ def score(segmenter: PyFuncModel, origin: Origin, dataset: Dataset, rows: Sequen
         masks = list(_masks(segmenter, dataset, part))
         found = _table(dataset, part, masks, rivals)
         if lines:
-            cells = masks if cut < 0 else _masks(segmenter, dataset, part, {"threshold": cut})
-            found = found.join(membranes.score_sections(cells, (dataset.objects(i) for i in part)))
+            cells = masks if cut < 0 else list(_masks(segmenter, dataset, part, {"threshold": cut}))
+            for prefix, made in {"": cells, **_rival_masks(dataset, part, rivals)}.items():
+                sections = membranes.score_sections(made, (dataset.objects(i) for i in part))
+                found = found.join(sections.add_prefix(prefix))
         tables.append(found)
         small += [_thumbnail(dataset, i, mask) for i, mask in zip(part, masks, strict=True)]
     images, truths, drawn = (np.stack(stack) for stack in zip(*small, strict=True))
@@ -86,9 +88,8 @@ def summarise(table: pd.DataFrame, scenes: np.ndarray | None) -> dict[str, float
     ranked = [name for name in ("native_dice", membranes.SCORES[0]) if name in table]
     columns = {f"test/{name}": table[name] for name in ranked}
     for name in RIVALS:
-        rival = table[f"{name}_native_dice"]
-        found[f"baseline/{name}_native_dice"] = float(rival.mean())
-        columns[f"gain/over_{name}"] = table["native_dice"] - rival
+        found |= {f"baseline/{column}": float(table[column].mean()) for column in table if column.startswith(name)}
+        columns[f"gain/over_{name}"] = table["native_dice"] - table[f"{name}_native_dice"]
         found[f"gain/over_{name}"] = float(columns[f"gain/over_{name}"].mean())
     if found["test/scenes"] > 1:
         values = np.stack([column.to_numpy(np.float64) for column in columns.values()])
@@ -177,12 +178,21 @@ def _table(dataset: Dataset, rows: Sequence[int], masks: Sequence[np.ndarray], r
     counts = pd.DataFrame({name: [int(found[name][0]) for found in each] for name in ("tp", "fp", "fn", "tn")})
     found = pd.DataFrame({"id": [dataset.ids[i] for i in rows]}).join(counts).assign(**pixelwise.ratios(counts))
     native = score_native(lambda k, height, width: masks[k], lambda k: dataset.objects(rows[k]), len(rows))
-    otsu, constant = [], []
-    for i, truth in zip(rows, truths, strict=True):
-        known = dataset.known(i)
-        otsu.append(dice_of(otsu_mask(dataset.image(i), rivals.polarity) & known, truth))
-        constant.append(dice_of(constant_mask(rivals.constant, truth.shape) & known, truth))
-    return found.join(native).assign(otsu_native_dice=otsu, constant_native_dice=constant)
+    return found.join(native).assign(
+        **{
+            f"{prefix}native_dice": [dice_of(each, truth) for each, truth in zip(made, truths, strict=True)]
+            for prefix, made in _rival_masks(dataset, rows, rivals).items()
+        }
+    )
+
+
+def _rival_masks(dataset: Dataset, rows: Sequence[int], rivals: Rivals) -> dict[str, list[np.ndarray]]:
+    """What each rival answers, bool (h, w) each, by the prefix of its columns."""
+    known = [dataset.known(i) for i in rows]
+    return {
+        "otsu_": [otsu_mask(dataset.image(i), rivals.polarity) & each for i, each in zip(rows, known, strict=True)],
+        "constant_": [constant_mask(rivals.constant, each.shape) & each for each in known],
+    }
 
 
 def _thumbnail(dataset: Dataset, i: int, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
