@@ -19,8 +19,9 @@ LEVEL = 0.05
 """Of all challengers of one champion together, two-sided: half of it is for those that come out better."""
 
 MARGIN = 0.01
-"""What a challenger has to be better by, unless told otherwise: trainings of one recipe differ by about as much from
-seed to seed. Images say nothing of that luck, since both models' share of it is the same on every image."""
+"""What a challenger has to be better by, unless told otherwise: room for the luck of seeds, of which test images know
+nothing. Within as much health check H008 takes seeds to agree. It holds where that luck is no larger than what images
+leave open; of larger luck no single run can tell."""
 
 POWER = 0.8
 
