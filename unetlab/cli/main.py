@@ -209,7 +209,7 @@ def evaluate(model: str, data: str, allow_seen: bool) -> None:
     type=click.FloatRange(0, 1),
     default=0.01,
     show_default=True,
-    help="How much better (0 to 1, Dice or V_rand) than the champion a model must be; 0.01 is room for the luck of seeds.",
+    help="How much better (0 to 1, Dice or V_rand) than the champion it must be; 0.01 is for luck of seeds.",
 )
 @click.option(
     "--accept",
