@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
 ENV := PATH="$(BIN):$$PATH" MLFLOW_DISABLE_TELEMETRY=true MLFLOW_LOGGING_LEVEL=WARNING MLFLOW_EXPERIMENT_NAME=unetlab
 
-.PHONY: setup nuclei test ui lint
+.PHONY: setup nuclei test ui lint hooks
 
 setup: .venv/.ready
 
@@ -25,3 +25,6 @@ lint: setup
 	$(ENV) ruff check .
 	$(ENV) ruff format --check .
 	$(ENV) mypy
+
+hooks: setup
+	$(ENV) pre-commit run --all-files

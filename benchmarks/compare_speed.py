@@ -25,7 +25,7 @@ from rich.progress import track
 from rich.table import Table
 
 from unetlab.cli.base import OneLineErrors
-from unetlab.comparison.compare import METRICS
+from unetlab.metrics.table import METRICS
 
 PROBE = """
 import json, re, resource, time

@@ -16,6 +16,8 @@ beside it), in the search, between runs and for promotion. Validation sections c
     mlflow run . -e drosophila -P data=isbi2012 -P trials=6
 """
 
+from typing import Any
+
 from unetlab.setup import Recipe, Setup
 
 FULL_WIDTH = 64
@@ -33,7 +35,7 @@ RECIPE = Recipe(
 )
 
 
-def space(hp, recipe: Recipe) -> None:
+def space(hp: Any, recipe: Recipe) -> None:
     """What the search may change; every default is the published value."""
     hp.Choice("image_size", [256, 512], default=recipe.image_size)
     hp.Float("learning_rate", 1e-4, 2e-3, sampling="log", default=recipe.learning_rate)
@@ -56,7 +58,7 @@ SETUP = Setup(
     source="isbi2012",
     protocol={"split": "random"},
     stand_in="membranes",
-    defaults={"trials": 1},
+    defaults={"split": "blocks"},
     extras=("split",),
     recipe=RECIPE,
     space=space,

@@ -15,6 +15,8 @@ initialisation is taken. The built-in twin simulates such clusters.
     mlflow run . -e latex -P data=FOLDER -P trials=12
 """
 
+from typing import Any
+
 from unetlab.setup import Recipe, Setup
 
 RECIPE = Recipe(
@@ -46,7 +48,7 @@ PUBLISHED_REPORT = """\
 """
 
 
-def space(hp, recipe: Recipe) -> None:
+def space(hp: Any, recipe: Recipe) -> None:
     """What the search may change; every default is the published value."""
     hp.Choice("image_size", [128, 256], default=recipe.image_size)
     hp.Float("learning_rate", 1e-4, 2e-3, sampling="log", default=recipe.learning_rate)
@@ -68,7 +70,6 @@ SETUP = Setup(
     plain="1 trial, the published recipe, on 120 simulated images of latex clusters.",
     source="synthetic-latex",
     stand_in="latex",
-    defaults={"trials": 1},
     recipe=RECIPE,
     space=space,
     published={"test_accuracy": 0.90, "test_precision": 0.52, "test_recall": 0.95, "test_f1": 0.67},

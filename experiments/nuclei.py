@@ -7,6 +7,8 @@ of 8, 10 epochs. Its source trained on 603 images, held out 67, and reports 96.8
     mlflow run . -e nuclei -P data=dsb2018 -P trials=12
 """
 
+from typing import Any
+
 from unetlab.setup import Recipe, Setup
 
 RECIPE = Recipe(
@@ -21,7 +23,7 @@ RECIPE = Recipe(
 )
 
 
-def space(hp, recipe: Recipe) -> None:
+def space(hp: Any, recipe: Recipe) -> None:
     """What the search may change; every default is the published value."""
     hp.Choice("image_size", [128, 256], default=recipe.image_size)
     hp.Choice("epochs", [10, 30], default=recipe.epochs)
@@ -45,6 +47,7 @@ SETUP = Setup(
     summary="MobileNetV2 U-Net: frozen ImageNet encoder, small decoder, 128x128x3.",
     plain="3 trials and the final training on 120 simulated images.",
     source="dsb2018",
+    defaults={"trials": 3},
     recipe=RECIPE,
     space=space,
     published={"train_accuracy": 0.9690, "val_accuracy": 0.9685, "train_loss": 0.0770, "val_loss": 0.0766},

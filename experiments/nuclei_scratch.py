@@ -8,6 +8,8 @@ at 50, which early stopping seldom reaches.
     mlflow run . -e nuclei-scratch -P data=dsb2018 -P trials=12
 """
 
+from typing import Any
+
 from unetlab.setup import Recipe, Setup
 
 RECIPE = Recipe(
@@ -22,7 +24,7 @@ RECIPE = Recipe(
 )
 
 
-def space(hp, recipe: Recipe) -> None:
+def space(hp: Any, recipe: Recipe) -> None:
     """What the search may change; every default is the published value."""
     hp.Choice("image_size", [128, 256], default=recipe.image_size)
     hp.Float("learning_rate", 2e-4, 3e-3, sampling="log", default=recipe.learning_rate)
@@ -45,6 +47,7 @@ SETUP = Setup(
     summary="U-Net of 16 to 256 filters from random weights, 128x128x3.",
     plain="3 trials and the final training on 120 simulated images.",
     source="dsb2018",
+    defaults={"trials": 3},
     recipe=RECIPE,
     space=space,
     published={"train_accuracy": 0.9614, "val_accuracy": 0.9564},

@@ -23,6 +23,8 @@ cannot, so `data=synthetic-kitchen` is for `labels=masks`.
     mlflow run . -e pseudo-label -P data=FOLDER -P labels=consensus -P rounds=1
 """
 
+from typing import Any
+
 from unetlab.setup import Recipe, Setup
 
 RECIPE = Recipe(
@@ -37,7 +39,7 @@ RECIPE = Recipe(
 )
 
 
-def space(hp, recipe: Recipe) -> None:
+def space(hp: Any, recipe: Recipe) -> None:
     """What the search may change; every default is the published value."""
     hp.Choice("image_size", [128, 256], default=recipe.image_size)
     hp.Float("learning_rate", 5e-5, 2e-3, sampling="log", default=recipe.learning_rate)
@@ -65,7 +67,7 @@ SETUP = Setup(
     source="kitchen",
     protocol={"labels": "masks"},
     stand_in="kitchen",
-    defaults={"trials": 1},
+    defaults={"labels": "consensus", "rounds": 1},
     extras=("labels", "rounds"),
     recipe=RECIPE,
     space=space,

@@ -6,9 +6,11 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 from conftest import log_tiny
-from fake_runs import difficulty, log_setup_run
+from fake_runs import IDS, difficulty, log_setup_run
+from PIL import Image
 
-from benchmarks import compare_speed, false_alarms, twin_to_real, widths
+from benchmarks import compare_speed, false_alarms, pictures, twin_to_real, widths
+from unetlab.tracking import thumbnails
 
 
 def test_equal_models_are_called_different_as_often_as_promised():
@@ -80,3 +82,33 @@ def test_a_mistake_in_a_benchmark_s_call_is_told_without_a_traceback(store, word
     answer = CliRunner().invoke(widths.main, words)
     assert answer.exit_code == 2 and isinstance(answer.exception, SystemExit)
     assert said in answer.output
+
+
+def test_the_pictures_of_the_readme_are_made_from_finished_runs(store, tmp_path):
+    truth = np.zeros((len(IDS), 32, 32), bool)
+    truth[:, 8:20, 8:20] = True
+    images = (truth[..., None] * 200).astype(np.uint8)
+    album = thumbnails.pack(IDS, images, truth, np.roll(truth, 3, axis=2))
+    for k, name in enumerate(("nuclei", "latex")):
+        log_setup_run(name, difficulty() - 0.01 * k, artifacts={thumbnails.PATH: album})
+    answer = CliRunner().invoke(pictures.main, ["--out", str(tmp_path)])
+    assert answer.exit_code == 0, answer.output
+    with Image.open(tmp_path / "masks.png") as picture:
+        masks = np.asarray(picture.convert("RGB")).reshape(-1, 3).astype(int)
+    for color in (pictures.HIT, pictures.MISSED, pictures.FALSE):
+        assert (np.abs(masks - color).max(axis=1) < 12).sum() > 500
+    with Image.open(tmp_path / "comparison.png") as picture:
+        assert picture.width == 960
+
+
+def test_pictures_without_thumbnails_say_what_is_missing(store, tmp_path):
+    log_setup_run("nuclei", difficulty())
+    log_setup_run("latex", difficulty() - 0.1)
+    answer = CliRunner().invoke(pictures.main, ["--out", str(tmp_path / "out")])
+    assert answer.exit_code == 2 and "has no predictions/test.npz" in answer.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_images_are_spread_from_the_worst_to_the_best():
+    assert pictures.spread(np.array([0.5, 0.1, 0.9, 0.7]), 3).tolist() == [1, 3, 2]
+    assert pictures.spread(np.array([0.5, 0.1]), 5).tolist() == [1, 0]

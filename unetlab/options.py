@@ -1,55 +1,293 @@
-"""What every setup can be told; the names are those of the MLproject parameters, the command line checks the values."""
+"""Every option once: default, range, choices and help; and which command takes which.
 
+The command line, MLproject, the plan of a showdown and the command that repeats a run are made from this table. A new
+option of the setups is one field of `Options`; one that a single command has is one row in `JOBS`.
+"""
+
+import dataclasses
+import shlex
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, TypedDict
 
-TUNERS = ("random", "bayesian", "hyperband", "grid")
-PRECISIONS = ("auto", "float32", "bfloat16")
-SPLITS = ("random", "blocks")
-THRESHOLDS = ("recipe", "validation")
 LABELS = ("masks", "otsu", "kmeans", "felzenszwalb", "slic", "walker", "consensus")
 
-BUDGET = (
-    *("trials", "tuner", "epochs", "minutes", "labels", "rounds"),
-    *("encoder_weights", "precision", "split", "view", "threshold"),
-)
-"""Params that say how long a setup was given, what it learnt from and how: what repeats of it must have in common."""
+MOST_REPEATS = 50
+
+MAX_SEED = 2**31 - MOST_REPEATS
+"""The repeats of a showdown count up from a seed, and all seeds fit 31 bits."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """What a command can be told.
+
+    Args:
+        name: as in MLproject; on the command line --name, with a hyphen or an underscore.
+        default: what holds if it is not given; None or "" for nothing, which an empty text stands for too.
+        help: a sentence or two for --help.
+        kind: str, int, float, bool or Path.
+        choices: the texts allowed; empty for any.
+        low, high: the least and the largest number allowed, None for no bound.
+        required: whether it must be given.
+        shared: whether all setups take it; else only those that name it among their extras.
+        budget: whether it says how long a setup was given, what it learnt from, or how.
+        repeated: whether it belongs into the command that repeats a run.
+    """
+
+    name: str
+    default: Any
+    help: str
+    kind: type = str
+    choices: tuple[str, ...] = ()
+    low: int | None = None
+    high: int | None = None
+    required: bool = False
+    shared: bool = True
+    budget: bool = False
+    repeated: bool = True
+
+
+def _said(default: Any, help: str, **settings: Any) -> Any:
+    """A field of Options that is an Option too; name and kind are the field's."""
+    return dataclasses.field(default=default, metadata={"option": Option("", default, help, **settings)})
+
+
+class Reading(TypedDict):
+    """How files become images and labels, as `open_dataset` takes it."""
+
+    masks: str
+    channels: str
+    pages: str
 
 
 @dataclass(frozen=True)
 class Options:
-    """Parameters shared by all setups.
+    """What a setup is told, by the names of the options. The command line checks the values, this class does not."""
+
+    data: str = _said(
+        "synthetic",
+        "A folder or zip (Data Science Bowl layout, images/ and masks/, TIFF stacks), the name of a public data set "
+        "(dsb2018, isbi2012, kitchen, vnc), or synthetic, the built-in twin (synthetic-kitchen and so on: another "
+        "one, as if it were data of your own).",
+    )
+    trials: int = _said(
+        1,
+        "Trainings of a search; the first is the published recipe. 1 trains the published recipe only.",
+        low=1,
+        budget=True,
+    )
+    tuner: str = _said(
+        "random",
+        "How KerasTuner proposes trials. Hyperband begins with short trainings and wants many.",
+        choices=("random", "bayesian", "hyperband", "grid"),
+        budget=True,
+    )
+    epochs: int = _said(
+        0,
+        "Epochs of every training; 0 means as published, and fewer on some built-in twins.",
+        low=0,
+        budget=True,
+    )
+    minutes: float = _said(
+        0.0,
+        "After which no trial of a search begins; also the most for one training. The first trial always runs, and "
+        "the final training comes on top. 0: no limit.",
+        low=0,
+        shared=False,
+        budget=True,
+    )
+    seed: int = _said(
+        0,
+        "Seed of twin, split, search, weights and augmentation; of several splits the first has it.",
+        low=0,
+        high=MAX_SEED,
+    )
+    precision: str = _said(
+        "auto",
+        "auto: bfloat16 where the hardware has it, which trains about twice as fast.",
+        choices=("auto", "float32", "bfloat16"),
+        budget=True,
+    )
+    encoder_weights: str = _said(
+        "auto",
+        "auto: ImageNet if it can be had, else random and trained too. Or imagenet, none, a weights file.",
+        budget=True,
+    )
+    models: str = _said(
+        "all",
+        "Which models go to MLflow: every trial's, or only the final one and those of its rounds.",
+        choices=("all", "best"),
+    )
+    threshold: str = _said(
+        "recipe",
+        "Which threshold is served. validation: the one that is best on validation (Dice; membranes: V_rand).",
+        choices=("recipe", "validation"),
+        budget=True,
+    )
+    register: bool = _said(
+        False,
+        "Register the final model as unetlab-<setup>: champion if it beats the standing one.",
+        repeated=False,
+    )
+    labels: str = _said(
+        "masks",
+        "Who labels the images; masks: learn the given masks.",
+        choices=LABELS,
+        shared=False,
+        budget=True,
+    )
+    rounds: int = _said(
+        0,
+        "Self-training rounds on labels corrected where the network is sure; none with labels=masks.",
+        low=0,
+        high=10,
+        shared=False,
+        budget=True,
+    )
+    split: str = _said(
+        "random",
+        "random: stratified by modality. blocks: neighbouring sections on one side, with a gap between sides.",
+        choices=("random", "blocks"),
+        shared=False,
+        budget=True,
+    )
+    masks: str = _said(
+        "auto",
+        "What the values of a mask mean. binary: foreground above 0. objects: each value is one object. classes: each "
+        "value is a class. auto: decided by what the masks hold, and said.",
+        choices=("auto", "binary", "objects", "classes"),
+    )
+    channels: str = _said("", "Which channels of a file with more than three, counted from 1, such as 1 or 1,2,3.")
+    pages: str = _said("all", "Which pages of a stack, counted from 1: all, or such as 1-10.")
+    groups: str = _said(
+        "auto",
+        "Which images belong to one scene and stay on one side of the split: auto finds copies and near copies, off "
+        "takes each image for itself, or a file groups.csv with the columns id and group.",
+    )
+    twin_seed: int | None = None
+    """Of a built-in twin; None for `seed`. No option: a showdown keeps one twin on all its splits."""
+
+    def reading(self) -> "Reading":
+        """What `open_dataset` is told of how files become images and labels."""
+        return {"masks": self.masks, "channels": self.channels, "pages": self.pages}
+
+
+OPTIONS: Mapping[str, Option] = MappingProxyType(
+    {
+        field.name: dataclasses.replace(field.metadata["option"], name=field.name, kind=field.type)
+        for field in dataclasses.fields(Options)
+        if "option" in field.metadata
+    }
+)
+"""The options that a setup can be told, by name."""
+
+BUDGET = tuple(option.name for option in OPTIONS.values() if option.budget)
+"""Params that say how long a setup was given, what it learnt from and how: repeats of it have them in common."""
+
+READING = tuple(OPTIONS[name] for name in ("masks", "channels", "pages", "groups"))
+"""How files become images and labels, for every command that reads them."""
+
+
+def _of(*names: str) -> tuple[Option, ...]:
+    return tuple(OPTIONS[name] for name in names)
+
+
+def _showdown() -> tuple[Option, ...]:
+    """All that one budget for several setups is made of."""
+    own = {
+        # a model of every trial of every setup on every split fills disks
+        "models": dataclasses.replace(OPTIONS["models"], default="best"),
+        "minutes": OPTIONS["minutes"],
+        "split": OPTIONS["split"],
+    }
+    common = [own.get(o.name, o) for o in OPTIONS.values() if o.name in own or (o.shared and o.repeated)]
+    setups = Option("setups", "nuclei,nuclei-scratch", "Names with commas, or all.")
+    repeats = Option("repeats", 3, "Different splits.", kind=int, low=1, high=MOST_REPEATS)
+    return (setups, *common, repeats)
+
+
+JOBS: Mapping[str, tuple[Option, ...]] = MappingProxyType(
+    {
+        "check": (
+            *_of("data", "seed"),
+            *READING,
+            Option("export", None, "Also write the data set as PNG files into this new folder.", kind=Path),
+        ),
+        "compare": (
+            Option("runs", "", "Ids of finished setup runs, with commas between; else a whole experiment."),
+            Option("experiment", "", "Name or id; by default MLFLOW_EXPERIMENT_NAME or unetlab."),
+            Option("filter", "", "MLflow filter on its runs, such as \"tags.dataset = 'dsb2018'\"."),
+            Option("out", None, "Folder for report.html, ranking.csv and pairs.csv, besides MLflow.", kind=Path),
+        ),
+        "showdown": _showdown(),
+        "reproduce": (
+            Option("nuclei", "auto", "Data of both nuclei setups. auto: dsb2018."),
+            Option("kitchen", "auto", "Data of pseudo-label. auto: kitchen."),
+            Option("sections", "auto", "Data of drosophila. auto: isbi2012."),
+            Option("latex", "auto", "Data of latex. auto: its twin."),
+            *_of("epochs", "seed", "precision", "encoder_weights"),
+        ),
+        "evaluate": (
+            Option("model", None, "models:/unetlab-nuclei@champion, models:/m-..., or a folder.", required=True),
+            Option("data", None, "Labelled images: folder, zip, name, or synthetic, the setup's twin.", required=True),
+            *_of("masks", "channels", "pages"),
+            Option("allow_seen", False, "Score images it was trained or validated on too: no test.", kind=bool),
+        ),
+        "register": (
+            Option("run", None, "Id of a finished setup run.", required=True),
+            Option(
+                "margin",
+                0.01,
+                "How much better (Dice or V_rand, 0 to 1) than the champion it must be; 0.01 is for luck of seeds.",
+                kind=float,
+                low=0,
+                high=1,
+            ),
+            Option(
+                "accept",
+                False,
+                "Take a mean difference above the margin for enough, where scenes are too few to test; needs a reason.",
+                kind=bool,
+            ),
+            Option("reason", "", "Why it is accepted; written on the version."),
+        ),
+        "rollback": (Option("model", None, "A registered model, such as unetlab-nuclei.", required=True),),
+        "predict": (
+            Option("model", None, "models:/unetlab-nuclei@champion, models:/m-..., or a folder.", required=True),
+            Option("images", None, "A folder of images, or one image.", kind=Path, required=True),
+            Option("out", None, "Folder for masks, overlays and a CSV.", kind=Path, required=True),
+            Option("threshold", None, "Instead of the model's own.", kind=float, low=0, high=1),
+        ),
+        "ui": (Option("port", 5000, "Port of the MLflow UI.", kind=int, low=1, high=65535),),
+        "mlproject": (Option("out", Path("MLproject"), "The file to write.", kind=Path),),
+    }
+)
+"""What each command that is no setup takes, in the order of its help."""
+
+
+def of_setup(defaults: Mapping[str, Any], extras: Iterable[str]) -> tuple[Option, ...]:
+    """What a setup takes, with defaults of its own in place of the shared ones; its extras come last."""
+    extras = tuple(extras)
+    names = [*(option.name for option in OPTIONS.values() if option.shared and option.name not in extras), *extras]
+    return tuple(dataclasses.replace(OPTIONS[n], default=defaults.get(n, OPTIONS[n].default)) for n in names)
+
+
+def text(value: Any) -> str:
+    """A value as one types it: true and false, nothing for None."""
+    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def command(entry_point: str, options: Iterable[Option], values: Mapping[str, Any]) -> str:
+    """The shell's command that repeats a run of an entry point.
 
     Args:
-        data: a folder or zip, a named data set, or "synthetic".
-        trials: how many trials the search runs, at least 1; with 1 the published recipe is the only training.
-        tuner: one of TUNERS.
-        epochs: of every training; 0 leaves the recipe's own.
-        seed: of twin, split, search, weights and augmentation, at least 0.
-        precision: one of PRECISIONS.
-        encoder_weights: "auto", "imagenet", "none" or the path of a weights file.
-        models: "all" logs every trial's model, "best" only the final one and those of self-training rounds.
-        register: whether the final model becomes `unetlab-<setup>`, alias champion.
-        split: "random", stratified by modality, or "blocks" of neighbouring sections with a gap between them.
-        labels: "masks" learns the given masks; else the label maker, one of LABELS, whose labels are learnt instead.
-        rounds: self-training rounds after training on made labels.
-        minutes: no trial begins after so many minutes of a search, and no training lasts longer; 0 for no limit.
-        twin_seed: of a built-in twin; None for `seed`.
-        threshold: of the final model: "recipe" serves the recipe's own, "validation" the one that is best on the
-            validation images, by Dice or, for membranes, by V_rand.
+        entry_point: of the MLproject.
+        options: what it takes; those not `repeated` are left out.
+        values: by name; what is missing or empty is left out.
     """
-
-    data: str
-    trials: int
-    tuner: str = "random"
-    epochs: int = 0
-    seed: int = 0
-    precision: str = "auto"
-    encoder_weights: str = "auto"
-    models: str = "all"
-    register: bool = False
-    split: str = "random"
-    labels: str = "masks"
-    rounds: int = 0
-    minutes: float = 0.0
-    twin_seed: int | None = None
-    threshold: str = "recipe"
+    told = {option.name: text(values.get(option.name)) for option in options if option.repeated}
+    given = [f" -P {name}={shlex.quote(value)}" for name, value in told.items() if value]
+    return f"mlflow run . -e {entry_point} --env-manager local{''.join(given)}"

@@ -6,15 +6,15 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
-LOSSES = ("bce", "dice", "bce_dice", "focal")
-FLIPS = ("none", "horizontal", "both")
-NORMALISATIONS = ("scale", "percentile")
-SCHEDULES = ("constant", "cosine")
+LOSS_OPTION = "loss_"
+"""What the names of a loss's options begin with among the hyperparameters."""
 
 
 @dataclass(frozen=True)
 class Recipe:
     """Everything one training needs besides the data: the hyperparameters of a trial.
+
+    Words such as the loss's name are rows of tables further down the road; `jobs.known` refuses those that are not.
 
     Args:
         image_size: height and width in pixels that images are resized to.
@@ -23,7 +23,9 @@ class Recipe:
         batch_size: images a step.
         learning_rate: of Adam; the peak, where a schedule changes it.
         schedule: "constant", or "cosine": one epoch of linear warm-up, then cosine decay to 0.
-        loss: "bce", "dice", "bce_dice" or "focal".
+        loss: a name of `unetlab.training.losses.LOSSES`.
+        loss_options: of the loss, where they differ from its defaults: {"gamma": 1.0} of the focal loss. Among the
+            hyperparameters they begin with "loss_".
         patience: epochs without a better validation loss before training stops; 0 trains all epochs. The weights
             of the epoch with the best validation loss are kept either way.
         normalise: "scale" (divide by 255) or "percentile" (stretch each image between its 1st and 99th percentile).
@@ -47,6 +49,7 @@ class Recipe:
     learning_rate: float = 1e-3
     schedule: str = "constant"
     loss: str = "bce"
+    loss_options: Mapping[str, float] = field(default_factory=dict)
     patience: int = 0
     normalise: str = "scale"
     flips: str = "none"
@@ -63,26 +66,30 @@ class Recipe:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "model", MappingProxyType(dict(self.model)))
-        for name, allowed in (
-            ("loss", LOSSES),
-            ("flips", FLIPS),
-            ("normalise", NORMALISATIONS),
-            ("schedule", SCHEDULES),
-        ):
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} must be one of {', '.join(allowed)}. Received: {getattr(self, name)!r}")
+        object.__setattr__(self, "loss_options", MappingProxyType(dict(self.loss_options)))
 
     def changed(self, values: Mapping[str, Any]) -> "Recipe":
-        """A copy with other values; a name that is no field of the recipe is an argument of the model builder."""
-        own = {f.name for f in dataclasses.fields(self)} - {"model"}
-        mine = {name: value for name, value in values.items() if name in own}
-        model = {**self.model, **{name: value for name, value in values.items() if name not in own}}
-        return dataclasses.replace(self, **mine, model=model)
+        """A copy with other values, by their names in `flat`.
+
+        `loss_<option>` is an option of the loss; any other name that is no field of the recipe is an argument of the
+        model builder.
+        """
+        own = {f.name for f in dataclasses.fields(self)} - {"model", "loss_options"}
+        mine, loss, model = {}, dict(self.loss_options), dict(self.model)
+        for name, value in values.items():
+            if name in own:
+                mine[name] = value
+            elif name.startswith(LOSS_OPTION):
+                loss[name.removeprefix(LOSS_OPTION)] = value
+            else:
+                model[name] = value
+        return dataclasses.replace(self, **mine, loss_options=loss, model=model)
 
     def flat(self) -> dict[str, Any]:
-        """All hyperparameters by name, the model's beside the others."""
-        own = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "model"}
-        return {**own, **self.model}
+        """All hyperparameters by name, the model's and the loss's beside the others."""
+        nested = ("model", "loss_options")
+        own = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in nested}
+        return {**own, **{LOSS_OPTION + name: value for name, value in self.loss_options.items()}, **self.model}
 
 
 @dataclass(frozen=True)

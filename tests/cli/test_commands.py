@@ -1,9 +1,15 @@
 """What a user's mistake gets: one line on standard error, status 2, no traceback, nothing trained."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from click.testing import CliRunner
 
 from unetlab.cli.main import main
+
+ROOT = Path(__file__).parent.parent.parent
 
 MISTAKES = [
     (["nuclei", "--data", "/no/such/folder"], "no folder or zip at /no/such/folder"),
@@ -23,6 +29,20 @@ MISTAKES = [
     (["register", "--run", "0123"], "no run 0123 in this tracking store"),
     (["predict", "--model", "m", "--images", "/no/such", "--out", "o"], "no folder or image at /no/such"),
     (["predict", "--model", "m", "--images", ".", "--out", "o", "--threshold", "2"], "2.0 is not in the range 0<=x<=1"),
+    (["predict", "--model", "m", "--images", "", "--out", "o"], "'--images': it must not be empty"),
+    (["rollback"], "Missing option '--model'"),
+    (["rollback", "--model", ""], "'--model': it must not be empty"),
+    (["nuclei", "--data", ""], "'--data': it must not be empty"),
+    (["nuclei", "--trials", ""], "'--trials': it must not be empty"),
+    (["nuclei", "--masks", "magic"], "'magic' is not one of 'auto', 'binary', 'objects', 'classes'"),
+    (["nuclei", "--labels", "otsu"], "No such option '--labels'"),
+    (["check", "--seed", "2147483648"], "2147483648 is not in the range"),
+    (["showdown", "--seed", "2147483648"], "2147483648 is not in the range"),
+    (["reproduce", "--seed", "2147483648"], "2147483648 is not in the range"),
+    (["showdown", "--minutes", "nan"], "nan is not a finite number"),
+    (["showdown", "--repeats", "51"], "51 is not in the range 1<=x<=50"),
+    (["register", "--run", "r", "--margin", "nan"], "nan is not a finite number"),
+    (["mlproject", "--out", "no/such/MLproject"], "cannot write no/such/MLproject: No such file or directory"),
     (["lungs"], "No such command 'lungs'"),
 ]
 
@@ -44,6 +64,30 @@ def test_help_lists_every_setup_and_teaches_its_parameters():
     for name in ("--data", "--trials", "--tuner", "--epochs", "--seed", "--precision", "--encoder-weights", "--models"):
         assert name in page
     assert "[default: 3; x>=1]" in page
+
+
+@pytest.mark.parametrize("name", main.commands)
+def test_help_says_what_each_option_is_for_and_gives_an_example(name):
+    command = main.commands[name]
+    page = " ".join(CliRunner().invoke(main, [name, "--help"]).output.split())
+    assert command.params
+    for parameter in command.params:
+        assert parameter.opts[0] in page and parameter.option.help in page
+    assert f"Example: python -m unetlab {name} --" in page
+    # the example's options are the command's own
+    words = command.epilog.split()
+    assert {word for word in words if word.startswith("--")} <= {opt for p in command.params for opt in p.opts}
+
+
+def test_help_waits_for_no_library():
+    code = (
+        "import sys; from click.testing import CliRunner; from unetlab.cli.main import main\n"
+        "for name in ('', *main.commands):\n"
+        "    result = CliRunner().invoke(main, [*([name] if name else []), '--help']); assert result.exit_code == 0\n"
+        "print({'tensorflow', 'keras', 'mlflow', 'pandas', 'scipy', 'numpy'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
 
 
 @pytest.mark.parametrize("missing", ["images", "masks"])

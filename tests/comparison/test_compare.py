@@ -11,8 +11,9 @@ from fake_runs import IDS, difficulty, log_setup_run, random_id, score_table
 from scipy import stats
 
 from unetlab.comparison import report
-from unetlab.comparison.compare import EVERY_PAIR, METRICS, compare, contest, ranking_metric
+from unetlab.comparison.compare import EVERY_PAIR, compare, contest, ranking_metric
 from unetlab.errors import UserError
+from unetlab.metrics.table import METRICS
 
 
 def _noise(seed: int, size: float = 0.02, n: int = len(IDS)) -> np.ndarray:

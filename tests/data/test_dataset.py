@@ -1,20 +1,24 @@
 """The cache: decoded once, whole or not at all, and squeezed to a model's size."""
 
 import hashlib
+import io
 import os
+import shutil
 
 import numpy as np
 import pytest
+import tifffile
+from conftest import write_pairs
 from PIL import Image
 
-from unetlab.data import cache, dataset, open_dataset
+from unetlab.data import cache, classes, dataset, open_dataset
 from unetlab.errors import UserError
 from unetlab.setup import Recipe
 
 
 def test_a_second_start_opens_no_image(pairs, monkeypatch):
     first = open_dataset(str(pairs))
-    monkeypatch.setattr(dataset, "read_sample", lambda *_: pytest.fail("an image was opened"))
+    monkeypatch.setattr(dataset.Reader, "read", lambda *_: pytest.fail("an image was opened"))
     second = open_dataset(str(pairs))
     assert second.digest == first.digest and np.array_equal(second.image(3), first.image(3))
 
@@ -34,7 +38,7 @@ def test_a_killed_decode_leaves_nothing_that_counts(pairs, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(dataset, "read_sample", killed)
+        patch.setattr(dataset.Reader, "read", killed)
         with pytest.raises(KeyboardInterrupt):
             open_dataset(str(pairs))
     assert not list(cache.root().glob(".building-*"))
@@ -63,7 +67,7 @@ def test_a_cache_that_cannot_be_written_is_said_clearly(pairs, tmp_path, monkeyp
 def test_the_faster_of_two_processes_wins(pairs):
     first = open_dataset(str(pairs))
     slower = {"name": "slower", "label": "slower", "has_masks": True, "content": hashlib.sha256()}
-    cache.build(first.folder, slower, [lambda: ("x", first.image(0), first.labels(0), "uint8 grey")])
+    cache.build(first.folder, slower, [lambda: cache.Decoded("x", first.image(0), first.labels(0), "uint8 grey")])
     assert open_dataset(str(pairs)).ids == first.ids and not list(cache.root().glob(".building-*"))
 
 
@@ -82,17 +86,18 @@ def test_images_relabelled_keep_their_pixels_and_know_what_nobody_knows(pairs):
 
     def label(image):
         found = (image[:, :, 0] > 110).astype(np.uint8)
-        found[:4] = dataset.UNKNOWN
-        found[2:4] = dataset.UNKNOWN + 1
+        found[:4] = classes.UNKNOWN
+        found[2:4] = classes.LEANING
         return found
 
     made = dataset.relabelled(data, "made", "bright 1", label)
     assert made.ids == data.ids and made.sha == data.sha and made.digest != data.digest and made.name == "made"
-    assert (made.labels(0)[:2] == dataset.IGNORED).all() and (made.labels(0)[2:4] == dataset.LEANING).all()
-    assert (made.labels(0)[4:] < dataset.IGNORED).all()
+    assert not made.known(0)[:4].any() and made.known(0)[4:].all()
+    rather = classes.rather_foreground(made.labels(0))
+    assert not rather[:2].any() and rather[2:4].all()
     assert np.array_equal(made.labels(0)[4:] > 0, data.image(0)[4:, :, 0] > 110)
     masks = made.fitted(Recipe(image_size=40, channels=1, epochs=1, batch_size=1)).masks
-    assert set(np.unique(masks)) == {0, 1, 2} and (masks[:, :4] == dataset.UNKNOWN).all()
+    assert set(np.unique(masks)) == {0, 1, classes.UNKNOWN} and (masks[:, :4] == classes.UNKNOWN).all()
     again = dataset.relabelled(data, "made", "bright 1", lambda image: pytest.fail("labelled twice"))
     assert again.digest == made.digest
 
@@ -101,5 +106,47 @@ def test_506_real_nuclei_images(real_data, monkeypatch):
     data = open_dataset(str(real_data / "stage1_train.zip"))
     assert len(data) == 506 and data.has_masks
     assert sum(int(data.labels(i).max()) for i in range(506)) > 20_000
-    monkeypatch.setattr(dataset, "read_sample", lambda *_: pytest.fail("an image was opened"))
+    monkeypatch.setattr(dataset.Reader, "read", lambda *_: pytest.fail("an image was opened"))
     assert open_dataset(str(real_data / "stage1_train.zip")).digest == data.digest
+
+
+def test_two_folders_of_one_name_with_files_of_one_name_size_and_time_are_two(tmp_path):
+    first = write_pairs(tmp_path / "a" / "cells", n=3)
+    second = tmp_path / "b" / "cells"
+    shutil.copytree(first, second)
+    for folder, value in ((first, 9), (second, 200)):
+        path = folder / "images" / "cell00.tif"
+        (folder / "images" / "cell00.png").unlink()
+        path.write_bytes(tifffile_bytes(np.full((40, 40), value, np.uint8)))
+        for file in folder.rglob("*"):
+            os.utime(file, ns=(10**18, 10**18))
+    assert open_dataset(str(first)).image(0).max() == 9
+    assert open_dataset(str(second)).image(0).max() == 200
+
+
+def tifffile_bytes(array: np.ndarray) -> bytes:
+    """An image as an uncompressed TIFF, whose size does not depend on what it shows."""
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, array)
+    return buffer.getvalue()
+
+
+def test_a_file_replaced_by_one_of_its_size_and_time_is_read_anew(tmp_path):
+    folder = write_pairs(tmp_path / "cells", n=3)
+    path = folder / "images" / "cell00.tif"
+    (folder / "images" / "cell00.png").unlink()
+    for value in (9, 200):
+        path.write_bytes(tifffile_bytes(np.full((40, 40), value, np.uint8)))
+        os.utime(path, ns=(10**18, 10**18))
+        assert open_dataset(str(folder)).image(0).max() == value
+
+
+def test_labels_take_one_byte_a_pixel_where_that_is_enough(pairs):
+    data = open_dataset(str(pairs))
+    assert (data.folder / "labels.bin").stat().st_size == 12 * 40 * 40
+    many = np.arange(1600, dtype=np.uint16).reshape(40, 40)
+    (pairs / "masks" / "cell00.png").unlink()
+    Image.fromarray(many).save(pairs / "masks" / "cell00.png")
+    data = open_dataset(str(pairs), masks="objects")
+    assert data.labels(0).dtype == np.uint16 and np.array_equal(data.labels(0), many)
+    assert data.labels(1).dtype == np.uint8

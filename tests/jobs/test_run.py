@@ -190,7 +190,7 @@ def test_the_same_seed_gives_the_same_scores(store, pairs):
 
 
 def test_check_logs_a_data_card(store, pairs, capsys):
-    card = run_check(str(pairs), 0)
+    card = run_check(Options(data=str(pairs)))
     assert "12 images" in capsys.readouterr().out
     runs = mlflow.search_runs(search_all_experiments=True)
     assert runs.loc[0, "tags.role"] == "check"

@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import shlex
 
 import mlflow
 import pytest
@@ -13,6 +14,7 @@ from rich.console import Console
 from unetlab.errors import UserError
 from unetlab.jobs import showdown
 from unetlab.jobs.run import Summary
+from unetlab.options import JOBS, Options
 from unetlab.setup import Recipe, Setup
 from unetlab.tracking import ui, write
 
@@ -41,7 +43,13 @@ def children(run_id: str) -> list:
 @pytest.fixture
 def plan(tmp_path) -> showdown.Plan:
     data = write_pairs(tmp_path / "cells", n=20)
-    return showdown.Plan(("nuclei", "latex"), data=str(data), repeats=2, seed=5, precision="float32")
+    told = Options(data=str(data), seed=5, precision="float32", models="best")
+    return showdown.Plan(("nuclei", "latex"), told, repeats=2)
+
+
+def telling(plan: showdown.Plan, **changes) -> showdown.Plan:
+    """The same plan with other options."""
+    return dataclasses.replace(plan, told=dataclasses.replace(plan.told, **changes))
 
 
 def test_a_showdown_of_real_trainings_goes_on_where_it_stopped_and_ends_in_a_report(store, plan, monkeypatch):
@@ -71,10 +79,20 @@ def test_a_showdown_of_real_trainings_goes_on_where_it_stopped_and_ends_in_a_rep
 
 
 def test_another_plan_or_other_images_are_another_showdown(plan):
-    moved = dataclasses.replace(plan, data="elsewhere")
+    moved = telling(plan, data="elsewhere")
     assert plan.key("d1") == moved.key("d1") != plan.key("d2")
-    assert plan.key("d1") != dataclasses.replace(plan, seed=6).key("d1")
+    assert plan.key("d1") != telling(plan, seed=6).key("d1")
+    assert plan.key("d1") != dataclasses.replace(plan, repeats=3).key("d1")
     assert plan.options(1).seed == 6 and plan.options(1).twin_seed == 5
+
+
+def test_its_command_says_every_option_that_has_a_value(plan):
+    words = shlex.split(telling(plan, data="my cells.zip", epochs=2).command())
+    assert words[:5] == ["mlflow", "run", ".", "-e", "showdown"]
+    told = dict(word.split("=", 1) for word in words if "=" in word)
+    assert told.pop("data") == "my cells.zip" and told.pop("setups") == "nuclei,latex" and told.pop("repeats") == "2"
+    assert set(told) == {option.name for option in JOBS["showdown"]} - {"data", "setups", "repeats", "channels"}
+    assert (told["seed"], told["epochs"], told["minutes"]) == ("5", "2", "0.0")
 
 
 @pytest.fixture
@@ -115,7 +133,7 @@ def test_under_mlflow_run_a_showdown_keeps_to_the_experiment_and_the_parameters_
     monkeypatch.setattr(mlflow.tracking.fluent, "_active_experiment_id", None)
     experiment = MlflowClient().create_experiment("cells", artifact_location=(tmp_path / "cells-runs").as_uri())
     made = under_mlflow_run(monkeypatch, experiment, setups="all", minutes="5", repeats="2")
-    _, run_id = showdown.showdown(dataclasses.replace(plan, minutes=5.0), QUIET, tiny)
+    _, run_id = showdown.showdown(telling(plan, minutes=5.0), QUIET, tiny)
     assert run_id == made and len(children(run_id)) == 4
     parent = MlflowClient().get_run(run_id)
     assert parent.data.params["setups"] == "all" and parent.data.params["seed"] == "5"

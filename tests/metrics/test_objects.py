@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from unetlab.images.regions import components
-from unetlab.metrics.objects import average_precision, object_scores, overlaps
+from unetlab.metrics.objects import average_precision, overlaps, panoptic_quality
+from unetlab.metrics.table import object_scores
 
 
 def strip(*areas: int) -> np.ndarray:
@@ -47,7 +48,8 @@ def test_overlap_of_exactly_eleven_twentieths_is_no_hit_at_that_threshold():
 def test_merged_pair_is_one_object_of_two():
     # Two nuclei of 10 pixels predicted as one of 20: IoU 1/2 with either, no hit: 0 / (0 + 1 + 2).
     scores = object_scores(strip(10, 10), strip(20))
-    assert scores == {"ap50": 0.0, "ap_dsb": 0.0, "count_true": 2, "count_predicted": 1, "count_error": 1}
+    expected = {"ap50": 0.0, "ap_dsb": 0.0, "count_true": 2, "count_predicted": 1, "count_error": 1}
+    assert {name: scores[name] for name in expected} == expected
 
 
 def test_one_pixel_objects():
@@ -89,3 +91,18 @@ def test_agrees_with_one_loop_per_pair_of_objects():
 def test_shapes_must_agree():
     with pytest.raises(ValueError, match=r"Received: \(1, 10\) and \(1, 9\)"):
         overlaps(strip(10), strip(9))
+
+
+def test_panoptic_quality_by_hand():
+    # Overlaps 4/5 and 5/6 of two objects on either side: (0.8 + 0.833) / (2 + 0 + 0).
+    assert panoptic_quality(overlaps(strip(4, 6), strip(5, 5))) == pytest.approx((4 / 5 + 5 / 6) / 2)
+    # Two merged to one have an overlap of exactly 1/2 each, which is no hit.
+    assert panoptic_quality(overlaps(strip(10, 10), strip(20))) == 0
+    # One of 9 found as 6, one missed: (6 / 9) / (1 + 1 / 2).
+    missed = np.zeros((1, 12), dtype=np.uint8)
+    missed[0, :6] = 1
+    assert panoptic_quality(overlaps(strip(9, 3), missed)) == pytest.approx(6 / 9 / 1.5)
+    nothing = np.zeros((2, 2), np.uint8)
+    assert panoptic_quality(overlaps(nothing, nothing)) == 1
+    assert panoptic_quality(overlaps(nothing, nothing + 1)) == panoptic_quality(overlaps(nothing + 1, nothing)) == 0
+    assert object_scores(strip(4, 6), strip(4, 6))["pq"] == 1

@@ -5,9 +5,10 @@ import pandas as pd
 import pytest
 from sklearn import metrics
 
-from unetlab.metrics import boundary, calibration, intervals, pixelwise, thresholds
+from unetlab.images.regions import components
+from unetlab.metrics import boundary, calibration, intervals, membranes, pixelwise, thresholds
 from unetlab.metrics.baselines import otsu_masks
-from unetlab.metrics.table import score_images, score_native, summarise
+from unetlab.metrics.table import METRICS, TABLE, names, score_images, score_native, summarise
 
 
 def stack(*rows: list[float]) -> np.ndarray:
@@ -84,13 +85,39 @@ def test_summary_agrees_with_sklearn_over_all_pixels():
     assert pixelwise.classification_report(table).split() == report.split()
 
 
-def test_summary_names():
+def test_figures_and_columns_are_those_of_the_table():
     probabilities, masks, ids = random_case()
-    pixel = {"dice", "iou", "accuracy", "precision", "recall", "f1", "boundary_f1", "auc", "ece", "soft_dice"}
-    native = {"native_dice", "native_iou", "ap50", "ap_dsb", "count_error"}
-    assert set(summarise(score_images(probabilities, masks, ids), probabilities, masks)) == pixel
+    square, pixels = names("model", figures=True), names("pixels")
+    table = score_images(probabilities, masks, ids)
+    assert list(table)[7:] == names("model")
+    assert list(summarise(table, probabilities, masks)) == list(dict.fromkeys(square + pixels))
     table = score_images(probabilities, masks, ids, 0.5, lambda i: masks[i].astype(np.uint16))
-    assert set(summarise(table, probabilities, masks)) == pixel | native
+    assert list(table)[7:] == names("model") + names("native") + names("objects")
+    native = names("native", figures=True) + names("objects", figures=True)
+    assert list(summarise(table, probabilities, masks)) == list(dict.fromkeys(square + native + pixels))
+    kept = {"dice", "iou", "boundary_f1", "accuracy", "precision", "recall", "f1", "auc", "ece", "soft_dice"}
+    kept |= {"native_dice", "native_iou", "ap50", "ap_dsb", "count_error"}
+    assert kept <= set(summarise(table, probabilities, masks))  # names that runs in the world have
+
+
+def test_every_metric_has_its_perfect_score_for_a_perfect_answer_and_none_is_better():
+    probabilities, masks, ids = random_case()
+    for i, found in enumerate((masks.astype(np.float32), probabilities)):
+        table = score_images(found, masks, ids, 0.5, lambda i: components(masks[i] > 0).astype(np.uint16))
+        figures = summarise(table, found, masks)
+        for row in TABLE:
+            if row.perfect is None or row.at == "sections":
+                continue
+            values = np.atleast_1d(figures[row.name] if row.at == "pixels" else table[row.name])
+            assert np.all((values >= 0) if row.perfect == 0 else (values >= 0) & (values <= 1)), row.name
+            assert np.allclose(values, row.perfect) if i == 0 else not np.allclose(values, row.perfect), row.name
+
+
+def test_what_is_compared_is_at_native_size_and_has_a_word_of_its_own():
+    assert list(METRICS)[:2] == ["native_v_rand", "native_dice"]  # the first that all runs have ranks
+    assert all(row.at in ("native", "objects", "sections") for row in TABLE if row.compared)
+    assert len({row.words for row in TABLE}) == len(TABLE)
+    assert names("sections") == list(membranes.SCORES)
 
 
 def test_soft_dice_is_a_mean_over_batches_of_four_as_its_source_has_it():

@@ -15,11 +15,12 @@ from keras.src.legacy.saving import legacy_h5_format
 
 from experiments import load_setup
 from unetlab.errors import UserError
-from unetlab.models.mobilenet import mobilenet_unet
+from unetlab.models import NETWORKS
 from unetlab.models.scratch import scratch_unet
 from unetlab.models.weights import resolve_weights
 
 NUCLEI = load_setup("nuclei")
+mobilenet_unet = NETWORKS["mobilenet"].build
 
 
 def _real_weights() -> str:
@@ -126,3 +127,26 @@ def test_a_setup_without_an_encoder_needs_no_weights():
     assert resolve_weights("auto", load_setup("nuclei-scratch")) is None
     with pytest.raises(UserError, match="no file"):
         resolve_weights("/nowhere.h5", load_setup("nuclei-scratch"))
+
+
+@pytest.mark.parametrize(
+    ("options", "parameters", "total", "ranked", "answer"),
+    [
+        ({}, 6546049, 169809.9345480241, 15058.495483875126, 0.5000334978103638),
+        (
+            {"decoder_filters": 16, "train_encoder": True, "dropout": 0.1, "alpha": 0.35},
+            *(308113, 29488.325534187257, 15262.364805864012, 0.499206006526947),
+        ),
+    ],
+    ids=["published", "searched"],
+)
+def test_a_seed_gives_the_same_network_in_every_version(options, parameters, total, ranked, answer):
+    keras.utils.set_random_seed(0)
+    model = mobilenet_unet((64, 64, 3), **options)
+    sizes = [np.abs(weights.astype(float)) for weights in model.get_weights()]
+    assert (model.name, model.count_params(), len(sizes)) == ("mobilenet_unet", parameters, 275)
+    assert sum(each.sum() for each in sizes) == pytest.approx(total, rel=1e-6)
+    # each weight by its place, so that no two can change places
+    assert sum(place * each.mean() for place, each in enumerate(sizes, 1)) == pytest.approx(ranked, rel=1e-6)
+    image = np.random.default_rng(0).random((1, 64, 64, 3), dtype=np.float32)
+    assert float(model(image).numpy().mean()) == pytest.approx(answer, abs=1e-4)

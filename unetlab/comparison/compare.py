@@ -8,20 +8,9 @@ import pandas as pd
 
 from unetlab.errors import UserError
 from unetlab.metrics import significance
+from unetlab.metrics.table import METRICS
 from unetlab.options import BUDGET
 from unetlab.tracking.read import Record, budget, find, score_arrays
-
-METRICS = {
-    "native_v_rand": "V_rand",
-    "native_dice": "Dice",
-    "native_iou": "IoU",
-    "native_accuracy": "accuracy",
-    "native_boundary_f1": "boundary F1",
-    "ap_dsb": "object score",
-    "native_v_info": "V_info",
-}
-"""Column of the per-image tables to its name in words. The first that all runs have ranks: V_rand of setups for
-membranes, where all inside has a high Dice, else Dice. All are at the images' own size."""
 
 
 def ranking_metric(names: Collection[str]) -> str:

@@ -2,7 +2,6 @@
 
 import base64
 import math
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,11 @@ from rich.table import Table
 
 from experiments import SETUPS
 from unetlab.comparison import pictures
-from unetlab.comparison.compare import METRICS, Comparison
+from unetlab.comparison.compare import Comparison
 from unetlab.comparison.pictures import overlay
 from unetlab.health import examine
+from unetlab.metrics.table import METRICS
+from unetlab.options import command, of_setup
 from unetlab.tracking import read, thumbnails
 from unetlab.tracking.read import Record
 
@@ -32,8 +33,6 @@ MOST_DETAILED = 8
 """Contenders whose trials, health and masks are read and shown."""
 
 MOST_IMAGES = 6
-
-OPTIONS = ("data", "trials", "tuner", "epochs", "seed", "precision", "encoder_weights", "models")
 
 WIDTH = 260
 """Pixels of the drawn intervals."""
@@ -405,5 +404,4 @@ def _command(record: Record) -> str:
     if "command" in record.tags:
         return record.tags["command"]
     extras = SETUPS[record.setup].extras if record.setup in SETUPS else ()
-    given = [f"-P {name}={shlex.quote(record.params[name])}" for name in (*OPTIONS, *extras) if name in record.params]
-    return f"mlflow run . -e {record.setup} --env-manager local {' '.join(given)}"
+    return command(record.setup, of_setup({}, extras), record.params)

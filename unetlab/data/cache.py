@@ -19,7 +19,7 @@ from rich.progress import track
 
 from unetlab.errors import UnusableFiles, UserError
 
-VERSION = 5
+VERSION = 6
 """Counted up when the layout or the decoding changes: older caches are then built anew."""
 
 STALE = 24 * 3600
@@ -27,13 +27,23 @@ STALE = 24 * 3600
 
 
 class Decoded(NamedTuple):
-    """One image: id, image uint8 (h, w, c), labels uint16 (h, w), stored mode, and how many values its mask held."""
+    """One image.
+
+    Args:
+        id: unique name.
+        image: uint8 (h, w, c).
+        labels: unsigned (h, w), as `classes` has it.
+        mode: how it was stored.
+        levels: how many values its mask held.
+        classes: uint8 (objects + 1,), the class of each object, None where there is one class only.
+    """
 
     id: str
     image: np.ndarray
     labels: np.ndarray
     mode: str
     levels: int = 2
+    classes: np.ndarray | None = None
 
 
 def root() -> Path:
@@ -96,28 +106,38 @@ def build(
     """
     problems: list[str] = []
     with new_folder(target) as folder:
-        index: dict[str, list[Any]] = {"ids": [], "shapes": [], "modes": [], "levels": [], "sha": []}
+        names = ("ids", "shapes", "modes", "levels", "sha", "label_types", "object_classes")
+        index: dict[str, list[Any]] = {name: [] for name in names}
         with open(folder / "images.bin", "wb") as images, open(folder / "labels.bin", "wb") as labels:
             for decoded in _run(jobs, doing):
                 if isinstance(decoded, UserError):
                     problems.append(str(decoded))
                     continue
-                name, image, label, mode, levels = Decoded(*decoded)
+                name, image, label, mode, levels, kinds = decoded
                 images.write(np.ascontiguousarray(image).data)
                 labels.write(np.ascontiguousarray(label).data)
+                index["label_types"].append(label.dtype.str)
+                index["object_classes"].append(None if kinds is None else kinds.tolist())
                 index["ids"].append(name)
                 index["shapes"].append(list(image.shape))
                 index["modes"].append(mode)
                 index["levels"].append(levels)
                 index["sha"].append(hashlib.sha256(str(image.shape).encode() + image.tobytes()).hexdigest())
-                header["content"].update(f"{name} {index['sha'][-1]}".encode() + label.tobytes())
+                meant = b"" if kinds is None else kinds.tobytes()
+                header["content"].update(f"{name} {index['sha'][-1]}".encode() + _wide(label).tobytes() + meant)
         if problems and not (lenient and index["ids"]):
             shown = "; ".join(problems[:5])
             more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
             count = "1 file cannot" if len(problems) == 1 else f"{len(problems)} files cannot"
             raise UnusableFiles(f"{header['label']}: {count} be used: {shown}{more}")
-        meta = {"name": header["name"], "has_masks": header["has_masks"], "digest": header["content"].hexdigest()[:16]}
+        meta = {name: value for name, value in header.items() if name not in ("content", "label")}
+        meta["digest"] = header["content"].hexdigest()[:16]
         (folder / "index.json").write_text(json.dumps({**meta, **index, "unusable": problems}))
+
+
+def _wide(labels: np.ndarray) -> np.ndarray:
+    """Labels as uint16 whatever they are stored as, so that a digest does not depend on how many there are."""
+    return labels.astype("<u2")
 
 
 def _run(jobs: list[Callable[[], Decoded]], doing: str) -> Iterator[Decoded | UserError]:

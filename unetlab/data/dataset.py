@@ -4,29 +4,26 @@ import functools
 import hashlib
 import json
 from collections.abc import Callable
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from unetlab.data import cache, public
+from unetlab.data import cache, classes, public
+from unetlab.data.classes import UNKNOWN
 from unetlab.data.files import Files, open_files
-from unetlab.data.readers import Sample, find_samples, kept_bytes, read_sample
+from unetlab.data.reading import Reader
 from unetlab.data.twins import TWINS
 from unetlab.errors import UserError
 from unetlab.images import geometry
-from unetlab.images.regions import components
 from unetlab.setup import Recipe
 
-IGNORED = 65534
-"""Labels from this one on are of pixels nobody is sure of: label makers may leave some out, given masks never do."""
+MASKS = ("auto", "binary", "objects", "classes")
 
-LEANING = 65535
-"""The label of such a pixel where most label makers would say foreground; IGNORED where most would not."""
-
-UNKNOWN = 2
-"""What such pixels are in a mask at a model's size."""
+Job = Callable[[], cache.Decoded]
+"""Makes or decodes one image."""
 
 
 class FittedDataset(NamedTuple):
@@ -52,10 +49,15 @@ class Dataset:
         digest: hash of ids, native pixels and labels, 16 hex digits.
         sizes: int32 (n, 2), native height and width.
         modes: how each image was stored, such as "uint8 RGB".
-        levels: how many different values each mask held; foreground is every value above 0.
+        levels: how many different values each mask held.
         sha: hash of each image's native pixels.
         has_masks: whether labels were given.
         folder: where the decoded pixels lie.
+        meaning: what the values of its masks mean: "binary", "objects" or "classes".
+        why: how that was decided.
+        classes: names of the classes by index, background first.
+        label_types: dtype of each label image.
+        object_classes: of each image, uint8 (objects + 1,), or None where there is one class.
         unusable: what was wrong with each file that was left out; files are left out only where that was asked for.
     """
 
@@ -69,37 +71,51 @@ class Dataset:
     sha: tuple[str, ...]
     has_masks: bool
     folder: Path
+    meaning: str = "binary"
+    why: str = ""
+    classes: tuple[str, ...] = ("background", "foreground")
+    label_types: tuple[str, ...] = ()
+    object_classes: tuple[np.ndarray | None, ...] = ()
     unusable: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @functools.cached_property
-    def _maps(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    def _starts(self) -> tuple[np.ndarray, np.ndarray]:
+        """Where each image and each label image begins in its file, in bytes."""
         area = self.sizes.astype(np.int64).prod(axis=1)
-        pixel_start = np.concatenate([[0], np.cumsum(area * self.channels)])
-        label_start = np.concatenate([[0], np.cumsum(area)])
-        images = np.memmap(self.folder / "images.bin", np.uint8, "r")
-        labels = np.memmap(self.folder / "labels.bin", np.uint16, "r")
-        return images, labels, pixel_start, label_start
+        widths = np.array([np.dtype(kind).itemsize for kind in self.label_types], np.int64)
+        return tuple(np.concatenate([[0], np.cumsum(area * each)]) for each in (self.channels, widths))  # type: ignore[return-value]  # a pair
 
     def image(self, i: int) -> np.ndarray:
-        """The i-th image at its own size, uint8 (h, w, 1 or 3)."""
-        images, _, start, _ = self._maps
-        return np.asarray(images[start[i] : start[i + 1]]).reshape(*self.sizes[i], self.channels[i])
+        """The i-th image at its own size, uint8 (h, w, 1 or 3).
+
+        Read anew each time, not mapped: the pages of a map count as the process's memory.
+        """
+        shape = (*self.sizes[i], self.channels[i])
+        found = np.fromfile(self.folder / "images.bin", np.uint8, int(np.prod(shape)), offset=self._starts[0][i])
+        return found.reshape(shape)
 
     def labels(self, i: int) -> np.ndarray:
-        """The i-th image's objects at its own size, uint16 (h, w); 0 is background, IGNORED and above unknown."""
-        _, labels, _, start = self._maps
-        return np.asarray(labels[start[i] : start[i + 1]]).reshape(*self.sizes[i])
+        """The i-th image's label image at its own size, uint8 or uint16 (h, w), as `classes` has it."""
+        height, width = (int(side) for side in self.sizes[i])
+        kind, start = np.dtype(self.label_types[i]), self._starts[1][i]
+        return np.fromfile(self.folder / "labels.bin", kind, height * width, offset=start).reshape(height, width)
 
     def known(self, i: int) -> np.ndarray:
         """Where the i-th image's labels are known, bool (h, w)."""
-        return np.asarray(self.labels(i) < IGNORED)
+        return classes.known(self.labels(i))
 
     def objects(self, i: int) -> np.ndarray:
-        """The i-th image's objects at its own size, uint16 (h, w); 0 is background or unknown."""
-        return np.where(self.known(i), self.labels(i), np.uint16(0))
+        """The i-th image's objects at its own size, uint8 or uint16 (h, w); 0 is background or unknown."""
+        return classes.objects(self.labels(i))
+
+    def class_map(self, i: int) -> np.ndarray:
+        """The i-th image's classes at its own size, uint8 (h, w): indices of `classes`, or UNKNOWN."""
+        objects, of_object = self.objects(i), self.object_classes[i]
+        found = (objects > 0).astype(np.uint8) if of_object is None else of_object[objects]
+        return np.where(self.known(i), found, np.uint8(UNKNOWN))
 
     def fitted(self, recipe: Recipe) -> FittedDataset:
         """The data set as a recipe trains on it, made once and kept in the cache."""
@@ -125,7 +141,16 @@ class Dataset:
         return mask[:, :, None]
 
 
-def open_dataset(source: str, seed: int = 0, twin: str = "nuclei", lenient: bool = False) -> Dataset:
+def open_dataset(
+    source: str,
+    seed: int = 0,
+    twin: str = "nuclei",
+    lenient: bool = False,
+    *,
+    masks: str = "auto",
+    channels: str = "",
+    pages: str = "all",
+) -> Dataset:
     """Opens a data source, decoding it on first sight; unchanged files are not opened again.
 
     Args:
@@ -134,18 +159,32 @@ def open_dataset(source: str, seed: int = 0, twin: str = "nuclei", lenient: bool
         seed: of the twin.
         twin: which twin "synthetic" is, a key of TWINS.
         lenient: files that cannot be decoded are left out and listed in `unusable`, to look at the others.
+        masks: what values of masks mean, as `classes.decide` takes it.
+        channels: which channels of the images, such as "1" or "1,2,3"; "" for all, where there are 1 or 3.
+        pages: which pages of a stack, "all" or such as "1-10".
 
     Raises UserError for everything that is wrong with the source, naming the files; UnusableFiles where only some
     files cannot be decoded.
     """
+    if masks not in MASKS:
+        raise UserError(f"masks must be one of {', '.join(MASKS)}. Received: {masks!r}")
     if source == "synthetic" or source.startswith("synthetic-"):
         return _open_twin(source.removeprefix("synthetic").removeprefix("-") or twin, seed)
+    told = (masks, channels, pages)
     if source in public.SOURCES:
         files: Files = public.fetch(source)
-        return _open(source, source, files.fingerprint(), lambda: _jobs(files, lambda: public.verify(source, files)))
-    path = Path(source).expanduser()
-    files = open_files(path)
-    return _open(path.resolve().stem, str(path), files.fingerprint(), lambda: _jobs(files), lenient=lenient)
+        name, label, verify = source, source, lambda: public.verify(source, files)
+    else:
+        path = Path(source).expanduser()
+        files = open_files(path)
+        name, label, verify = path.resolve().stem, str(path), lambda: None
+    fingerprint = f"{files.fingerprint()} {told}"
+
+    def prepare(stack: ExitStack) -> tuple[list[Job], dict[str, Any]]:
+        verify()
+        return _jobs(stack.enter_context(closing(Reader(files, channels, pages))), masks)
+
+    return _open(name, label, fingerprint, prepare, lenient=lenient)
 
 
 def relabelled(dataset: Dataset, name: str, key: str, label: Callable[[np.ndarray], np.ndarray]) -> Dataset:
@@ -155,20 +194,16 @@ def relabelled(dataset: Dataset, name: str, key: str, label: Callable[[np.ndarra
         dataset: where the images come from; ids, order and sizes stay.
         name: of the new data set.
         key: what `label` is, with its version: the cache is found by it.
-        label: image uint8 (h, w, 1 or 3) to uint8 (h, w) of 0, 1, UNKNOWN, and UNKNOWN + 1 where it is rather
-            foreground.
+        label: image uint8 (h, w, 1 or 3) to a mask, uint8 (h, w) of 0, 1, UNKNOWN and LEANING.
     """
 
     def job(i: int) -> cache.Decoded:
         image = dataset.image(i)
-        made = label(image)
-        labels = np.minimum(components(made == 1), IGNORED - 1).astype(np.uint16)
-        labels[made == UNKNOWN] = IGNORED
-        labels[made == UNKNOWN + 1] = LEANING
-        return cache.Decoded(dataset.ids[i], image, labels, dataset.modes[i])
+        return cache.Decoded(dataset.ids[i], image, classes.from_mask(label(image)), dataset.modes[i])
 
-    jobs: list[Callable[[], cache.Decoded]] = [functools.partial(job, i) for i in range(len(dataset))]
-    return _open(name, name, f"{dataset.digest} {key}", lambda: (jobs, True), "labelling")
+    jobs: list[Job] = [functools.partial(job, i) for i in range(len(dataset))]
+    about = {"has_masks": True, "masks": "binary", "why": "made from the images"}
+    return _open(name, name, f"{dataset.digest} {key}", lambda _: (jobs, about), "labelling")
 
 
 def _covered(mask: np.ndarray, size: int) -> np.ndarray:
@@ -180,25 +215,29 @@ def _open_twin(twin: str, seed: int) -> Dataset:
         raise UserError(f"data: no twin synthetic-{twin}; there are {', '.join(f'synthetic-{name}' for name in TWINS)}")
     make, version = TWINS[twin]
     name = f"synthetic-{twin}"
-    return _open(name, name, f"{twin} twin {version} seed {seed}", lambda: (list(make(seed)), True), "simulating")
+    about = {"has_masks": True, "masks": "objects", "why": "simulated objects"}
+    jobs: list[Job] = [functools.partial(_made, job) for job in make(seed)]
+    return _open(name, name, f"{twin} twin {version} seed {seed}", lambda _: (jobs, about), "simulating")
 
 
-def _jobs(files: Files, verify: Callable[[], None] | None = None) -> tuple[list[Callable[[], cache.Decoded]], bool]:
-    if verify is not None:
-        verify()
-    samples = find_samples(files)
+def _made(job: Job) -> cache.Decoded:
+    made = cache.Decoded(*job())
+    return made._replace(labels=classes.smallest(made.labels))
 
-    def job(sample: Sample) -> cache.Decoded:
-        return cache.Decoded(sample.id, *read_sample(files, sample))
 
-    return [functools.partial(job, sample) for sample in samples], any(sample.masks for sample in samples)
+def _jobs(reader: Reader, masks: str) -> tuple[list[Job], dict[str, Any]]:
+    samples = reader.samples()
+    meaning = reader.meaning(samples, masks)
+    about: dict[str, Any] = {"has_masks": any(sample.masks for sample in samples)}
+    about |= {"masks": meaning.kind, "why": meaning.why, "classes": meaning.classes}
+    return [functools.partial(reader.read, sample, meaning) for sample in samples], about
 
 
 def _open(
     name: str,
     label: str,
     fingerprint: str,
-    prepare: Callable[[], tuple[list[Callable[[], cache.Decoded]], bool]],
+    prepare: Callable[[ExitStack], tuple[list[Job], dict[str, Any]]],
     doing: str = "decoding",
     lenient: bool = False,
 ) -> Dataset:
@@ -206,14 +245,13 @@ def _open(
     key = hashlib.sha256(f"{cache.VERSION} {name} {fingerprint}{kind}".encode()).hexdigest()[:24]
     folder = cache.root() / key
     if not (folder / "index.json").exists():
-        try:
-            jobs, has_masks = prepare()
-            header = {"name": name, "label": label, "has_masks": has_masks, "content": hashlib.sha256()}
+        with ExitStack() as stack:
+            jobs, about = prepare(stack)
+            header = {"name": name, "label": label, **about, "content": hashlib.sha256()}
             cache.build(folder, header, jobs, doing, lenient)
-        finally:
-            kept_bytes.cache_clear()
     index = json.loads((folder / "index.json").read_text())
     shapes = np.array(index["shapes"], np.int32)
+    kinds = index["object_classes"]
     return Dataset(
         name=index["name"],
         ids=tuple(index["ids"]),
@@ -225,5 +263,10 @@ def _open(
         sha=tuple(index["sha"]),
         has_masks=index["has_masks"],
         folder=folder,
+        meaning=index["masks"],
+        why=index["why"],
+        classes=tuple(index.get("classes", ("background", "foreground"))),
+        label_types=tuple(index["label_types"]),
+        object_classes=tuple(None if each is None else np.array(each, np.uint8) for each in kinds),
         unusable=tuple(index.get("unusable", ())),
     )

@@ -5,13 +5,17 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
+from unetlab.data import classes
 from unetlab.data.dataset import Dataset
 from unetlab.errors import UserError
 from unetlab.images import codecs
 
 
 def export(dataset: Dataset, folder: Path) -> int:
-    """Writes images/ID.png and, where there are masks, masks/ID.png of 0 and 255; returns how many images.
+    """Writes images/ID.png and, where there are masks, masks/ID.png, as `open_dataset` reads them; returns how many.
+
+    Binary masks hold 0 and 255. Objects are numbered, in 16 bits where 8 are too few; a number is an object whichever
+    way it was given. Classes are indices, with their names in classes.csv.
 
     Raises UserError if the folder holds something already, or cannot be written.
     """
@@ -26,7 +30,22 @@ def export(dataset: Dataset, folder: Path) -> int:
             name = f"{dataset.ids[i]}.png"
             (folder / "images" / name).write_bytes(codecs.encode_image(dataset.image(i)))
             if dataset.has_masks:
-                (folder / "masks" / name).write_bytes(codecs.encode_mask(dataset.objects(i) > 0))
+                (folder / "masks" / name).write_bytes(_mask(dataset, i))
+        if dataset.has_masks and dataset.meaning == "classes":
+            lines = [f"{index},{_quoted(name)}" for index, name in enumerate(dataset.classes)]
+            (folder / classes.TABLE).write_text("\n".join(["value,name", *lines, f"{classes.UNKNOWN},unknown", ""]))
     except OSError as error:
         raise UserError(f"{folder} cannot be written ({error.strerror}); name another folder to export to") from error
     return len(dataset)
+
+
+def _mask(dataset: Dataset, i: int) -> bytes:
+    if dataset.meaning == "classes":
+        return codecs.encode_labels(dataset.class_map(i))
+    if dataset.meaning == "objects":
+        return codecs.encode_labels(dataset.objects(i))
+    return codecs.encode_mask(dataset.objects(i) > 0)
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"' if set(name) & set(',"\n') else name

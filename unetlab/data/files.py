@@ -1,15 +1,24 @@
 """The files of a folder or a zip, by relative name."""
 
 import hashlib
+import os
+import shutil
+import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from unetlab.errors import UserError
 
 IGNORED = {"Thumbs.db", "desktop.ini"}
+
+LARGE = 64 * 2**20
+"""Bytes of a file in a zip above which it is unpacked to disk rather than into memory."""
+
+DAMAGED = (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError)
+"""What reading a broken zip raises."""
 
 
 class Files(Protocol):
@@ -22,8 +31,16 @@ class Files(Protocol):
         """The bytes of a file."""
         ...
 
+    def source(self, name: str) -> bytes | Path:
+        """A file to open: its path, so that a stack need not be in memory, or its bytes where it has none."""
+        ...
+
     def fingerprint(self) -> str:
         """Changes when a file changes, without opening any."""
+        ...
+
+    def close(self) -> None:
+        """Takes away copies that `source` made."""
         ...
 
     def __hash__(self) -> int: ...
@@ -35,8 +52,7 @@ class FolderFiles:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.label = str(folder)
-        found = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-        self.names = sorted(name for name in found if _wanted(name))
+        self.names = sorted(name for name in _walk(folder) if _wanted(name))
 
     def read(self, name: str) -> bytes:
         """The bytes of a file; raises UserError if it cannot be read."""
@@ -45,10 +61,31 @@ class FolderFiles:
         except OSError as error:
             raise UserError(f"{self.folder / name} cannot be read ({error.strerror}); check its permissions") from error
 
+    def source(self, name: str) -> bytes | Path:
+        """The path of a file; raises UserError if it cannot be read."""
+        path = self.folder / name
+        try:
+            if path.is_file():
+                path.open("rb").close()
+        except OSError as error:
+            raise UserError(f"{path} cannot be read ({error.strerror}); check its permissions") from error
+        return path
+
+    def close(self) -> None:
+        """There are no copies."""
+
     def fingerprint(self) -> str:
-        """Hash of names, sizes and times of change."""
-        stats = ((name, (self.folder / name).stat()) for name in self.names)
-        return _hash(f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats)
+        """Hash of where the folder lies and of names, sizes, inodes and times of change.
+
+        Times of modification alone would not do: copies keep them. The time of a change of status cannot be set.
+        """
+        return _hash([str(self.folder.resolve()), *(self._state(name) for name in self.names)])
+
+    def _state(self, name: str) -> str:
+        path = self.folder / name
+        parts = [path] if path.is_file() else sorted(part for part in path.rglob("*") if part.is_file())
+        stats = [part.stat() for part in parts]
+        return f"{name} {[(stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino) for stat in stats]}"
 
 
 class ZipFiles:
@@ -63,6 +100,7 @@ class ZipFiles:
 
     def __init__(self, path: Path, relative: Callable[[str], str | None] = lambda name: name) -> None:
         self.path, self.label = path, str(path)
+        self._copies: tempfile.TemporaryDirectory[str] | None = None
         try:
             self.zip = zipfile.ZipFile(path)
         except (zipfile.BadZipFile, OSError) as error:
@@ -78,8 +116,31 @@ class ZipFiles:
         """The bytes of a file; raises UserError if they are damaged."""
         try:
             return self.zip.read(name)
-        except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError) as error:
+        except DAMAGED as error:
             raise UserError(f"{self.path}: {name} cannot be read ({error}); make the zip anew") from error
+
+    def source(self, name: str) -> bytes | Path:
+        """The bytes of a file, or a copy on disk of one of more than LARGE bytes; raises UserError as `read` does."""
+        if self.infos[name].file_size <= LARGE:
+            return self.read(name)
+        if self._copies is None:
+            self._copies = tempfile.TemporaryDirectory(prefix="unetlab-zip-")
+        path = Path(self._copies.name) / hashlib.sha256(name.encode()).hexdigest() / PurePosixPath(name).name
+        if not path.exists():
+            path.parent.mkdir(exist_ok=True)
+            try:
+                with self.zip.open(name) as packed, path.open("wb") as out:
+                    shutil.copyfileobj(packed, out)
+            except DAMAGED as error:
+                path.unlink(missing_ok=True)
+                raise UserError(f"{self.path}: {name} cannot be read ({error}); make the zip anew") from error
+        return path
+
+    def close(self) -> None:
+        """Takes away copies that `source` made."""
+        if self._copies is not None:
+            self._copies.cleanup()
+            self._copies = None
 
     def fingerprint(self) -> str:
         """Hash of the names, sizes and checksums in the zip's directory."""
@@ -97,6 +158,15 @@ def open_files(path: Path) -> Files:
     if not files.names:
         raise UserError(f"{path} holds no files; put images into it, or into images/ with their masks in masks/")
     return files
+
+
+def _walk(folder: Path) -> Iterator[str]:
+    """Relative names of the files below a folder; a Zarr image, itself a folder, counts as one file."""
+    for where, folders, files in os.walk(folder, followlinks=True):
+        images = [name for name in folders if name.endswith(".zarr")]
+        folders[:] = [name for name in folders if name not in images]
+        for name in (*files, *images):
+            yield (Path(where) / name).relative_to(folder).as_posix()
 
 
 def _wanted(name: str) -> bool:

@@ -1,5 +1,7 @@
 """Channels, size and normalisation: arrays in, arrays out."""
 
+from collections.abc import Callable
+
 import numpy as np
 from PIL import Image
 
@@ -32,16 +34,30 @@ def resize_map(values: np.ndarray, height: int, width: int) -> np.ndarray:
     return np.asarray(Image.fromarray(values.astype(np.float32)).resize((width, height), Image.Resampling.BILINEAR))
 
 
-def normalise(images: np.ndarray, how: str) -> np.ndarray:
-    """uint8 (n, h, w, c) to float32 in [0, 1].
+def scale(images: np.ndarray) -> np.ndarray:
+    """Divides by 255, as the published recipes do."""
+    return images.astype(np.float32) / 255.0
 
-    "scale" divides by 255, as the published recipes do; "percentile" stretches each image so that its own 1st and
-    99th percentile over all channels become 0 and 1, and clips, which is what dim images need.
+
+def percentile(images: np.ndarray) -> np.ndarray:
+    """Stretches each image so that its own 1st and 99th percentile over all channels become 0 and 1, and clips.
+
+    It is what dim images need.
     """
-    if how == "scale":
-        return images.astype(np.float32) / 255.0
-    if how != "percentile":
-        raise ValueError(f"normalise must be 'scale' or 'percentile'. Received: {how!r}")
     flat = images.reshape(len(images), -1)
     low, high = np.percentile(flat, PERCENTILES, axis=1).astype(np.float32)[:, :, None, None, None]
     return np.clip((images - low) / np.maximum(high - low, 1.0), 0.0, 1.0).astype(np.float32)
+
+
+NORMALISATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {"scale": scale, "percentile": percentile}
+"""A recipe names one of these."""
+
+
+def normalise(images: np.ndarray, how: str) -> np.ndarray:
+    """uint8 (n, h, w, c) to float32 in [0, 1], as a name of NORMALISATIONS says.
+
+    Raises ValueError for another name.
+    """
+    if how not in NORMALISATIONS:
+        raise ValueError(f"normalise must be one of {', '.join(NORMALISATIONS)}. Received: {how!r}")
+    return NORMALISATIONS[how](images)

@@ -9,10 +9,11 @@ from unetlab.data import open_dataset
 from unetlab.data.check import DataCard, check
 from unetlab.data.export import export
 from unetlab.errors import UnusableFiles, UserError
+from unetlab.options import Options
 from unetlab.tracking import ui, write
 
 
-def run_check(data: str, seed: int, folder: Path | None = None) -> DataCard:
+def run_check(options: Options, folder: Path | None = None) -> DataCard:
     """Checks a data set, prints what was found, logs it as a run of its own, and exports it if a folder is named.
 
     Files that cannot be decoded are a finding here, and the others are looked at all the same.
@@ -20,9 +21,9 @@ def run_check(data: str, seed: int, folder: Path | None = None) -> DataCard:
     Raises UserError where training would be refused, once all that is logged, and for a folder that is not empty.
     """
     try:
-        dataset = open_dataset(data, seed)
+        dataset = open_dataset(options.data, options.seed, **options.reading())
     except UnusableFiles:
-        dataset = open_dataset(data, seed, lenient=True)
+        dataset = open_dataset(options.data, options.seed, lenient=True, **options.reading())
     card = check(dataset)
     console = Console()
     console.print(card.table())
@@ -30,7 +31,9 @@ def run_check(data: str, seed: int, folder: Path | None = None) -> DataCard:
         console.print(f"wrote {export(dataset, folder)} images to {folder}", highlight=False)
     ui.open_experiment()
     tags = {"role": "check", "dataset": dataset.name, "dataset_digest": dataset.digest}
-    with write.run(f"check {dataset.name}", tags=tags, params={"data": data, "seed": seed}):
+    with write.run(
+        f"check {dataset.name}", tags=tags, params={"data": options.data, "seed": options.seed, **options.reading()}
+    ):
         mlflow.log_dict(card.to_json(), "data_card.json")
     _refuse_errors(card)
     return card

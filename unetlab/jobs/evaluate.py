@@ -13,6 +13,7 @@ from unetlab.data import Dataset, open_dataset
 from unetlab.data.check import check
 from unetlab.errors import UserError
 from unetlab.health import examine
+from unetlab.options import Reading
 from unetlab.service import scoring
 from unetlab.service.predict import load
 from unetlab.service.seen import Origin, origin, seen, spread_over_scenes
@@ -44,7 +45,13 @@ class Evaluation:
         )
 
 
-def evaluate(model: str, data: str, allow_seen: bool = False, console: Console | None = None) -> Evaluation:
+def evaluate(
+    model: str,
+    data: str,
+    allow_seen: bool = False,
+    reading: Reading | None = None,
+    console: Console | None = None,
+) -> Evaluation:
     """Scores a logged or registered model on labelled data, through the code it is served with.
 
     The model answers masks and no probabilities, so figures that want those (auc, ece) are not among the scores, and
@@ -55,6 +62,7 @@ def evaluate(model: str, data: str, allow_seen: bool = False, console: Console |
         model: "models:/name@alias", "models:/name/version", "models:/m-...", "runs:/..." or a model's folder.
         data: a folder or zip, the name of a public data set, or "synthetic", the twin of the model's setup.
         allow_seen: whether images may be scored that the model was trained or validated on.
+        reading: masks, channels and pages, as `open_dataset` takes them; None for its own.
         console: where progress is told.
 
     Raises UserError if the model cannot be loaded or is none of unetlab's, the data have no masks or nothing in them,
@@ -65,7 +73,8 @@ def evaluate(model: str, data: str, allow_seen: bool = False, console: Console |
     segmenter = load(model)
     whence = origin(segmenter)
     twin = SETUPS[whence.setup].twin if whence.setup in SETUPS else "nuclei"
-    dataset = open_dataset(data, 0, twin)
+    reading = reading or Reading(masks="auto", channels="", pages="all")
+    dataset = open_dataset(data, 0, twin, **reading)
     card = check(dataset)
     _refuse_unlabelled(dataset, data)
     met = _seen(model, data, whence, dataset, card.groups, allow_seen, console)
@@ -73,6 +82,7 @@ def evaluate(model: str, data: str, allow_seen: bool = False, console: Console |
     name = model.removeprefix("models:/")
     kept = f"models:/{whence.model_id}" if whence.model_id else model
     options = f"-P model={shlex.quote(kept)} -P data={shlex.quote(data)}" + (" -P allow_seen=true" * allow_seen)
+    options += "".join(f" -P {key}={shlex.quote(str(value))}" for key, value in reading.items() if value)
     run_id, figures, _ = scoring.log(
         f"evaluate {name} on {dataset.name}",
         segmenter,
@@ -82,7 +92,7 @@ def evaluate(model: str, data: str, allow_seen: bool = False, console: Console |
         card.groups,
         split_digest=scoring.digest_of(dataset.ids),
         tags={"seen_images": met, "command": f"mlflow run . -e evaluate --env-manager local {options}"},
-        params={"model": model, "data": data, "allow_seen": allow_seen},
+        params={"model": model, "data": data, "allow_seen": allow_seen, **reading},
     )
     mlflow.MlflowClient().log_dict(run_id, card.to_json(), "data_card.json")
     for finding in examine.examine(run_id):

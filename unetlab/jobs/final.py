@@ -9,7 +9,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 
-from unetlab.data.dataset import UNKNOWN
+from unetlab.data.classes import UNKNOWN
 from unetlab.images import codecs
 from unetlab.images.otsu import otsu_mask
 from unetlab.inference import predict

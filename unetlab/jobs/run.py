@@ -17,6 +17,7 @@ from unetlab.health.finding import HealthFinding
 from unetlab.jobs import self_training, trial
 from unetlab.jobs.check import refuse_unusable
 from unetlab.jobs.final import finish, fit_final
+from unetlab.jobs.known import refuse_unknown
 from unetlab.jobs.progress import SearchProgress
 from unetlab.jobs.search import search_recipe
 from unetlab.labels import made
@@ -60,6 +61,7 @@ def run_setup(
     Raises UserError for bad input before anything is trained, and if every trial failed.
     """
     console = console or Console(stderr=True)
+    refuse_unknown(setup)
     precision = resolve_precision(options.precision)
 
     # the encoder's weights; a frozen random encoder is worthless, so without weights it is trained
@@ -70,7 +72,7 @@ def run_setup(
 
     # data -> check -> split
     twin_seed = options.seed if options.twin_seed is None else options.twin_seed
-    dataset = open_dataset(options.data, twin_seed, setup.twin)
+    dataset = open_dataset(options.data, twin_seed, setup.twin, **options.reading())
     card = check(dataset)
     console.print(card.table())
     refuse_unusable(card, dataset.has_masks, options.labels)

@@ -93,6 +93,6 @@ def _difference(reference: Recipe, recipe: Recipe) -> str:
     changes = [
         f"{key}={value:.2g}" if isinstance(value, float) else f"{key}={value}"
         for key, value in after.items()
-        if before[key] != value
+        if before.get(key) != value
     ]
     return " ".join(changes[:3]) + (" ..." if len(changes) > 3 else "")

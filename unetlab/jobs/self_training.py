@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from unetlab.data import Dataset
-from unetlab.data.dataset import LEANING
+from unetlab.data.classes import rather_foreground
 from unetlab.inference.predict import Predictor
 from unetlab.metrics.table import score_native
 from unetlab.setup import Recipe
@@ -20,8 +20,7 @@ def label_dice(labels: Dataset, truth: Dataset, rows: np.ndarray) -> np.ndarray:
     """
 
     def made(i: int, height: int, width: int) -> np.ndarray:
-        row = int(rows[i])
-        return np.asarray((labels.labels(row) == LEANING) | (labels.objects(row) > 0))
+        return rather_foreground(labels.labels(int(rows[i])))
 
     table = score_native(made, lambda i: truth.labels(int(rows[i])), len(rows))
     return table["native_dice"].to_numpy(np.float64)

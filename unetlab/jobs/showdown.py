@@ -3,11 +3,11 @@
 import hashlib
 import json
 import os
-import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import mlflow
 from mlflow.entities import Run
@@ -19,7 +19,7 @@ from unetlab.comparison import compare, report
 from unetlab.data import open_dataset
 from unetlab.errors import UserError
 from unetlab.jobs.run import Summary, run_setup
-from unetlab.options import Options
+from unetlab.options import JOBS, Options, command
 from unetlab.setup import Setup
 from unetlab.tracking import ui, write
 
@@ -30,53 +30,32 @@ class Plan:
 
     Args:
         setups: names, at least two.
-        data: as every setup takes it; "synthetic" is the nuclei twin for all.
-        trials: of each search.
-        minutes: of each search, and of each training in it; 0 for no limit.
-        epochs: of every training; 0 as published.
-        repeats: different splits; the first has `seed`, the next ones count up.
-        seed, tuner, precision, encoder_weights, models, split: as every setup takes them.
+        told: what every setup is told; data "synthetic" is the nuclei twin for all.
+        repeats: different splits; the first has `told.seed`, the next ones count up.
     """
 
     setups: tuple[str, ...]
-    data: str = "synthetic"
-    trials: int = 1
-    minutes: float = 0.0
-    epochs: int = 0
-    repeats: int = 3
-    seed: int = 0
-    tuner: str = "random"
-    precision: str = "auto"
-    encoder_weights: str = "auto"
-    models: str = "best"
-    split: str = "random"
+    told: Options
+    repeats: int
+
+    def values(self) -> dict[str, Any]:
+        """Its values by the names of the command's options."""
+        all_told = {**asdict(self.told), "setups": ",".join(self.setups), "repeats": self.repeats}
+        return {option.name: all_told[option.name] for option in JOBS["showdown"]}
 
     def key(self, digest: str) -> str:
         """Tells plans on images of this digest apart, 12 hex digits; where the images lie and the code do not count."""
-        told = asdict(self) | {"data": digest}
+        told = self.values() | {"data": digest}
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
 
     def command(self) -> str:
         """What runs it, or goes on with it."""
-        told = {name: ",".join(value) if name == "setups" else value for name, value in asdict(self).items()}
-        given = [f"-P {name}={shlex.quote(str(value))}" for name, value in told.items()]
-        return f"mlflow run . -e showdown --env-manager local {' '.join(given)}"
+        return command("showdown", JOBS["showdown"], self.values())
 
     def options(self, repeat: int) -> Options:
         """What each setup is told in a repeat."""
-        return Options(
-            data="synthetic-nuclei" if self.data == "synthetic" else self.data,
-            trials=self.trials,
-            tuner=self.tuner,
-            epochs=self.epochs,
-            seed=self.seed + repeat,
-            precision=self.precision,
-            encoder_weights=self.encoder_weights,
-            models=self.models,
-            split=self.split,
-            minutes=self.minutes,
-            twin_seed=self.seed,
-        )
+        data = "synthetic-nuclei" if self.told.data == "synthetic" else self.told.data
+        return replace(self.told, data=data, seed=self.told.seed + repeat, twin_seed=self.told.seed)
 
 
 def setups_named(text: str) -> tuple[str, ...]:
@@ -109,7 +88,8 @@ def showdown(
         UserError: as `run_setup` and `compare` do; what finished stays, and the same plan goes on from there.
     """
     console = console or Console(stderr=True)
-    key = plan.key(open_dataset(plan.options(0).data, plan.seed).digest)
+    first = plan.options(0)
+    key = plan.key(open_dataset(first.data, plan.told.seed, **first.reading()).digest)
     experiment = ui.open_experiment()
     with _parent(plan, key, experiment) as parent:
         _end_killed(key, experiment)
@@ -148,15 +128,14 @@ def _run_all(
 def _parent(plan: Plan, key: str, experiment: str) -> Iterator[str]:
     """The showdown's run, an earlier one of the same plan if there is one."""
     earlier = _search(experiment, f"tags.role = 'showdown' and tags.plan = '{key}'")
-    name = f"showdown {len(plan.setups)} setups, {plan.repeats} splits, {plan.data.rstrip('/').split('/')[-1]}"
+    name = f"showdown {len(plan.setups)} setups, {plan.repeats} splits, {plan.told.data.rstrip('/').split('/')[-1]}"
     if earlier:
         run_id = earlier[0].info.run_id
         _stand_aside(run_id)
         with mlflow.start_run(run_id=run_id):
             yield run_id
         return
-    params = {name: ",".join(value) if name == "setups" else value for name, value in asdict(plan).items()}
-    with write.run(name, tags={"role": "showdown", "plan": key}, params=params) as active:
+    with write.run(name, tags={"role": "showdown", "plan": key}, params=plan.values()) as active:
         yield active.info.run_id
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 from mlflow import MlflowClient
 
 from unetlab.data import Dataset
-from unetlab.data.dataset import UNKNOWN
+from unetlab.data.classes import UNKNOWN
 from unetlab.data.split import Split
 from unetlab.images import codecs, geometry
 from unetlab.inference.package import log_segmenter

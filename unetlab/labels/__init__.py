@@ -1,7 +1,8 @@
 """Labels made from images alone: each maker is a function of one image, and none sees a true mask.
 
-A maker takes uint8 (h, w, 1 or 3) and gives uint8 (h, w): 1 foreground, 0 background, and from `consensus` 2 where it
-is unsure, 3 where it is unsure but rather foreground. An image of one flat colour is all background.
+A maker takes uint8 (h, w, 1 or 3) and gives a mask, uint8 (h, w): 1 foreground, 0 background, and from `consensus`
+UNKNOWN where it is unsure, LEANING where it is unsure but rather foreground. An image of one flat colour is all
+background.
 """
 
 from collections.abc import Callable

@@ -1,10 +1,12 @@
 """Scores of predictions, in NumPy, per image and pooled; never from a training metric.
 
 A pixel is foreground if its probability is greater than the threshold. Ratios whose denominator is empty are 1 if
-nothing was there and nothing was found, and 0 otherwise.
+nothing was there and nothing was found, and 0 otherwise. TABLE holds every metric, one a row.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -13,8 +15,148 @@ from unetlab.images.regions import components
 from unetlab.inference.predict import Threshold, mask_at, thresholds
 from unetlab.metrics.boundary import boundary_f1
 from unetlab.metrics.calibration import area_under_curve, calibration_error
-from unetlab.metrics.objects import object_scores
+from unetlab.metrics.objects import average_precision, overlaps, panoptic_quality
 from unetlab.metrics.pixelwise import count, pooled_soft_dice, ratios, soft_sums
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A row of TABLE.
+
+    Args:
+        name: the column of the per-image tables, and the figure's name in MLflow without its prefix.
+        words: its name in words.
+        at: what `of` takes. "model": a Squares, images at the model's size, to float64 (n,); "native": a Native, one
+            image at its own size, to a number; "objects": the Overlaps of such an image, to a number; "pixels": a
+            Pixels, to one number for all, or None where it has no meaning; "sections": no `of`, it is scored at a
+            threshold of its own by `metrics.membranes`.
+        of: from that to the score.
+        perfect: the score of a perfect answer, which says what is better: 1 for the scores in [0, 1], 0 for errors;
+            None for counts, which are no scores.
+        figure: whether its mean over images is a figure of every run.
+        compared: whether runs are compared by it. Each metric is one more look at the same differences.
+    """
+
+    name: str
+    words: str
+    at: Literal["model", "native", "objects", "pixels", "sections"]
+    of: Callable[[Any], Any] | None = None
+    perfect: float | None = 1.0
+    figure: bool = True
+    compared: bool = False
+
+
+class Squares:
+    """Predictions beside their masks at the model's size; what several metrics need is computed once.
+
+    Args:
+        probabilities: float32 (n, h, w) in [0, 1].
+        truth: bool (n, h, w).
+        cut: float (n,), each image's threshold.
+    """
+
+    def __init__(self, probabilities: np.ndarray, truth: np.ndarray, cut: np.ndarray) -> None:
+        self.probabilities, self.truth = probabilities, truth
+        self.predicted = probabilities > cut[:, None, None]
+        self.counts = pd.DataFrame(count(self.predicted, truth))
+        self.ratios = ratios(self.counts)
+
+
+class Pixels:
+    """All pixels of a per-image table and of the images behind it; what several metrics need is computed once."""
+
+    def __init__(self, table: pd.DataFrame, probabilities: np.ndarray, masks: np.ndarray) -> None:
+        self.table, self.probabilities, self.masks = table, probabilities, masks
+        self.ratios = {
+            name: float(values[0])
+            for name, values in ratios(table[["tp", "fp", "fn", "tn"]].sum().to_frame().T).items()
+        }
+
+
+class Native:
+    """One predicted mask beside the true one, bool (height, width), at the image's own size."""
+
+    def __init__(self, predicted: np.ndarray, truth: np.ndarray) -> None:
+        self.predicted, self.truth = predicted[None], truth[None]
+        self.ratios = {
+            name: values[0] for name, values in ratios(pd.DataFrame(count(self.predicted, self.truth))).items()
+        }
+
+
+def _auc(pixels: Pixels) -> float | None:
+    both = pixels.masks.any() and not pixels.masks.all()
+    return area_under_curve(pixels.probabilities, pixels.masks) if both else None
+
+
+def _soft_dice(pixels: Pixels) -> float:
+    overlap, total = (pixels.table[name].to_numpy() for name in ("soft_overlap", "soft_total"))
+    return float(pooled_soft_dice(overlap, total))
+
+
+TABLE = (
+    Metric("dice", "Dice at the model's size", "model", lambda squares: squares.ratios["dice"]),
+    Metric("iou", "IoU at the model's size", "model", lambda squares: squares.ratios["iou"]),
+    Metric("accuracy", "accuracy of an image", "model", lambda squares: squares.ratios["accuracy"], figure=False),
+    Metric("precision", "precision of an image", "model", lambda squares: squares.ratios["precision"], figure=False),
+    Metric("recall", "recall of an image", "model", lambda squares: squares.ratios["recall"], figure=False),
+    Metric(
+        *("boundary_f1", "boundary F1 at the model's size", "model"),
+        lambda squares: boundary_f1(squares.predicted, squares.truth),
+    ),
+    Metric("native_v_rand", "V_rand", "sections", compared=True),
+    Metric("native_dice", "Dice", "native", lambda native: native.ratios["dice"], compared=True),
+    Metric("native_iou", "IoU", "native", lambda native: native.ratios["iou"], compared=True),
+    Metric(
+        *("native_accuracy", "accuracy", "native"),
+        lambda native: native.ratios["accuracy"],
+        figure=False,
+        compared=True,
+    ),
+    Metric(
+        *("native_boundary_f1", "boundary F1", "native"),
+        lambda native: boundary_f1(native.predicted, native.truth)[0],
+        figure=False,
+        compared=True,
+    ),
+    Metric("ap50", "objects hit at IoU 0.5", "objects", lambda found: average_precision(found)[0]),
+    Metric("ap_dsb", "object score", "objects", lambda found: average_precision(found).mean(), compared=True),
+    Metric("pq", "panoptic quality", "objects", panoptic_quality),
+    Metric("count_true", "objects", "objects", lambda found: found.n_true, perfect=None, figure=False),
+    Metric("count_predicted", "found", "objects", lambda found: found.n_predicted, perfect=None, figure=False),
+    Metric(
+        *("count_error", "objects too many or too few", "objects"),
+        lambda found: abs(found.n_true - found.n_predicted),
+        perfect=0.0,
+    ),
+    Metric("native_v_info", "V_info", "sections", compared=True),
+    Metric("accuracy", "accuracy of all pixels", "pixels", lambda pixels: pixels.ratios["accuracy"]),
+    Metric("precision", "precision of all pixels", "pixels", lambda pixels: pixels.ratios["precision"]),
+    Metric("recall", "recall of all pixels", "pixels", lambda pixels: pixels.ratios["recall"]),
+    Metric("f1", "Dice of all pixels", "pixels", lambda pixels: pixels.ratios["dice"]),
+    Metric("auc", "area under the ROC curve", "pixels", _auc),
+    Metric(
+        *("ece", "calibration error", "pixels"),
+        lambda pixels: calibration_error(pixels.probabilities, pixels.masks),
+        perfect=0.0,
+    ),
+    Metric("soft_dice", "soft Dice, in batches as the source of pseudo-label has it", "pixels", _soft_dice),
+)
+"""Every score of an image or of a split, in the order of the columns; of those compared the first that runs have ranks
+them. A new metric is a function beside its kin and a row here."""
+
+METRICS = {row.name: row.words for row in TABLE if row.compared}
+"""Column of the per-image tables to its name in words. The first that all runs have ranks: V_rand of setups for
+membranes, where all inside has a high Dice, else Dice. All are at the images' own size."""
+
+
+def names(at: str, figures: bool = False) -> list[str]:
+    """The metrics of TABLE that are computed at a place; with `figures` only those
+    that are figures of every run."""
+    return [row.name for row in TABLE if row.at == at and (row.figure or not figures)]
+
+
+def _computed(at: str, sample: Any) -> dict[str, Any]:
+    return {row.name: row.of(sample) for row in TABLE if row.at == at and row.of is not None}
 
 
 def score_images(
@@ -33,19 +175,17 @@ def score_images(
         threshold: a number, or "mean" for each image's own mean probability.
         native_labels: gives the i-th image's objects at their original size, uint16 (height, width), 0 background.
 
-    Returns columns id, tp, fp, fn, tn, soft_overlap, soft_total (sums of p t and p + t over pixels), dice, iou,
-    accuracy, precision, recall, boundary_f1, and with `native_labels` those of `score_native`: native_dice, native_iou,
-    native_accuracy, native_boundary_f1, ap50, ap_dsb, count_true, count_predicted, count_error. For these the
-    probability map is resized to the original size and cut there; its connected components are the predicted objects.
+    Returns columns id, tp, fp, fn, tn, soft_overlap, soft_total (sums of p t and p + t over pixels), the metrics of
+    TABLE at the model's size, and with `native_labels` those of `score_native`. For these the probability map is
+    resized to the original size and cut there; its connected components are the predicted objects.
 
     Raises ValueError if shapes disagree or values are out of range.
     """
     _require_valid(probabilities, masks, ids)
     cut = thresholds(probabilities, threshold)
-    predicted = probabilities > cut[:, None, None]
-    truth = masks.astype(bool)
-    table = pd.DataFrame({"id": list(ids), **count(predicted, truth), **soft_sums(probabilities, truth)})
-    table = table.assign(**ratios(table), boundary_f1=boundary_f1(predicted, truth))
+    squares = Squares(probabilities, masks.astype(bool), cut)
+    sums = soft_sums(probabilities, squares.truth)
+    table = pd.DataFrame({"id": list(ids), **squares.counts, **sums, **_computed("model", squares)})
     if native_labels is None:
         return table
 
@@ -60,8 +200,8 @@ def score_native(
 ) -> pd.DataFrame:
     """Scores n masks at their original size, one row an image.
 
-    Columns native_dice, native_iou, native_accuracy, native_boundary_f1 and the object scores: whatever size a model
-    works at, these are of the same pixels and so can be compared between models.
+    Its columns are the metrics of TABLE at native size and on objects: whatever size a model works at, these are of the
+    same pixels and so can be compared between models.
 
     `native_mask(i, height, width)` gives the i-th prediction as bool (height, width); `native_labels` as above.
     """
@@ -69,31 +209,26 @@ def score_native(
     for i in range(n):
         labels = native_labels(i)
         predicted = native_mask(i, *labels.shape)
-        truth = labels > 0
-        counts = ratios(pd.DataFrame(count(predicted[None], truth[None])))
-        found = {f"native_{name}": counts[name][0] for name in ("dice", "iou", "accuracy")}
-        found["native_boundary_f1"] = boundary_f1(predicted[None], truth[None])[0]
-        rows.append(found | object_scores(labels, components(predicted)))
+        rows.append(_computed("native", Native(predicted, labels > 0)) | object_scores(labels, components(predicted)))
     return pd.DataFrame(rows)
 
 
-def summarise(table: pd.DataFrame, probabilities: np.ndarray, masks: np.ndarray) -> dict[str, float]:
-    """The scores of a whole split by the names every run uses, without the prefix.
+def object_scores(true_labels: np.ndarray, predicted_labels: np.ndarray) -> dict[str, float]:
+    """The metrics of TABLE on objects, of one label image against the true one, as `objects.overlaps` takes them."""
+    return _computed("objects", overlaps(true_labels, predicted_labels))
 
-    dice, iou, boundary_f1 and the native and object scores are means over images; accuracy, precision, recall, f1,
-    auc and ece are over all pixels; soft_dice is a mean over batches, as the source of `pseudo-label` has it. `auc` is
-    left out where the masks hold one class only.
+
+def summarise(table: pd.DataFrame, probabilities: np.ndarray, masks: np.ndarray) -> dict[str, float]:
+    """The figures of a whole split by the names every run uses, without the prefix, as TABLE has them.
+
+    Those at the model's size, at native size and on objects are means over images, the others are over all pixels;
+    soft_dice is a mean over batches, as the source of `pseudo-label` has it. `auc` is left out where the masks hold one
+    class only.
     """
-    means = ["dice", "iou", "boundary_f1", "native_dice", "native_iou", "ap50", "ap_dsb", "count_error"]
-    scores = {name: float(table[name].mean()) for name in means if name in table}
-    pooled = ratios(table[["tp", "fp", "fn", "tn"]].sum().to_frame().T)
-    scores |= {name: float(pooled[name][0]) for name in ("accuracy", "precision", "recall")}
-    scores["f1"] = float(pooled["dice"][0])
-    if masks.any() and not masks.all():
-        scores["auc"] = area_under_curve(probabilities, masks)
-    scores["ece"] = calibration_error(probabilities, masks)
-    scores["soft_dice"] = float(pooled_soft_dice(table["soft_overlap"].to_numpy(), table["soft_total"].to_numpy()))
-    return scores
+    means = [name for at in ("model", "native", "objects") for name in names(at, True) if name in table]
+    pooled = _computed("pixels", Pixels(table, probabilities, masks))
+    scores = {name: float(table[name].mean()) for name in means}
+    return scores | {name: float(value) for name, value in pooled.items() if value is not None}
 
 
 def _require_valid(probabilities: np.ndarray, masks: np.ndarray, ids: Sequence[str]) -> None:

@@ -1,11 +1,14 @@
 """Networks by name: build(input_shape, weights, **options) -> uncompiled keras.Model, probabilities out."""
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import keras
 
-from unetlab.models.mobilenet import mobilenet_unet
+from unetlab.models.encoders import ENCODERS
+from unetlab.models.encoders.encoder import Encoder
+from unetlab.models.pretrained import encoder_unet
 from unetlab.models.scratch import scratch_unet
 
 
@@ -15,16 +18,25 @@ class Network(NamedTuple):
     Args:
         build: called as build(input_shape=(h, w, c), weights=..., **recipe.model).
         stride: from recipe.model to the number that image sides must be divisible by.
-        pretrained: whether it takes ImageNet weights for its encoder.
+        encoder: the one whose pretrained weights it takes, if any.
     """
 
     build: Callable[..., keras.Model]
     stride: Callable[[Mapping[str, Any]], int]
-    pretrained: bool = False
+    encoder: Encoder | None = None
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether it takes pretrained weights for its encoder."""
+        return self.encoder is not None
+
+
+def _with_encoder(name: str, encoder: Encoder) -> Network:
+    return Network(functools.partial(encoder_unet, name), lambda model: encoder.stride, encoder)
 
 
 NETWORKS: dict[str, Network] = {
     "scratch": Network(scratch_unet, lambda model: 2 ** int(model.get("depth", 4))),
-    "mobilenet": Network(mobilenet_unet, lambda model: 32, pretrained=True),
+    **{name: _with_encoder(name, encoder) for name, encoder in ENCODERS.items()},
 }
 """A setup names one of these."""

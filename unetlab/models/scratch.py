@@ -40,16 +40,16 @@ def scratch_unet(
     if input_shape[0] % 2**depth or input_shape[1] % 2**depth:
         raise ValueError(f"image sides must be divisible by {2**depth} at depth {depth}. Received: {input_shape[:2]}")
 
-    def convolve(x, channels: int, size: int):
+    def convolve(x: keras.KerasTensor, channels: int, size: int) -> keras.KerasTensor:
         return layers.Conv2D(channels, size, padding="same", activation=activation, kernel_initializer=initializer)(x)
 
-    def level(x, index: int):
+    def level(x: keras.KerasTensor, index: int) -> keras.KerasTensor:
         x = convolve(x, filters * 2**index, kernel_size)
         if dropout and dropout_at == "all":
             x = layers.Dropout(round(dropout * _rise(index, depth), 4))(x)
         return convolve(x, filters * 2**index, kernel_size)
 
-    def up(x, index: int):
+    def up(x: keras.KerasTensor, index: int) -> keras.KerasTensor:
         if upsampling == "transposed":
             return layers.Conv2DTranspose(filters * 2**index, 2, strides=2, kernel_initializer=initializer)(x)
         return convolve(layers.UpSampling2D(2)(x), filters * 2**index, 2)

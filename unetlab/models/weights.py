@@ -30,7 +30,8 @@ def resolve_weights(choice: str, setup: Setup) -> str | None:
     path = Path(choice).expanduser()
     if choice not in ("auto", "imagenet", "none") and not path.is_file():
         raise UserError(f"encoder_weights: no file {path}; allowed are auto, imagenet, none, or a weights file's path")
-    if not NETWORKS[setup.network].pretrained or choice == "none":
+    encoder = NETWORKS[setup.network].encoder
+    if encoder is None or choice == "none":
         return None
     if choice in ("auto", "imagenet"):
         return _imagenet(choice, setup)
@@ -39,8 +40,7 @@ def resolve_weights(choice: str, setup: Setup) -> str | None:
     except Exception as error:  # Keras and h5py raise many types for a file that does not fit
         reason = str(error).splitlines()[0][:160]
         raise UserError(
-            f"encoder_weights: {path} does not fit the encoder of {setup.name} "
-            f"(MobileNetV2 without top, alpha 1.0): {reason}"
+            f"encoder_weights: {path} does not fit the encoder of {setup.name} ({encoder.words}): {reason}"
         ) from error
     return str(path.resolve())
 

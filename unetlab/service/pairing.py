@@ -11,6 +11,7 @@ from mlflow.entities.model_registry import ModelVersion
 from experiments import SETUPS
 from unetlab.data import Dataset, open_dataset
 from unetlab.errors import UserError
+from unetlab.options import Reading
 from unetlab.service import gate, scoring
 from unetlab.service.predict import load
 from unetlab.service.seen import SIDES, Origin, origin, seen, spread_over_scenes
@@ -111,7 +112,10 @@ def _data_of(challenger: Record) -> Dataset:
         raise UserError("its run does not say which data it was tested on, so the champion cannot be scored on them")
     seed = params.get("seed", "0") if params.get("twin_seed", "None") == "None" else params["twin_seed"]
     twin = SETUPS[challenger.setup].twin if challenger.setup in SETUPS else "nuclei"
-    dataset = open_dataset(params["data"], int(seed), twin)
+    reading = Reading(
+        masks=params.get("masks", "auto"), channels=params.get("channels", ""), pages=params.get("pages", "all")
+    )
+    dataset = open_dataset(params["data"], int(seed), twin, **reading)
     if dataset.digest != challenger.tags.get("dataset_digest"):
         raise UserError(
             f"the champion was tested on other images, and cannot be scored on these: {params['data']} is no longer "

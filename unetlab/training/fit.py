@@ -36,6 +36,25 @@ class Fitted:
     seconds: float
 
 
+def constant(recipe: Recipe, steps: int) -> float:
+    """The recipe's own learning rate throughout."""
+    return recipe.learning_rate
+
+
+def cosine(recipe: Recipe, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
+    """One epoch of linear warm-up from a hundredth of the recipe's learning rate, then cosine decay to 0."""
+    return keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=recipe.learning_rate / 100,
+        decay_steps=max(1, (recipe.epochs - 1) * steps),
+        warmup_target=recipe.learning_rate,
+        warmup_steps=steps,
+    )
+
+
+SCHEDULES: dict[str, Callable[[Recipe, int], Any]] = {"constant": constant, "cosine": cosine}
+"""A recipe names one of these: from it and the steps an epoch to what Keras takes as a learning rate."""
+
+
 def fit(
     build: Callable[..., keras.Model],
     recipe: Recipe,
@@ -75,8 +94,8 @@ def fit(
         model = build(input_shape=shape, weights=weights, **recipe.model)
         batches = Batches(images, masks, train, recipe, seed, training=True)
         model.compile(
-            optimizer=keras.optimizers.Adam(_learning_rate(recipe, len(batches))),
-            loss=losses.get_loss(recipe.loss),
+            optimizer=keras.optimizers.Adam(SCHEDULES[recipe.schedule](recipe, len(batches))),
+            loss=losses.get_loss(recipe.loss, recipe.loss_options),
             metrics=[losses.accuracy, losses.dice],
             jit_compile=bool(tf.config.list_physical_devices("GPU")),  # XLA halves the speed on processors
         )
@@ -117,14 +136,3 @@ def forget_models() -> None:
     for name in [name for name in registered if name.startswith("CustomGradient-")]:
         del registered[name]
     gc.collect()
-
-
-def _learning_rate(recipe: Recipe, steps: int) -> Any:
-    if recipe.schedule == "constant":
-        return recipe.learning_rate
-    return keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=recipe.learning_rate / 100,
-        decay_steps=max(1, (recipe.epochs - 1) * steps),
-        warmup_target=recipe.learning_rate,
-        warmup_steps=steps,
-    )

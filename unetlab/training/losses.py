@@ -1,16 +1,26 @@
 """Losses and training metrics: masks and probabilities of shape (n, h, w, 1); one value an image out, shape (n,).
 
-A mask pixel above 1 is one that nobody knows (label makers disagree on it): it counts in no loss and no metric.
+A mask pixel of UNKNOWN is one that nobody knows (label makers disagree on it): it counts in no loss and no metric.
 """
+
+import functools
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import keras
 from keras import ops
 
+from unetlab.data.classes import UNKNOWN
+
 SMOOTH = 1e-5
 """Keeps the soft Dice of two empty masks at 1."""
 
+Tensor = Any
+"""A mask or a prediction as Keras hands it over: a NumPy array or a tensor, in a graph or not."""
 
-def soft_dice(y_true, y_pred):
+
+def soft_dice(y_true: Tensor, y_pred: Tensor) -> Tensor:
     """Soft Dice of each image, in [0, 1]: (2 sum(tp) + s) / (sum(t) + sum(p) + s).
 
     Source: Milletari et al. 2016, V-Net, https://arxiv.org/abs/1606.04797, without the squares.
@@ -22,48 +32,94 @@ def soft_dice(y_true, y_pred):
     return (2.0 * overlap + SMOOTH) / (total + SMOOTH)
 
 
-def dice(y_true, y_pred):
+def dice(y_true: Tensor, y_pred: Tensor) -> Tensor:
     """The training metric `dice`: soft Dice of each image."""
     return soft_dice(y_true, y_pred)
 
 
-def accuracy(y_true, y_pred):
+def accuracy(y_true: Tensor, y_pred: Tensor) -> Tensor:
     """The training metric `accuracy`: share of each image's known pixels on the right side of 0.5."""
     target, known = _known(y_true)
     right = ops.cast(ops.equal(ops.cast(y_pred, "float32") > 0.5, target > 0.5), "float32")
     return _mean(right, known)
 
 
-def get_loss(name: str):
-    """The loss a recipe names: "bce", "dice", "bce_dice" (their sum) or "focal" (Lin et al. 2017, gamma 2)."""
-    return {"bce": _bce, "dice": _dice_loss, "bce_dice": _bce_dice, "focal": _focal}[name]
-
-
-def _known(y_true):
-    """The mask with unknown pixels as 0, and 1 where it is known, both float32."""
-    y_true = ops.cast(y_true, "float32")
-    known = ops.cast(y_true < 1.5, "float32")
-    return y_true * known, known
-
-
-def _mean(values, known):
-    """Mean of each image's known pixels; 0 where none is known."""
-    return ops.sum(values * known, axis=(1, 2, 3)) / ops.maximum(ops.sum(known, axis=(1, 2, 3)), 1.0)
-
-
-def _bce(y_true, y_pred):
+def bce(y_true: Tensor, y_pred: Tensor) -> Tensor:
+    """Binary cross-entropy: the mean of each image's known pixels."""
     target, known = _known(y_true)
     return _mean(keras.losses.binary_crossentropy(target, y_pred)[..., None], known)
 
 
-def _focal(y_true, y_pred):
+def focal(y_true: Tensor, y_pred: Tensor, gamma: float) -> Tensor:
+    """Focal loss, https://arxiv.org/abs/1708.02002: cross-entropy times (1 - probability of the truth) ** gamma."""
     target, known = _known(y_true)
-    return _mean(keras.losses.binary_focal_crossentropy(target, y_pred, gamma=2.0)[..., None], known)
+    return _mean(keras.losses.binary_focal_crossentropy(target, y_pred, gamma=gamma)[..., None], known)
 
 
-def _dice_loss(y_true, y_pred):
+def dice_loss(y_true: Tensor, y_pred: Tensor) -> Tensor:
+    """1 - soft Dice."""
     return 1.0 - soft_dice(y_true, y_pred)
 
 
-def _bce_dice(y_true, y_pred):
-    return _bce(y_true, y_pred) + _dice_loss(y_true, y_pred)
+def bce_dice(y_true: Tensor, y_pred: Tensor) -> Tensor:
+    """The sum of `bce` and `dice_loss`."""
+    return bce(y_true, y_pred) + dice_loss(y_true, y_pred)
+
+
+def tversky(y_true: Tensor, y_pred: Tensor, alpha: float, beta: float) -> Tensor:
+    """1 - soft Tversky index, (tp + s/2) / (tp + alpha fp + beta fn + s/2): what is found but not there costs alpha,
+    what is there but not found costs beta. With both at one half it is `dice_loss`.
+
+    Source: Salehi et al. 2017, https://arxiv.org/abs/1706.05721, whose best weights the defaults are.
+    """
+    target, known = _known(y_true)
+    found = ops.cast(y_pred, "float32") * known
+    overlap = ops.sum(target * found, axis=(1, 2, 3))
+    false = ops.sum((1.0 - target) * found, axis=(1, 2, 3))
+    missed = ops.sum(target * (known - found), axis=(1, 2, 3))
+    return 1.0 - (overlap + SMOOTH / 2) / (overlap + alpha * false + beta * missed + SMOOTH / 2)
+
+
+class Loss(NamedTuple):
+    """A row of LOSSES.
+
+    Args:
+        of: called as of(y_true, y_pred, **options); one value an image out, shape (n,).
+        options: each option's default. A recipe sets them in `loss_options`, a search space by the names
+            `loss_<option>`.
+    """
+
+    of: Callable[..., Tensor]
+    options: Mapping[str, float] = MappingProxyType({})
+
+
+LOSSES: dict[str, Loss] = {
+    "bce": Loss(bce),
+    "dice": Loss(dice_loss),
+    "bce_dice": Loss(bce_dice),
+    "focal": Loss(focal, {"gamma": 2.0}),
+    "tversky": Loss(tversky, {"alpha": 0.3, "beta": 0.7}),
+}
+"""A recipe names one of these."""
+
+
+def get_loss(name: str, options: Mapping[str, float] = MappingProxyType({})) -> Callable[[Tensor, Tensor], Tensor]:
+    """The loss of that name in LOSSES with its options set.
+
+    Options of other losses are left out, so that one search space can hold several losses and the options of each.
+    """
+    loss = LOSSES[name]
+    taken = {option: options.get(option, default) for option, default in loss.options.items()}
+    return functools.partial(loss.of, **taken) if taken else loss.of
+
+
+def _known(y_true: Tensor) -> tuple[Tensor, Tensor]:
+    """The mask with unknown pixels as 0, and 1 where it is known, both float32."""
+    y_true = ops.cast(y_true, "float32")
+    known = ops.cast(y_true < UNKNOWN - 0.5, "float32")
+    return y_true * known, known
+
+
+def _mean(values: Tensor, known: Tensor) -> Tensor:
+    """Mean of each image's known pixels; 0 where none is known."""
+    return ops.sum(values * known, axis=(1, 2, 3)) / ops.maximum(ops.sum(known, axis=(1, 2, 3)), 1.0)

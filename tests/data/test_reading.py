@@ -259,7 +259,7 @@ def test_more_objects_than_labels_can_number_are_refused(tmp_path):
     speckle = np.zeros((520, 520), np.uint8)
     speckle[::2, ::2] = 255
     _write(tmp_path / "data", {"images/a.png": speckle, "masks/a.png": speckle})
-    with pytest.raises(UserError, match=r"masks/a.png: 67,600 separate objects"):
+    with pytest.raises(UserError, match=r"masks/a.png: 67,600 objects, at most 65,533"):
         open_dataset(str(tmp_path / "data"))
 
 
@@ -293,7 +293,7 @@ def test_a_file_that_may_not_be_read_is_named(pairs, monkeypatch):
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr("pathlib.Path.read_bytes", denied)
-    with pytest.raises(UserError, match=r"cell00\.png cannot be read \(Permission denied\)"):
+    with pytest.raises(UserError, match=r"cell00\.png: cannot be opened \(Permission denied\)"):
         open_dataset(str(pairs))
 
 
@@ -306,7 +306,9 @@ SECTIONS = [np.full((12, 16), 20 * k, np.uint8) for k in range(4)]
 TRUTH = [np.pad(np.full((4, 4), 255, np.uint8), ((k, 8 - k), (2, 10))) for k in range(4)]
 
 
-@pytest.mark.parametrize("settings", [{"photometric": "minisblack"}, {"imagej": True}], ids=["pages", "imagej"])
+@pytest.mark.parametrize(
+    "settings", [{"photometric": "minisblack"}, {"imagej": True, "metadata": {"axes": "ZYX"}}], ids=["pages", "imagej"]
+)
 def test_each_page_of_a_stack_is_an_image(tmp_path, settings):
     _stack(tmp_path / "train-volume.tif", SECTIONS, **settings)
     _stack(tmp_path / "train-labels.tif", TRUTH, **settings)
@@ -434,12 +436,10 @@ def test_a_mask_stored_with_white_as_zero_is_turned_page_by_page(tmp_path):
 def test_no_page_is_decoded_twice(tmp_path, monkeypatch):
     _stack(tmp_path / "a-volume.tif", SECTIONS, photometric="minisblack")
     _stack(tmp_path / "a-labels.tif", TRUTH, photometric="minisblack")
-    decoded, original = [], codecs._decode
-    monkeypatch.setattr(
-        codecs, "_decode", lambda data, as_mask, page: decoded.append((as_mask, page)) or original(data, as_mask, page)
-    )
-    open_dataset(str(tmp_path))
-    assert sorted(decoded) == [(kind, page) for kind in (False, True) for page in range(4)]
+    decoded, original = [], codecs.Pages.read
+    monkeypatch.setattr(codecs.Pages, "read", lambda self, page: decoded.append(page) or original(self, page))
+    open_dataset(str(tmp_path), masks="binary")  # said, so that no mask is looked at beforehand
+    assert sorted(decoded) == [0, 0, 1, 1, 2, 2, 3, 3]  # of the image stack and of the mask stack
 
 
 def test_real_sections_and_photographs(real_data):
@@ -449,3 +449,40 @@ def test_real_sections_and_photographs(real_data):
     assert len(photographs) == 188 and photographs.has_masks
     found = {finding.code: finding for finding in check(photographs).findings}
     assert found["D010"].severity == "notice" and "up to 4" in found["D010"].message
+
+
+def test_a_stack_whose_name_hides_it_is_refused_and_not_cut_to_its_first_page(tmp_path):
+    (tmp_path / "images").mkdir()
+    _stack(tmp_path / "a.tif", SECTIONS, photometric="minisblack")
+    (tmp_path / "a.tif").rename(tmp_path / "images" / "a.png")
+    with pytest.raises(UserError, match=r"images/a\.png: it holds 4 pages where one is wanted"):
+        open_dataset(str(tmp_path))
+
+
+def test_a_large_stack_in_a_zip_is_read_from_disk(tmp_path, monkeypatch):
+    _stack(tmp_path / "a-volume.tif", SECTIONS, photometric="minisblack")
+    _stack(tmp_path / "a-labels.tif", TRUTH, photometric="minisblack")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name in ("a-volume.tif", "a-labels.tif"):
+            archive.write(tmp_path / name, name)
+    monkeypatch.setattr("unetlab.data.files.LARGE", 100)
+    opened, original = [], codecs.open_pages
+    monkeypatch.setattr(codecs, "open_pages", lambda source, *rest: opened.append(source) or original(source, *rest))
+    data = open_dataset(str(tmp_path / "a.zip"))
+    assert len(data) == 4 and all(isinstance(source, type(tmp_path)) for source in opened)
+    assert not any(source.exists() for source in opened)  # the copies are gone
+
+
+def test_chosen_pages_are_the_only_ones(tmp_path):
+    _stack(tmp_path / "a-volume.tif", SECTIONS, photometric="minisblack")
+    _stack(tmp_path / "a-labels.tif", TRUTH, photometric="minisblack")
+    data = open_dataset(str(tmp_path), pages="2-3")
+    assert len(data) == 2 and np.array_equal(data.image(1)[..., 0], SECTIONS[2])
+
+
+def test_ome_is_a_part_of_the_ending(tmp_path):
+    for kind, name, pages in (("images", "a.ome.tif", SECTIONS), ("masks", "a.png", TRUTH)):
+        (tmp_path / kind).mkdir()
+        path = tmp_path / kind / name
+        path.write_bytes(_png(pages[1])) if kind == "masks" else tifffile.imwrite(path, pages[1], ome=True)
+    assert open_dataset(str(tmp_path)).ids == ("a",)

@@ -1,0 +1,213 @@
+"""What label values mean: objects stay objects, classes have names, unknown is one code."""
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from unetlab.data import classes, open_dataset
+from unetlab.data.export import export
+from unetlab.errors import UserError
+from unetlab.metrics.table import object_scores
+from unetlab.setup import Recipe
+
+GREY = np.arange(1024, dtype=np.uint8).reshape(32, 32)
+
+
+def touching(dtype=np.uint8, first=1) -> np.ndarray:
+    """Two objects side by side, and one of its own in two pieces."""
+    labels = np.zeros((32, 32), dtype)
+    labels[4:14, 4:10], labels[4:14, 10:16] = first, first + 1
+    labels[20:24, 4:8], labels[26:30, 20:24] = first + 2, first + 2
+    return labels
+
+
+def written(folder, masks, write=None):
+    """images/ and masks/ with one image a mask."""
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    (folder / "masks").mkdir(exist_ok=True)
+    for k, mask in enumerate(masks):
+        Image.fromarray(np.roll(GREY, k)).save(folder / "images" / f"{k}.png")
+        (write or (lambda path, mask: Image.fromarray(mask).save(path.with_suffix(".png"))))(
+            folder / "masks" / f"{k}.png", mask
+        )
+    return folder
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.uint32])
+def test_touching_objects_of_a_label_image_stay_two_and_a_perfect_answer_scores_1(tmp_path, dtype):
+    save = lambda path, mask: tifffile.imwrite(path.with_suffix(".tif"), mask)  # noqa: E731
+    data = open_dataset(str(written(tmp_path, [touching(dtype)] * 3, save)))
+    assert data.meaning == "objects" and data.labels(0).dtype == np.uint8
+    assert np.array_equal(data.labels(0), touching())
+    assert object_scores(data.objects(0), touching())["ap50"] == 1
+
+
+def test_whole_numbers_of_imagej_are_labels_and_other_floats_are_not(tmp_path):
+    def imagej(path, mask):
+        tifffile.imwrite(path.with_suffix(".tif"), mask, imagej=True)
+
+    data = open_dataset(str(written(tmp_path / "imagej", [touching(np.float32)], imagej)))
+    assert np.array_equal(data.labels(0), touching())
+
+    def plain(path, mask):
+        tifffile.imwrite(path.with_suffix(".tif"), mask)
+
+    for name, mask in (("whole", touching(np.float32)), ("broken", touching(np.float32) * 0.3)):
+        with pytest.raises(UserError, match=r"masks/0\.tif: the mask holds many float32 values; labels are whole"):
+            open_dataset(str(written(tmp_path / name, [mask], plain)))
+    binary = open_dataset(str(written(tmp_path / "binary", [(touching() > 0).astype(np.float32)], plain)))
+    assert binary.meaning == "binary" and binary.labels(0).max() == 3
+
+
+def test_values_may_have_gaps_and_need_not_be_one_piece(tmp_path):
+    labels = touching(np.uint16)
+    labels[labels == 2] = 40_000
+    data = open_dataset(str(written(tmp_path, [labels])))
+    assert data.meaning == "objects" and sorted(np.unique(data.labels(0))) == [0, 1, 2, 3]
+
+
+def test_70_000_objects_are_refused_with_their_number(tmp_path):
+    labels = np.arange(300 * 300, dtype=np.uint32).reshape(300, 300)
+    labels[labels > 70_000] = 0
+    Image.fromarray(np.zeros((300, 300), np.uint8)).save(tmp_path / "a.png")
+    tifffile.imwrite(tmp_path / "a_mask.tif", labels)
+    with pytest.raises(UserError, match=r"a_mask\.tif: 70,000 objects, at most 65,533"):
+        open_dataset(str(tmp_path))
+
+
+def test_negative_values_are_refused(tmp_path):
+    save = lambda path, mask: tifffile.imwrite(path.with_suffix(".tif"), mask)  # noqa: E731
+    with pytest.raises(UserError, match="negative values, down to -1"):
+        open_dataset(str(written(tmp_path, [touching(np.int32) - 1], save)))
+
+
+def test_what_is_asked_beats_what_is_found(tmp_path):
+    folder = str(written(tmp_path, [touching()] * 2))
+    assert open_dataset(folder).labels(0).max() == 3
+    assert open_dataset(folder, masks="binary").labels(0).max() == 3  # the pair is one, the third has two pieces
+    assert (open_dataset(folder, masks="binary").labels(0)[8, 8:12] == 1).all()
+    assert open_dataset(folder, masks="classes").classes == ("background", "class 1", "class 2", "class 3")
+    with pytest.raises(UserError, match=r"masks must be one of auto, binary, objects, classes. Received: 'magic'"):
+        open_dataset(folder, masks="magic")
+
+
+@pytest.mark.parametrize(
+    ("mask", "kind"),
+    [
+        (np.where(touching() > 0, 255, 0), "binary"),
+        (np.where(touching() > 0, 1, 0), "binary"),
+        (touching() * 85, "binary"),  # grey levels, as the kitchen photographs have them
+        (touching(), "objects"),
+        (np.where(np.indices((32, 32)).sum(axis=0) % 4 == 0, 1, np.indices((32, 32))[1] % 5 == 0) * 1 + 0, "binary"),
+    ],
+    ids=["0 and 255", "0 and 1", "grey levels", "numbers", "speckle"],
+)
+def test_auto_decides_by_what_values_look_like_and_says_why(tmp_path, mask, kind):
+    data = open_dataset(str(written(tmp_path, [mask.astype(np.uint8)] * 3)))
+    assert data.meaning == kind and data.why
+
+
+def test_smooth_edges_do_not_make_objects(tmp_path):
+    y, x = np.mgrid[:64, :64]
+    soft = (np.clip(20.5 - np.hypot(y - 32, x - 32), 0, 1) * 255).astype(np.uint8)
+    Image.fromarray(soft).save(tmp_path / "a.png")
+    Image.fromarray(soft).save(tmp_path / "a_mask.png")
+    data = open_dataset(str(tmp_path))
+    assert data.meaning == "binary" and data.labels(0).max() == 1
+
+
+def test_classes_have_names_and_jpeg_masks_snap_to_the_nearest(tmp_path):
+    mask = np.zeros((64, 64), np.uint8)
+    mask[4:20, 4:20], mask[30:50, 30:50], mask[4:12, 40:60] = 128, 255, 128
+    folder = tmp_path / "kitchen"
+    for kind in ("images", "masks"):
+        (folder / kind).mkdir(parents=True)
+    for name in ("a.png", "b.jpg"):
+        Image.fromarray(np.resize(GREY, (64, 64))).save(folder / "images" / name)
+        Image.fromarray(mask).save(folder / "masks" / name, quality=60)
+    (folder / "classes.csv").write_text("value,name\n0,background\n128,pan\n255,egg\n")
+    data = open_dataset(str(folder))
+    assert data.meaning == "classes" and data.classes == ("background", "pan", "egg") and "classes.csv" in data.why
+    expected = np.select([mask == 128, mask == 255], [1, 2], 0)
+    assert np.array_equal(data.class_map(0), expected)
+    assert (data.class_map(1) == expected).mean() > 0.99
+    assert data.labels(0).max() == 3 and data.object_classes[0].tolist() == [0, 1, 1, 2]
+    assert data.fitted(Recipe(image_size=64, channels=1, epochs=1, batch_size=1)).masks.max() == 1
+
+    assert export(data, tmp_path / "out") == 2
+    again = open_dataset(str(tmp_path / "out"))
+    assert again.classes == data.classes and np.array_equal(again.class_map(0), data.class_map(0))
+
+
+def test_a_class_called_unknown_is_known_to_nobody(tmp_path):
+    folder = written(tmp_path, [touching()])
+    (folder / "classes.csv").write_text("value,name\n0,background\n1,cell\n2,unknown\n3,debris\n")
+    data = open_dataset(str(folder))
+    assert data.classes == ("background", "cell", "debris")
+    assert np.array_equal(~data.known(0), touching() == 2) and not (data.objects(0)[touching() == 2]).any()
+
+
+def palette_mask(path, index):
+    image = Image.fromarray(index.astype(np.uint8)).convert("P")
+    image.putpalette([0, 0, 0, 255, 0, 0, 0, 0, 255, 9, 9, 9])
+    image.save(path)
+
+
+def test_colours_of_a_palette_or_of_rgb_are_classes(tmp_path):
+    table = "value,name\n#000000,background\n#ff0000,cell\n#0000ff,debris\n"
+    index = np.where(touching() == 3, 2, touching() > 0)
+    for name in ("palette", "rgb"):
+        folder = written(tmp_path / name, [index.astype(np.uint8)])
+        colours = np.array([[0, 0, 0], [255, 0, 0], [0, 0, 255]], np.uint8)[index]
+        if name == "palette":
+            palette_mask(folder / "masks" / "0.png", index)
+        else:
+            Image.fromarray(colours).save(folder / "masks" / "0.png")
+        (folder / "classes.csv").write_text(table)
+        data = open_dataset(str(folder))
+        assert data.classes == ("background", "cell", "debris") and np.array_equal(data.class_map(0), index)
+
+    palette_mask(tmp_path / "palette" / "masks" / "0.png", np.where(touching() == 3, 3, index))
+    with pytest.raises(
+        UserError, match=r"masks/0\.png: 32 pixels of the undeclared value #090909; classes are #000000"
+    ):
+        open_dataset(str(tmp_path / "palette"))
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ("value,colour\n1,red\n", "must have the columns value and name"),
+        ("value,name\nred,cell\n", "line 2: 'red', 'cell'; a row has a whole number"),
+        ("value,name\n1,cell\n1,debris\n", "line 3: 1 or 'debris' stands there twice"),
+        ("value,name\n1,cell\n2,debris\n", "32 pixels of the undeclared value 3; classes are 0, 1, 2"),
+        ("", "must have the columns value and name"),
+    ],
+)
+def test_a_bad_table_of_classes_is_told_in_one_line(tmp_path, table, said):
+    folder = written(tmp_path, [touching()])
+    (folder / "classes.csv").write_text(table)
+    with pytest.raises(UserError) as caught:
+        open_dataset(str(folder))
+    assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_unknown_is_one_code_however_many_objects_there_are():
+    few, many = np.zeros((4, 4), int), np.arange(16).reshape(4, 4) * 20
+    where = np.zeros((4, 4), bool)
+    where[0, 1], where[0, 2] = True, True
+    leaning = np.roll(where, 1, axis=0)
+    for labels, dtype in ((few, np.uint8), (many, np.uint16)):
+        image = classes.smallest(labels, where, leaning)
+        assert image.dtype == dtype
+        assert np.array_equal(classes.known(image), ~(where | leaning))
+        assert np.array_equal(classes.rather_foreground(image), np.where(where, False, (labels > 0) | leaning))
+        assert not classes.objects(image)[where | leaning].any()
+
+
+def test_objects_survive_export(tmp_path):
+    data = open_dataset(str(written(tmp_path / "in", [touching(np.uint16)] * 2)))
+    export(data, tmp_path / "out")
+    again = open_dataset(str(tmp_path / "out"))
+    assert all(np.array_equal(again.labels(i), data.labels(i)) for i in range(2))

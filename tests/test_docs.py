@@ -1,0 +1,106 @@
+"""What the documents name is there, and their snippets run."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from unetlab import models
+from unetlab.data import layouts
+
+ROOT = Path(__file__).parent.parent
+PAGES = [*sorted((ROOT / "docs").glob("*.md")), *(ROOT / name for name in ("README.md", "CONTRIBUTING.md"))]
+
+PATH = re.compile(
+    r"(?<![\w/.])(?:(?:unetlab|experiments|tests|benchmarks|docs)/(?:[\w./-]*[\w/])?|[\w.-]+\.(?:md|toml))"
+)
+"""Of files and folders of the tree."""
+
+PROPOSED = {
+    "experiments/blobs.py",
+    "unetlab/models/encoders/tiny.py",
+    "unetlab/labels/bright.py",
+    "unetlab/data/layouts/suffix.py",
+}
+"""Files that a reader of docs/extending.md would write."""
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_path_in_a_document_exists(page):
+    named = set(PATH.findall(page.read_text(encoding="utf-8"))) - PROPOSED
+    missing = [path for path in sorted(named) if not ((ROOT / path).exists() or (page.parent / path).exists())]
+    assert not missing, f"{page.name} names {', '.join(missing)}"
+
+
+def test_what_is_looked_for_is_found_there():
+    text = "`unetlab/jobs/run.py`, [road](docs/road.md), `experiments/` and unetlab/nowhere.py."
+    assert PATH.findall(text) == ["unetlab/jobs/run.py", "docs/road.md", "experiments/", "unetlab/nowhere.py"]
+    assert not any((ROOT / path).exists() for path in PROPOSED)
+
+
+def test_the_road_of_the_documents_is_the_one_that_is_held():
+    from test_road import ROAD
+
+    text = (ROOT / "docs" / "road.md").read_text(encoding="utf-8")
+    line = text[text.index("    errors ->") : text.index("`tests/test_road.py`")]
+    assert tuple(line.replace("->", " ").split()) == ROAD
+    assert all(f"`unetlab/{name}" in text for name in ROAD if name != "experiments")
+
+
+@pytest.fixture(scope="module")
+def snippets():
+    """Everything that the snippets of docs/extending.md define."""
+    found = {}
+    text = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+    for snippet in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        exec(snippet, found)
+    return found
+
+
+def test_the_setup_s_space_begins_with_its_recipe(snippets):
+    import keras_tuner
+
+    setup, hp = snippets["SETUP"], keras_tuner.HyperParameters()
+    setup.space(hp, setup.recipe)
+    assert setup.recipe.changed(hp.values) == setup.recipe
+    assert setup.network in models.NETWORKS
+
+
+def test_the_encoder_has_the_layers_that_its_row_names(snippets):
+    row = snippets["ENCODER"]
+    built = row.build((32, 32, 3), None, **row.options)
+    sides = [built.get_layer(name).output.shape[1] for name in (*row.skips, row.bottom)]
+    assert sides == [16, 8, 4] and row.stride == 8
+
+
+def test_the_loss_has_one_value_an_image(snippets):
+    row = snippets["LOSS"]
+    values = row.of(np.ones((3, 4, 4, 1), np.float32), np.full((3, 4, 4, 1), 0.5, np.float32), **row.options)
+    np.testing.assert_allclose(values, [(1 / 3) ** 2] * 3, rtol=1e-4)
+
+
+def test_the_metric_scores(snippets):
+    from unetlab.metrics.table import Native
+
+    truth = np.zeros((4, 4), bool)
+    truth[:2] = True
+    assert snippets["METRIC"].of(Native(np.zeros((4, 4), bool), truth)) == 0.5
+
+
+def test_the_augmentation_leaves_what_it_was_given(snippets):
+    image, mask = np.full((8, 8, 1), 100, np.uint8), np.ones((8, 8, 1), np.uint8)
+    changed, same = snippets["CHANGE"].of(image, mask, None, np.random.default_rng(0))
+    assert changed.dtype == np.uint8 and changed.std() > 1 and (image == 100).all() and same is mask
+
+
+def test_the_label_maker_finds_what_is_bright(snippets):
+    image = np.zeros((4, 4, 3), np.uint8)
+    image[0] = 200
+    assert snippets["bright"](image).tolist() == [[1] * 4, *[[0] * 4] * 3]
+
+
+def test_the_layout_answers_or_passes(snippets):
+    (sample,) = snippets["find"](None, ["a.png", "a.truth.png"], None)
+    assert isinstance(sample, layouts.Sample) and (sample.id, sample.masks) == ("a", ("a.truth.png",))
+    assert snippets["find"](None, ["a.png"], None) is None

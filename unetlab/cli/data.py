@@ -1,0 +1,17 @@
+"""The command that looks at data: check."""
+
+from pathlib import Path
+from typing import Any
+
+from unetlab.cli import quiet
+from unetlab.cli.base import command
+from unetlab.options import Options
+
+
+@command("check", "--data FOLDER --export FOLDER-AS-PNG")
+def check(export: Path | None, **values: Any) -> None:
+    """Look at a data set before training: sizes, modes, class balance, duplicates, unusable files."""
+    quiet.import_tensorflow()
+    from unetlab.jobs.check import run_check
+
+    run_check(Options(**values), export)

@@ -1,0 +1,35 @@
+"""The setups as commands: one for each, with the same options but for its own extras and defaults."""
+
+from typing import Any
+
+import click
+
+from experiments import load_setup
+from unetlab.cli import quiet
+from unetlab.cli.base import command
+from unetlab.options import Options, of_setup
+from unetlab.setup import Setup
+
+
+def setup_command(setup: Setup) -> click.Command:
+    """The command that trains, searches and scores one setup."""
+
+    def run(**values: Any) -> None:
+        quiet.import_tensorflow()
+        from unetlab.jobs.run import run_setup
+        from unetlab.tracking.names import NESTED
+        from unetlab.tracking.ui import table_address
+
+        summary = run_setup(load_setup(setup.name), Options(**values))
+        click.echo(summary.headline())
+        click.echo(f"run {summary.run_id}; model models:/{summary.model_id}")
+        base = "http://127.0.0.1:5000"
+        click.echo(f"Look: `make ui`, then {table_address(summary.experiment_id, base)}")
+        click.echo(f"The trials of each search: {table_address(summary.experiment_id, base, NESTED)}")
+
+    about = (
+        f"{setup.summary}\n\nTrains the published recipe and a search around it, scores the best on test. "
+        f"A plain run: {setup.plain}"
+    )
+    options = of_setup(setup.defaults, setup.extras)
+    return command(setup.name, f"--data {setup.source} --trials 12", options, about)(run)

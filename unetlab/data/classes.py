@@ -1,0 +1,388 @@
+"""What a label value means: background, object, class or unknown. Nothing else in unetlab knows.
+
+A label image numbers objects: 0 is background, 1 and on are objects. The two largest values of its dtype are of pixels
+that nobody is sure of: label makers may leave some out, given masks only where a class is called `unknown`. A mask, as
+label makers write it and as networks learn it, has dtype uint8 and the same two codes.
+"""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from unetlab.errors import UserError
+from unetlab.images.regions import components
+
+UNKNOWN = 255
+"""Of a uint8 mask: nobody knows."""
+
+LEANING = 254
+"""Of a uint8 mask: nobody knows, but most would say foreground."""
+
+MAX_OBJECTS = np.iinfo(np.uint16).max - 2
+"""Labels take two bytes a pixel at most, and two values stand for unknown."""
+
+JPEG_NOISE = 63
+"""Grey values up to this one are background in a binary JPEG mask, since compression strews values about edges."""
+
+MOST_CLASSES = 64
+"""More different values than this are no classes."""
+
+TABLE = "classes.csv"
+BACKGROUND_NAME, UNKNOWN_NAME = "background", "unknown"
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What the values of a data set's masks mean.
+
+    Args:
+        kind: "binary" (what is above 0 is foreground, its connected regions are objects), "objects" (each value above
+            0 is one object, in however many pieces) or "classes" (each value is a class, the connected regions of a
+            class are objects).
+        why: how that was decided, for people.
+        values: of classes, the stored value of each, a grey value or 0xRRGGBB, 0 first.
+        names: of classes, one a value.
+        colours: whether `values` are colours.
+    """
+
+    kind: str
+    why: str
+    values: tuple[int, ...] = ()
+    names: tuple[str, ...] = ()
+    colours: bool = False
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes by index, background first; what is unknown has none."""
+        if self.kind != "classes":
+            return (BACKGROUND_NAME, "foreground")
+        return (BACKGROUND_NAME, *(n for n in self.names if n not in (BACKGROUND_NAME, UNKNOWN_NAME)))
+
+    def key(self) -> str:
+        """Changes when masks would be read otherwise."""
+        return f"{self.kind} {self.values} {self.names}"
+
+
+@dataclass(frozen=True)
+class Values:
+    """The values that a mask file holds, before anyone says what they mean.
+
+    Args:
+        plane: integer (h, w): grey values, indices of a palette, or 0xRRGGBB where `colours`.
+        lossy: whether JPEG blurred them.
+        colours: whether they are colours.
+        palette: uint8 (k, 3), the colours behind the indices, or None.
+    """
+
+    plane: np.ndarray
+    lossy: bool = False
+    colours: bool = False
+    palette: np.ndarray | None = None
+
+
+def values_of(
+    stored: np.ndarray, lossy: bool = False, palette: np.ndarray | None = None, imagej: bool = False
+) -> Values:
+    """A decoded mask, (h, w, c) of any dtype, as one plane of whole values; alpha does not count.
+
+    Raises UserError for floats, but for masks of two values and for whole numbers in a file of ImageJ's, which has no
+    other type of 32 bits; for negative values; and for NaN.
+    """
+    array = stored[..., : {2: 1, 4: 3}.get(stored.shape[2], stored.shape[2])]
+    if array.dtype.kind == "f":
+        array = _whole(array, imagej)
+    if array.dtype.kind == "i" and array.size and array.min() < 0:
+        raise UserError(f"the mask holds negative values, down to {array.min()}; 0 is background, objects are above it")
+    if array.shape[2] == 1:
+        return Values(array[..., 0], lossy, palette=palette)
+    if all(np.array_equal(array[..., 0], array[..., k]) for k in range(1, array.shape[2])):
+        return Values(array[..., 0], lossy)
+    if array.dtype != np.uint8 or array.shape[2] != 3:
+        raise UserError(
+            f"the mask has {array.shape[2]} channels of {array.dtype}; a mask has one, or 8-bit RGB colours"
+        )
+    red, green, blue = (array[..., k].astype(np.uint32) for k in range(3))
+    return Values((red << 16) | (green << 8) | blue, lossy, colours=True)
+
+
+def _whole(array: np.ndarray, imagej: bool) -> np.ndarray:
+    if not np.isfinite(array).all():
+        raise UserError(f"the {array.dtype} mask holds NaN or infinite values; replace them first")
+    if len(np.unique(array)) <= 2:
+        return (array > 0).astype(np.uint8)
+    if imagej and np.array_equal(array, np.rint(array)) and np.abs(array).max() < 2**24:
+        return array.astype(np.int32)
+    raise UserError(
+        f"the mask holds many {array.dtype} values; labels are whole numbers: save it as 8 or 16 bit integers"
+    )
+
+
+def decide(asked: str, sample: Sequence[Values], table: str | None, files: str) -> Meaning:
+    """What masks mean.
+
+    Args:
+        asked: "binary", "objects", "classes", or "auto": classes where there is a table of them; objects where most
+            masks of more than one value above 0 number objects (`numbers_objects`); binary otherwise.
+        sample: masks of the data set, spread over it.
+        table: the content of a classes.csv (columns value, name; a value is a number or a colour #rrggbb), or None.
+        files: where it lies, for errors.
+
+    Raises:
+        UserError: for a table that cannot be read, classes without a table where masks are JPEG, and more than
+            MOST_CLASSES of them.
+    """
+    if asked == "classes" or (asked == "auto" and table is not None):
+        why = f"{TABLE} names them" if table is not None else "each value is a class"
+        return _named(table, files, why) if table is not None else _found(sample, files, why)
+    if asked in ("binary", "objects"):
+        return Meaning(asked, "as asked")
+    many = [values for values in sample if len(_above(values)) > 1]
+    if not many:
+        return Meaning("binary", "no mask has more than one value above 0")
+    votes = sum(numbers_objects(values) for values in many)
+    share = f"{votes} of {len(many)} masks of several values number objects"
+    if 2 * votes > len(many):
+        return Meaning("objects", f"{share}: their values run from 1 and each is one piece, or have more than 8 bits")
+    return Meaning("binary", f"only {share}; masks=objects or masks=classes if values mean more than foreground")
+
+
+def numbers_objects(values: Values) -> bool:
+    """Whether a mask looks like a label image: no JPEG, no colours, and either more than 8 bits, or values that run
+    from 1 (the largest is at most four times their number) of which most are in one connected piece."""
+    if values.lossy or values.colours:
+        return False
+    found = _above(values)
+    if found[-1] > 255:
+        return True
+    if found[-1] > 4 * len(found):
+        return False
+    pieces = [int(components(values.plane == value).max()) for value in found]
+    return 2 * pieces.count(1) > len(pieces)
+
+
+def _above(values: Values) -> np.ndarray:
+    """The different values above 0, ascending; of a lossy mask there is one at most."""
+    if values.lossy:
+        return np.unique(foreground(values)).nonzero()[0]
+    found = np.unique(values.plane)
+    return found[found > 0]
+
+
+def _found(sample: Sequence[Values], files: str, why: str) -> Meaning:
+    exact = [values for values in sample if not values.lossy]
+    if not exact:
+        raise UserError(f"{files}: masks=classes needs a {TABLE} (columns value, name) where all masks are JPEG")
+    colours = any(values.colours for values in exact)
+    found = sorted({int(value) for values in exact for value in np.unique(values.plane)} - {0})
+    if len(found) > MOST_CLASSES:
+        raise UserError(
+            f"{files}: the masks hold {len(found)} values, too many to be classes; give a {TABLE} (columns value, "
+            "name), or masks=objects if values number objects"
+        )
+    names = [f"#{value:06x}" if colours else f"class {value}" for value in found]
+    return Meaning("classes", why, (0, *found), (BACKGROUND_NAME, *names), colours)
+
+
+def _named(table: str, files: str, why: str) -> Meaning:
+    where = f"{files}: {TABLE}"
+    rows = list(csv.DictReader(io.StringIO(table.lstrip("\ufeff"))))
+    if not rows or not {"value", "name"} <= set(rows[0]):
+        raise UserError(f"{where} must have the columns value and name, and a row a class")
+    found: dict[int, str] = {}
+    colours = any(str(row["value"]).strip().startswith("#") for row in rows)
+    for number, row in enumerate(rows, start=2):
+        text, name = str(row["value"] or "").strip(), str(row["name"] or "").strip()
+        try:
+            value = int(text[1:], 16) if text.startswith("#") and len(text) == 7 else int(text)
+        except ValueError:
+            value = -1
+        if value < 0 or not name:
+            raise UserError(
+                f"{where} line {number}: {text!r}, {name!r}; a row has a whole number or #rrggbb, and a name"
+            )
+        if value in found or name in found.values():
+            raise UserError(f"{where} line {number}: {text} or {name!r} stands there twice")
+        found[value] = name
+    order = [0, *(value for value in found if value != 0)]
+    found.setdefault(0, BACKGROUND_NAME)
+    if len(order) > MOST_CLASSES:
+        raise UserError(f"{where} has {len(order)} classes; there can be {MOST_CLASSES}")
+    return Meaning("classes", why, tuple(order), tuple(found[value] for value in order), colours)
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The objects of one image.
+
+    Args:
+        image: uint8 or uint16 (h, w), whichever suffices; 0 background, the two largest values unknown.
+        classes: uint8 (objects + 1,), the class of each object by its number, 0 for background.
+        levels: how many different values the mask held; 2 at most for a binary JPEG.
+    """
+
+    image: np.ndarray
+    classes: np.ndarray
+    levels: int
+
+
+def label(values: Values, meaning: Meaning, inside_out: bool = False) -> Labels:
+    """A mask as a label image.
+
+    Args:
+        values: what it holds.
+        meaning: what that means.
+        inside_out: a binary mask marks the lines between cells: foreground is the larger side, the inside of cells.
+
+    Raises:
+        UserError: for more than MAX_OBJECTS objects, for a value that is no declared class, for JPEG or colours where
+            values number objects.
+    """
+    plane = values.plane
+    if meaning.kind == "classes":
+        return _labelled_classes(values, meaning)
+    if meaning.kind == "objects":
+        if values.lossy or values.colours:
+            what = "JPEG, which blurs values" if values.lossy else "colours, not numbers"
+            raise UserError(f"masks=objects: the mask is {what}; save label images as 16-bit PNG or TIFF")
+        found, numbers = np.unique(plane, return_inverse=True)
+        first = 0 if found[0] == 0 else 1
+        labels = numbers.reshape(plane.shape) + first
+        return Labels(smallest(labels), _one_class(int(labels.max())), len(found))
+    mask = foreground(values)
+    levels = _levels(plane, mask, values.lossy)
+    if inside_out and mask.mean() < 0.5:
+        mask = ~mask
+    labels = components(mask)
+    return Labels(smallest(labels), _one_class(int(labels.max())), levels)
+
+
+def foreground(values: Values) -> np.ndarray:
+    """What is above 0, in a JPEG above JPEG_NOISE: bool (h, w). Of a colour any channel counts."""
+    if values.lossy and values.colours:
+        brightest = np.maximum(values.plane >> 16, np.maximum((values.plane >> 8) & 255, values.plane & 255))
+        return np.asarray(brightest > JPEG_NOISE)
+    return np.asarray(values.plane > (JPEG_NOISE if values.lossy else 0))
+
+
+def _levels(plane: np.ndarray, mask: np.ndarray, lossy: bool) -> int:
+    """Different values; most masks are binary, which needs no sorting of all pixels."""
+    if lossy or not mask.any() or bool((plane[mask] == plane.max()).all()):
+        return int(mask.any()) + int(not mask.all())
+    return len(np.unique(plane))
+
+
+def _one_class(objects: int) -> np.ndarray:
+    classes = np.ones(objects + 1, np.uint8)
+    classes[0] = 0
+    return classes
+
+
+def _labelled_classes(values: Values, meaning: Meaning) -> Labels:
+    order = np.argsort(meaning.values)
+    declared, plane = np.array(meaning.values)[order], values.plane
+    if meaning.colours and values.palette is not None:
+        red, green, blue = values.palette.astype(np.int64).T
+        plane = ((red << 16) | (green << 8) | blue)[plane]
+    elif meaning.colours != values.colours:
+        raise UserError(
+            f"the mask holds {'colours' if values.colours else 'grey values'}, the classes are the other kind"
+        )
+    if values.lossy:
+        place = _nearest(plane, declared, meaning.colours)
+    else:
+        place = np.minimum(np.searchsorted(declared, plane), len(declared) - 1)
+        if (odd := declared[place] != plane).any():
+            raise UserError(_undeclared(plane[odd], meaning))
+    kinds = np.array([meaning.classes.index(n) if n in meaning.classes else UNKNOWN for n in meaning.names], np.uint8)[
+        order
+    ]
+    mapped = kinds[place]
+    labels, classes = np.zeros(plane.shape, np.int64), [0]
+    for kind in range(1, len(meaning.classes)):
+        regions = components(mapped == kind)
+        labels[regions > 0] = regions[regions > 0] + len(classes) - 1
+        classes += [kind] * int(regions.max())
+    return Labels(smallest(labels, mapped == UNKNOWN), np.array(classes, np.uint8), len(np.unique(place)))
+
+
+def _nearest(plane: np.ndarray, declared: np.ndarray, colours: bool) -> np.ndarray:
+    """Where in `declared` the value nearest to each pixel's stands."""
+
+    def parts(values: np.ndarray) -> np.ndarray:
+        shifts = (16, 8, 0) if colours else (0,)
+        return np.stack([(values.astype(np.int64) >> shift) & (255 if colours else -1) for shift in shifts])
+
+    distance = np.stack(
+        [((parts(plane) - parts(np.asarray(value))[:, None, None]) ** 2).sum(axis=0) for value in declared]
+    )
+    return np.asarray(distance.argmin(axis=0))
+
+
+def _undeclared(odd: np.ndarray, meaning: Meaning) -> str:
+    value, count = int(odd.flat[0]), odd.size
+    shown = [f"#{v:06x}" if meaning.colours else str(v) for v in (value, *meaning.values)]
+    return (
+        f"{count:,} pixel{'s' * (count > 1)} of the undeclared value {shown[0]}; classes are {', '.join(shown[1:9])}: "
+        f"add it to {TABLE} or mend the mask"
+    )
+
+
+def smallest(labels: np.ndarray, unknown: np.ndarray | None = None, leaning: np.ndarray | None = None) -> np.ndarray:
+    """Object numbers (h, w) in the smallest dtype, uint8 or uint16, with what is unknown as its two largest values.
+
+    Raises UserError for more than MAX_OBJECTS objects.
+    """
+    count = int(labels.max(initial=0))
+    if count > MAX_OBJECTS:
+        raise UserError(f"{count:,} objects, at most {MAX_OBJECTS:,} can be told apart; is it a mask?")
+    dtype = np.uint8 if count <= np.iinfo(np.uint8).max - 2 else np.uint16
+    out = labels.astype(dtype)
+    for where, code in ((unknown, unknown_code(dtype)), (leaning, unknown_code(dtype) - 1)):
+        if where is not None:
+            out[where] = code
+    return out
+
+
+def unknown_code(dtype: np.dtype | type) -> int:
+    """The value of a label image's dtype that means unknown; the one below means unknown, rather foreground."""
+    return int(np.iinfo(dtype).max)
+
+
+def known(labels: np.ndarray) -> np.ndarray:
+    """Where a label image is known, bool (h, w)."""
+    return np.asarray(labels < unknown_code(labels.dtype) - 1)
+
+
+def objects(labels: np.ndarray) -> np.ndarray:
+    """A label image without what is unknown, which becomes background."""
+    return np.where(known(labels), labels, labels.dtype.type(0))
+
+
+def rather_foreground(labels: np.ndarray) -> np.ndarray:
+    """Where a label image says foreground, be it known or only likely, bool (h, w)."""
+    return np.asarray((labels > 0) & (labels != unknown_code(labels.dtype)))
+
+
+def from_mask(mask: np.ndarray) -> np.ndarray:
+    """A uint8 mask of 0, 1, UNKNOWN and LEANING as a label image: connected foreground is an object.
+
+    Objects beyond MAX_OBJECTS share the last number, since made labels may be speckled.
+    """
+    labels = np.minimum(components(mask == 1), MAX_OBJECTS)
+    return smallest(labels, mask == UNKNOWN, mask == LEANING)
+
+
+def from_parts(parts: Iterable[np.ndarray], shape: tuple[int, int]) -> np.ndarray:
+    """A label image of masks, bool (h, w), that hold one object each, numbered in their order; the later lies above.
+
+    Raises UserError for more than MAX_OBJECTS.
+    """
+    labels = np.zeros(shape, np.uint16)
+    for number, mask in enumerate(parts, start=1):
+        if number > MAX_OBJECTS:
+            raise UserError(f"more than {MAX_OBJECTS:,} masks; an image can have so many objects")
+        labels[mask] = number
+    return smallest(labels)

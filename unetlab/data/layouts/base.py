@@ -1,0 +1,140 @@
+"""What layouts share: what a sample is, the words of folders and files, pairing images with masks."""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from unetlab.data.files import Files
+from unetlab.errors import UserError
+
+MEMBRANES = ("membranes", "membrane")
+"""Folders and words whose masks mark the lines between cells; foreground is the inside of cells all the same."""
+
+FOLDERS = {
+    **dict.fromkeys(("images", "image", "raw"), "images"),
+    **dict.fromkeys(("masks", "mask", "labels", "label", *MEMBRANES), "masks"),
+}
+"""Folder name to what it holds."""
+
+WORDS = {
+    **dict.fromkeys(("images", "image", "volume", "raw"), "images"),
+    **dict.fromkeys(("masks", "mask", "labels", "label", *MEMBRANES), "masks"),
+}
+"""What a word in a file name says it holds, where there are no folders: `train-volume.tif`, `train-labels.tif`."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Files of one image.
+
+    Args:
+        id: unique name.
+        image: file name of the image.
+        masks: file names of its masks; one an object if `instances`, empty where there are none.
+        instances: whether each mask holds one object.
+        page: of a stack, counted from 0; None where each image has a file of its own.
+    """
+
+    id: str
+    image: str
+    masks: tuple[str, ...]
+    instances: bool
+    page: int | None = None
+
+
+class Folders:
+    """Which folders hold images and which hold masks, by what their names say.
+
+    Args:
+        names: of all image files.
+    """
+
+    def __init__(self, names: list[str]) -> None:
+        self.held: dict[tuple[str, str], list[str]] = defaultdict(list)
+        for name in names:
+            path = PurePosixPath(name)
+            self.held[str(path.parent.parent), FOLDERS.get(path.parent.name, path.parent.name)].append(name)
+        self.parents = sorted({parent for parent, kind in self.held if kind == "images"})
+
+    def images(self, parent: str) -> list[str]:
+        """The files in the folder of images below `parent`."""
+        return self.held.get((parent, "images"), [])
+
+    def masks(self, parent: str) -> list[str]:
+        """The files in the folder of masks below `parent`."""
+        return self.held.get((parent, "masks"), [])
+
+    def refuse_stray(self, files: Files, names: list[str]) -> None:
+        """Files that would otherwise be left out in silence: masks no image belongs to, and folders below the two."""
+        with_images, with_masks = set(self.parents), {parent for parent, kind in self.held if kind == "masks"}
+        known = {PurePosixPath(parent, kind) for parent in with_images | with_masks for kind in FOLDERS}
+        for name in names:
+            folder, *above = PurePosixPath(name).parents
+            if folder in known:
+                if FOLDERS[folder.name] == "masks" and str(folder.parent) not in with_images:
+                    raise UserError(
+                        f"{files.label}: {name} has no image; add {folder.parent / 'images'} or take it away"
+                    )
+            elif known.intersection(above):
+                raise UserError(f"{files.label}: {name} lies too deep; put files right into images/ and masks/")
+
+
+def stem_of(name: str) -> str:
+    """A file's name without its ending, of which `.ome` is a part: `cell` of `images/cell.ome.tif`."""
+    return PurePosixPath(name).stem.removesuffix(".ome")
+
+
+def word_of(name: str) -> str:
+    """The last word of WORDS in a file's name; "" if there is none."""
+    found = [word for word in re.split(r"[^a-z]+", stem_of(name).lower()) if word in WORDS]
+    return found[-1] if found else ""
+
+
+def paired(
+    files: Files,
+    images: dict[str, str],
+    masks: dict[str, str],
+    wanted: tuple[str, str] = ("images/{}.png", "masks/{}.png"),
+) -> list[Sample]:
+    """Samples of images and masks by what pairs them; `wanted` is what an error proposes to call a missing one."""
+    if masks:
+        if bare := sorted(images.keys() - masks.keys()):
+            what = f"{images[bare[0]]} has no mask{more(bare)}"
+            raise UserError(f"{files.label}: {what}; add {wanted[1].format(bare[0])} or take the image away")
+        if lost := sorted(masks.keys() - images.keys()):
+            what = f"{masks[lost[0]]} has no image{more(lost)}"
+            raise UserError(f"{files.label}: {what}; add {wanted[0].format(lost[0])} or take it away")
+    named = Counter(stem_of(name) for name in images.values())
+    samples = [
+        Sample(
+            PurePosixPath(name).name if named[stem_of(name)] > 1 else stem_of(name),
+            name,
+            (masks[key],) if masks else (),
+            False,
+        )
+        for key, name in images.items()
+    ]
+    return sorted(samples, key=lambda sample: sample.id)
+
+
+def more(stems: list[str]) -> str:
+    return f" (nor have {len(stems) - 1} more)" if len(stems) > 1 else ""
+
+
+def keyed(files: Files, names: list[str], key: Callable[[str], str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name in names:
+        if key(name) in found:
+            raise UserError(f"{files.label}: {found[key(name)]} and {name} have the same name; rename one")
+        found[key(name)] = name
+    return found
+
+
+def marks_membranes(name: str) -> bool:
+    """Whether a folder or file name says that a mask marks the lines between cells: the smaller side of a section.
+
+    Foreground is then the larger side, the inside of cells, whichever of the two is stored above 0.
+    """
+    return PurePosixPath(name).parent.name in MEMBRANES or word_of(name) in MEMBRANES

@@ -1,0 +1,35 @@
+"""The Data Science Bowl's layout: `<id>/images/<file>` with `<id>/masks/*`, one mask an object."""
+
+from pathlib import PurePosixPath
+
+from unetlab.data.files import Files
+from unetlab.data.layouts.base import Folders, Sample
+from unetlab.errors import UserError
+
+
+def find(files: Files, names: list[str], folders: Folders) -> list[Sample] | None:
+    """The samples, None where this is another layout; raises UserError as `find_samples` says."""
+    parents = folders.parents
+    if not parents or (len(parents) == 1 and not _is_one(parents[0], folders.images(parents[0]))):
+        return None
+    any_masks = any(folders.masks(parent) for parent in parents)
+    samples: dict[str, Sample] = {}
+    for parent in parents:
+        sample = _sample(files, parent, folders.images(parent), folders.masks(parent), any_masks)
+        if sample.id in samples:
+            first = samples[sample.id].image
+            raise UserError(f"{files.label}: {first} and {sample.image} have the same name; rename one folder")
+        samples[sample.id] = sample
+    return list(samples.values())
+
+
+def _is_one(parent: str, images: list[str]) -> bool:
+    return len(images) == 1 and PurePosixPath(images[0]).stem == PurePosixPath(parent).name
+
+
+def _sample(files: Files, parent: str, images: list[str], masks: list[str], any_masks: bool) -> Sample:
+    if len(images) != 1:
+        raise UserError(f"{files.label}: {parent}/images holds {len(images)} images; this layout wants one")
+    if any_masks and not masks:
+        raise UserError(f"{files.label}: {images[0]} has no mask; put one PNG an object into {parent}/masks")
+    return Sample(PurePosixPath(parent).name, images[0], tuple(sorted(masks)), True)

@@ -1,0 +1,194 @@
+"""From the files of a sample to its pixels and labels, a page at a time."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import PurePosixPath
+
+import numpy as np
+
+from unetlab.data import classes
+from unetlab.data.cache import Decoded
+from unetlab.data.classes import Meaning, Values
+from unetlab.data.files import Files
+from unetlab.data.layouts import find_samples, refuse_twins
+from unetlab.data.layouts.base import Sample, marks_membranes
+from unetlab.errors import UserError
+from unetlab.images import codecs
+from unetlab.images.codecs import STACKS, Pages, PixelError
+
+KEPT = 32
+"""Stacks that stay open between their pages."""
+
+SURVEYED = 64
+"""Masks, spread over the data set, that are looked at to decide what values mean."""
+
+
+class Reader:
+    """Reads the samples of a folder or zip; stacks stay open between their pages. To be closed.
+
+    Args:
+        files: of the data set.
+        channels: which channels of an image, as `codecs.open_pages` takes them.
+        pages: which pages of a stack, likewise.
+    """
+
+    def __init__(self, files: Files, channels: str = "", pages: str = "all") -> None:
+        self.files, self.channels, self.pages = files, channels, pages
+        self._open: dict[tuple[str, str], tuple[Pages, threading.Lock]] = {}
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Closes the stacks, and takes away copies of those in a zip."""
+        for pages, _ in self._open.values():
+            pages.close()
+        self._open.clear()
+        self.files.close()
+
+    @contextmanager
+    def opened(self, name: str, channels: str = "") -> Iterator[Pages]:
+        """An opened file, for one thread at a time.
+
+        Raises UserError naming the file for what cannot be opened or read.
+        """
+        try:
+            with self._lock:
+                kept = self._open.get((name, channels))
+                if kept is None:
+                    pages = codecs.open_pages(self.files.source(name), channels, self.pages)
+                    kept = pages, threading.Lock()
+                    stays = pages.count > 1 and len(self._open) < KEPT
+                    if stays:
+                        self._open[name, channels] = kept
+                else:
+                    stays = True
+            pages, alone = kept
+            try:
+                with alone:
+                    yield pages
+            finally:
+                if not stays:
+                    pages.close()
+        except PixelError as error:
+            raise UserError(f"{name}: {error}") from error
+        except OSError as error:
+            raise UserError(f"{name} cannot be read ({error.strerror or error}); check the file") from error
+
+    def samples(self) -> list[Sample]:
+        """All samples, sorted by id; each page of a stack is an image of its own, `<name>-000` and on.
+
+        Raises UserError as `find_samples` does, and for stacks of different length.
+        """
+        found = [page for sample in find_samples(self.files) for page in self._paged(sample)]
+        found.sort(key=lambda sample: sample.id)
+        refuse_twins(self.files, found)
+        return found
+
+    def _paged(self, sample: Sample) -> Iterator[Sample]:
+        names = (sample.image, *sample.masks)
+        stacks = [name for name in names if PurePosixPath(name).suffix.lower() in STACKS]
+        if sample.instances or not stacks:
+            yield sample
+            return
+        counts = {name: self._count(name, name == sample.image) if name in stacks else 1 for name in names}
+        if len(set(counts.values())) > 1:
+            said = " and ".join(f"{name} has {count} page{'s' * (count > 1)}" for name, count in counts.items())
+            raise UserError(f"{self.files.label}: {said}; image and label stack must be of one length")
+        count = counts[sample.image]
+        if count == 1:
+            yield sample
+            return
+        digits = max(3, len(str(count - 1)))
+        for page in range(count):
+            yield replace(sample, id=f"{sample.id}-{page:0{digits}d}", page=page)
+
+    def _count(self, name: str, image: bool) -> int:
+        with self.opened(name, self.channels if image else "") as pages:
+            return pages.count
+
+    def meaning(self, samples: list[Sample], asked: str) -> Meaning:
+        """What the masks' values mean; raises UserError as `classes.decide` does."""
+        if not any(sample.masks for sample in samples):
+            return Meaning("binary", "there are no masks")
+        table = self._table()
+        if all(sample.instances for sample in samples):
+            if asked not in ("auto", "objects"):
+                raise UserError(f"{self.files.label}: each mask file holds one object, so masks={asked} cannot be")
+            return Meaning("objects", "each mask file holds one object")
+        surveyed = [samples[i] for i in np.unique(np.linspace(0, len(samples) - 1, SURVEYED).astype(int))]
+        if asked == "classes":  # a value in one mask alone is a class too
+            surveyed = samples
+        if asked in ("binary", "objects") or (table is not None and asked != "binary"):
+            surveyed = []
+        seen = [values for sample in surveyed if (values := self._surveyed(sample)) is not None]
+        return classes.decide(asked, seen, table, self.files.label)
+
+    def _table(self) -> str | None:
+        found = [name for name in self.files.names if PurePosixPath(name).name == classes.TABLE]
+        if len(found) > 1:
+            raise UserError(f"{self.files.label}: {found[0]} and {found[1]}: there can be one {classes.TABLE}")
+        try:
+            return self.files.read(found[0]).decode("utf-8") if found else None
+        except UnicodeDecodeError as error:
+            raise UserError(f"{self.files.label}: {found[0]} is no text in UTF-8") from error
+
+    def _surveyed(self, sample: Sample) -> Values | None:
+        try:
+            return self.values(sample, sample.masks[0])
+        except UserError:
+            return None  # reading the sample says what is wrong with it
+
+    def values(self, sample: Sample, name: str) -> Values:
+        """What a mask file holds. Raises UserError naming the file."""
+        with self.opened(name) as pages, _named(name, sample):
+            _refuse_hidden_pages(pages, sample)
+            stored = pages.read(sample.page or 0)
+            return classes.values_of(stored, pages.lossy, pages.palette, pages.imagej)
+
+    def read(self, sample: Sample, meaning: Meaning) -> Decoded:
+        """Decodes a sample.
+
+        Raises UserError naming the file, and the page of a stack, for what cannot be decoded, for a mask of another
+        size than its image, and as `classes.label` does.
+        """
+        with self.opened(sample.image, self.channels) as pages, _named(sample.image, sample):
+            _refuse_hidden_pages(pages, sample)
+            image, mode = codecs.image_of(pages, sample.page or 0), pages.mode
+        size = image.shape[:2]
+        if not sample.masks:
+            return Decoded(sample.id, image, np.zeros(size, np.uint8), mode)
+        if sample.instances:
+            parts = (classes.foreground(self._fitting(sample, name, size)) for name in sample.masks)
+            return Decoded(sample.id, image, classes.from_parts(parts, size), mode)
+        name = sample.masks[0]
+        values = self._fitting(sample, name, size)
+        with _named(name, sample):
+            found = classes.label(values, meaning, marks_membranes(name))
+        kinds = found.classes if meaning.kind == "classes" else None
+        return Decoded(sample.id, image, found.image, mode, found.levels, kinds)
+
+    def _fitting(self, sample: Sample, name: str, size: tuple[int, int]) -> Values:
+        """The values of a mask, which must be of its image's size."""
+        values = self.values(sample, name)
+        if values.plane.shape != size:
+            sizes = f"{values.plane.shape[1]} x {values.plane.shape[0]} pixels, its image {size[1]} x {size[0]}"
+            with _named(name, sample):
+                raise UserError(f"the mask is {sizes}; they must be of one size")
+        return values
+
+
+def _refuse_hidden_pages(pages: Pages, sample: Sample) -> None:
+    """Raises PixelError for a stack that is not read as one: its ending does not say so, or it is one object's mask."""
+    if sample.page is None and pages.count > 1:
+        raise PixelError(f"it holds {pages.count} pages where one is wanted; save them one by one, or name it .tif")
+
+
+@contextmanager
+def _named(name: str, sample: Sample) -> Iterator[None]:
+    """Errors say which file and which page they are about."""
+    where = name if sample.page is None else f"{name} page {sample.page + 1}"
+    try:
+        yield
+    except (PixelError, UserError) as error:
+        raise UserError(f"{where}: {error}") from error

@@ -1,0 +1,80 @@
+"""What every format offers: an opened file of n images of one kind, and the one error it may raise."""
+
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+import numpy as np
+
+MAX_PIXELS = 10_000 * 10_000
+"""Larger images are refused before they are decoded; cut them into tiles."""
+
+
+class PixelError(ValueError):
+    """The bytes are no image that can be used; the message says why and the way out, in one line."""
+
+
+class Pages:
+    """An opened file: n images of one size and kind. A format is a subclass with `_read`, and `_close` if it needs one.
+
+    Args:
+        count: pages; every image, series, z or t plane counts as one.
+        size: height and width of every page.
+        mode: how they are stored, such as "uint16 grey", "uint8 RGB", "uint8 palette".
+        palette: uint8 (256 or more, 3), the colours of a palette image.
+        lossy: whether values are blurred by JPEG.
+
+    Attributes:
+        imagej: whether ImageJ wrote the file, which has floats for integers of 32 bits.
+    """
+
+    imagej = False
+
+    def __init__(
+        self, count: int, size: tuple[int, int], mode: str, palette: np.ndarray | None = None, lossy: bool = False
+    ) -> None:
+        self.count, self.size, self.mode, self.palette, self.lossy = count, size, mode, palette, lossy
+
+    def read(self, page: int) -> np.ndarray:
+        """One page as stored, (h, w, c) of any dtype; of a palette image the indices, c = 1. Threads may share it.
+
+        Raises PixelError for pixels that cannot be had: truncated, damaged, or of another size than the file says.
+        """
+        if not 0 <= page < self.count:
+            raise PixelError(f"there is no page {page + 1}; the file has {self.count}")
+        try:
+            array = self._read(page)
+        except PixelError:
+            raise
+        except Exception as error:  # the libraries raise many types for broken files
+            raise PixelError(f"truncated or damaged ({_first_line(error)})") from error
+        if array.shape[:2] != self.size:
+            raise PixelError(f"truncated or damaged: {array.shape[:2]} in place of {self.size} rows and columns")
+        return array
+
+    def close(self) -> None:
+        """Closes the file; reading is over then."""
+
+    def _read(self, page: int) -> np.ndarray:
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+Source = bytes | Path | BinaryIO
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:120]
+
+
+def refuse_size(height: int, width: int) -> None:
+    """Raises PixelError for an image without pixels, and for one of more than MAX_PIXELS."""
+    if height * width > MAX_PIXELS:
+        raise PixelError(f"{width} x {height} pixels is more than {MAX_PIXELS:,} pixels; cut it into tiles")
+    if height * width <= 0:
+        raise PixelError("the image has no pixels")

@@ -1,0 +1,67 @@
+"""From images of any bit depth to 256 grey levels, the same in training and in service."""
+
+import numpy as np
+
+from .contract import PixelError
+
+TAIL = 0.001
+"""Share of an image's values that may lie beyond either end of its range: percentiles 0.1 and 99.9."""
+
+LEAST_TAIL = 40
+"""Values beyond either end at least, since a percentile of a small image would follow its single brightest pixel."""
+
+RANGE = (8, 215)
+"""Grey levels of the two percentiles; what lies beyond them is squeezed into the levels that are left."""
+
+
+def to_uint8(array: np.ndarray) -> np.ndarray:
+    """Maps an image (h, w, c) of any real dtype to uint8: uint8 as it is, bool to 0 and 255, all others by percentiles.
+
+    The range of the image, over all its channels, goes from its 0.1 to its 99.9 percentile (each the mean of the values
+    in a narrow band around it, at least LEAST_TAIL values from the end) and becomes RANGE linearly. What lies beyond,
+    by u times the range, comes nearer to 0 or 255 as u / (1 + u) does: objects too small to count in a percentile stay
+    brighter than all the ground, and a hot pixel, whose own value counts nowhere, moves no other pixel by more than a
+    level. An image of one value becomes the lower end of RANGE everywhere.
+
+    Raises PixelError if a float image holds NaN or infinity, and for complex numbers.
+    """
+    if array.dtype == np.uint8:
+        return np.ascontiguousarray(array)
+    if array.dtype == bool:
+        return array.astype(np.uint8) * 255
+    if array.dtype.kind not in "uif":
+        raise PixelError(f"the image holds {array.dtype} values; save real numbers")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise PixelError(f"the {array.dtype} image holds NaN or infinite values; replace them first")
+    wide = (
+        np.float64 if array.dtype.itemsize > 4 or array.dtype.kind != "f" and array.dtype.itemsize > 2 else np.float32
+    )
+    values = array.astype(wide)
+    low, high = value_range(values)
+    span = high - low or _typical_distance(values, low)
+    bottom, top = RANGE
+    distance = (values - low) / span
+    above, below = np.maximum(distance - (high - low) / span, 0), np.maximum(-distance, 0)
+    levels = bottom + (top - bottom) * np.clip(distance, 0, 1)
+    if high == low:  # all that is not ground lies beyond
+        levels = np.where(above > 0, float(top), float(bottom))
+    levels = levels + (255 - top) * above / (1 + above) - bottom * below / (1 + below)
+    return np.rint(levels).astype(np.uint8)
+
+
+def value_range(values: np.ndarray) -> tuple[float, float]:
+    """The lower and upper end of the range of an image's values, as `to_uint8` says."""
+    flat = values.ravel()
+    tail = min(max(LEAST_TAIL, round(TAIL * flat.size)), flat.size // 4)
+    first, last = tail // 2, tail + tail // 2  # the band around the percentile
+    if first == 0:  # fewer than 8 values
+        return float(flat.min()), float(flat.max())
+    ends = (first, last, flat.size - 1 - last, flat.size - 1 - first)
+    ordered = np.partition(flat, ends)
+    return float(ordered[first : last + 1].mean()), float(ordered[ends[2] : ends[3] + 1].mean())
+
+
+def _typical_distance(values: np.ndarray, ground: float) -> float:
+    """How far those values that differ from an otherwise even ground lie from it: their median."""
+    distances = np.abs(values[values != ground] - ground)
+    return float(np.median(distances)) if distances.size else 1.0

@@ -1,0 +1,69 @@
+"""PNG, JPEG and BMP: one image a file."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from .axes import choose_channels, choose_pages
+from .contract import Pages, PixelError, refuse_size
+
+MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM")
+
+
+class Raster(Pages):
+    """An image that Pillow opens; PNG of 16 bits, which it cuts to 8, by way of imagecodecs.
+
+    Raises PixelError for what is none, for an animated PNG, and for more than MAX_PIXELS.
+    """
+
+    def __init__(self, source: bytes | Path, channels: str = "", pages: str = "all") -> None:
+        self.data = source if isinstance(source, bytes) else source.read_bytes()
+        Image.MAX_IMAGE_PIXELS = None  # our own bound reads better than Pillow's warning
+        try:
+            self.image = Image.open(io.BytesIO(self.data), formats=("PNG", "JPEG", "BMP"))
+        except Exception as error:  # Pillow raises many types for broken files
+            raise PixelError("truncated or damaged") from error
+        refuse_size(self.image.height, self.image.width)
+        if self.image.format == "PNG" and getattr(self.image, "n_frames", 1) > 1:
+            raise PixelError("an animated PNG; save its frames as single images or as a TIFF stack")
+        self.deep = self.image.format == "PNG" and self.data[24] == 16
+        choose_pages(pages, 1)
+        size, (mode, palette) = (self.image.height, self.image.width), self._kind()
+        super().__init__(1, size, mode, palette, lossy=self.data.startswith(b"\xff\xd8"))
+        colours = 1 if palette is not None or mode.split()[1].startswith("grey") else 3
+        self.chosen = choose_channels(channels, colours)
+        if channels:
+            self.mode = f"{mode.split()[0]} {'grey' if len(self.chosen) == 1 else 'RGB'}"
+
+    def _kind(self) -> tuple[str, np.ndarray | None]:
+        """The stored mode, and the colours of a palette."""
+        stored = self.image.mode
+        if self.deep:
+            return f"uint16 {('grey', '', 'RGB', '', 'grey+alpha', '', 'RGBA')[self.data[25]]}", None
+        if stored in ("1", "L", "LA"):
+            return f"uint8 {'grey+alpha' if stored == 'LA' else 'grey'}", None
+        if stored == "P":
+            colours = np.zeros((256, 3), np.uint8)
+            listed = np.array(self.image.getpalette("RGB"), np.uint8).reshape(-1, 3)
+            colours[: len(listed)] = listed
+            return "uint8 palette", colours
+        return f"uint8 {stored}", None
+
+    def _read(self, page: int) -> np.ndarray:
+        return self._whole()[:, :, list(self.chosen)]
+
+    def _whole(self) -> np.ndarray:
+        if self.deep:
+            import imagecodecs
+
+            array = np.asarray(imagecodecs.png_decode(self.data))
+            array = array[:, :, None] if array.ndim == 2 else array
+            return array[:, :, : 3 if array.shape[2] > 2 else 1]
+        with Image.open(io.BytesIO(self.data)) as image:  # anew, so that threads may share it
+            if self.palette is not None:
+                return np.asarray(image)[:, :, None]
+            if self.mode in ("uint8 grey", "uint8 grey+alpha"):
+                return np.asarray(image.convert("L"))[:, :, None]
+            return np.asarray(image.convert("RGB"))
