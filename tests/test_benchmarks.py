@@ -9,41 +9,74 @@ from conftest import log_tiny
 from fake_runs import IDS, difficulty, log_setup_run
 from PIL import Image
 
-from benchmarks import compare_speed, false_alarms, pictures, twin_to_real, widths
+from benchmarks import compare_speed, equal_models, false_alarms, pictures, twin_to_real, widths
 from unetlab.tracking import thumbnails
 
 
-def test_equal_models_are_called_different_as_often_as_promised():
-    assert 0.02 < false_alarms.false_alarms(false_alarms.simulated, 67, 800, 0) < 0.08
-    assert false_alarms.family_alarms(false_alarms.simulated, 67, 400, 0) < 0.08
+def test_equal_models_are_called_different_as_often_as_promised_and_images_for_scenes_more_often():
+    splits = [false_alarms.simulated()]
+    (drawn,) = false_alarms.draw(np.random.default_rng(0), splits, 40, 800)
+    p = false_alarms.sign_flip_test(false_alarms.sums(drawn, 40), draws=false_alarms.DRAWS)
+    assert 0.03 < (p < 0.05).mean() < 0.08
+    assert (false_alarms.sign_flip_test(drawn.images, draws=false_alarms.DRAWS) < 0.05).mean() > 0.09
+    assert false_alarms.family_alarms(splits, 20, 300, 0) < 0.09
+    assert false_alarms.resampled_alarms(splits, 40, 500, 0) < 0.08
 
 
-def test_power_rises_with_images_and_with_the_difference():
-    few, many = (false_alarms.power(false_alarms.simulated, n, 0.01, 300, 0) for n in (20, 150))
-    assert few < many < false_alarms.power(false_alarms.simulated, 150, 0.05, 300, 0) + 1e-9
+def test_a_drawn_split_has_whole_scenes_and_their_sums():
+    dice = np.array([[0.1, 0.2, -0.3, 0.4], [0.0, 0.0, 0.0, 0.0]])
+    split = false_alarms.equal(dice, np.array(["b", "a", "b", "a"]))
+    (drawn,) = false_alarms.draw(np.random.default_rng(0), [split], 3, 50)
+    assert (drawn.counts == 6).all()
+    found = np.abs(false_alarms.sums(drawn, 3))
+    expected = np.abs([split.dice[0, [0, 2]].sum(), split.dice[0, [1, 3]].sum()])
+    assert np.isclose(found[..., None], expected).any(axis=2).all()
+    gained = false_alarms.sums(drawn, 3, 0.5) - false_alarms.sums(drawn, 3)
+    np.testing.assert_allclose(gained, 1.0)  # two images a scene
 
 
 def test_bounds_are_those_promised():
-    good = pd.DataFrame(
-        {"images": [20, 67, 150], "called_different": [0.08, 0.03, 0.07], "family_called_different": [0.0, 0.05, 0.07]}
-    )
+    row = {
+        "called_different": 0.05,
+        "coverage": 0.95,
+        "family_called_different": 0.03,
+        "resampled_called_different": 0.02,
+    }
+    good = pd.DataFrame([{"scenes": n, **row} for n in (8, 20, 75)])
     assert false_alarms.within_bounds(good)
-    assert not false_alarms.within_bounds(good.assign(called_different=[0.05, 0.08, 0.05]))
-    assert not false_alarms.within_bounds(good.assign(family_called_different=[0.05, 0.08, 0.05]))
+    for name, bad in (("called_different", 0.08), ("called_different", 0.02), ("coverage", 0.92), ("coverage", 0.98)):
+        assert not false_alarms.within_bounds(good.assign(**{name: [row[name], bad, row[name]]}))
+    for name in ("family_called_different", "resampled_called_different"):
+        assert not false_alarms.within_bounds(good.assign(**{name: [0.05, 0.05, 0.08]}))
+    assert false_alarms.within_bounds(good.assign(coverage=[0.91, 0.95, 0.95]))
+    assert not false_alarms.within_bounds(good.assign(coverage=[0.89, 0.95, 0.95]))
 
 
-@pytest.mark.slow
-def test_the_whole_benchmark_on_real_tables_of_an_experiment(store, tmp_path):
+def test_equal_models_of_an_experiment_are_measured_over_its_scenes(store, tmp_path, monkeypatch):
+    monkeypatch.setattr(false_alarms, "SCENES", (8, 20))
     rng = np.random.default_rng(0)
-    for k in range(5):
-        log_setup_run(f"setup{k}", difficulty() + rng.normal(0, 0.03, 30))
+    sides = "\n".join(["id,side,group", *(f"{image},test,{k // 3}" for k, image in enumerate(IDS))]).encode()
+    for k in range(3):
+        dice = difficulty() + rng.normal(0, 0.03, 10)[np.arange(30) // 3]
+        log_setup_run(f"setup{k}", dice, artifacts={"split.csv": sides})
     plot = tmp_path / "plot.png"
-    answer = CliRunner().invoke(false_alarms.main, ["--experiment", "unetlab", "--plot", str(plot)])
-    assert answer.exit_code == 0, answer.output
-    assert "pairs: 10 of experiment unetlab, groups of five: unetlab" in " ".join(answer.output.split())
+    words = ["--experiment", "unetlab", "--comparisons", "100", "--plot", str(plot)]
+    answer = CliRunner().invoke(false_alarms.main, words)
+    assert "cells: 3 pairs, 10 scenes; 100 comparisons each" in " ".join(answer.output.split())
     experiment = mlflow.MlflowClient().get_experiment_by_name("unetlab-benchmarks")
     run = mlflow.MlflowClient().search_runs([experiment.experiment_id])[0]
-    assert 0.03 <= run.data.metrics["called_different"] <= 0.07 and plot.stat().st_size > 10_000
+    assert run.data.metrics["cells/images"] == 60 and plot.stat().st_size > 10_000
+    assert run.data.metrics["cells/images_called_different"] > run.data.metrics["cells/called_different"]
+
+
+def test_equal_models_are_scored_on_scenes_they_have_not_seen(store, pairs):
+    answer = CliRunner().invoke(equal_models.main, ["--data", str(pairs), "--members", "2"])
+    assert answer.exit_code == 0, answer.output
+    runs = mlflow.search_runs(experiment_names=["equal-models"])
+    assert len(runs) == 2 and (runs["metrics.test/native_dice"] > 0.5).all()
+    splits = false_alarms.real("equal-models")
+    (found,) = next(iter(splits.values()))
+    np.testing.assert_allclose(found.dice.mean(axis=1), 0, atol=1e-12)
 
 
 def test_the_speed_of_a_comparison_is_measured_in_a_process_of_its_own(tmp_path):

@@ -260,6 +260,7 @@ JOBS: Mapping[str, tuple[Option, ...]] = MappingProxyType(
             Option("images", None, "A folder of images, or one image.", kind=Path, required=True),
             Option("out", None, "Folder for masks, overlays and a CSV.", kind=Path, required=True),
             Option("threshold", None, "Instead of the model's own.", kind=float, low=0, high=1),
+            *_of("channels", "pages"),
         ),
         "ui": (Option("port", 5000, "Port of the MLflow UI.", kind=int, low=1, high=65535),),
         "mlproject": (Option("out", Path("MLproject"), "The file to write.", kind=Path),),

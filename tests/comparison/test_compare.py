@@ -232,12 +232,62 @@ def test_membranes_are_ranked_by_v_rand(store):
 def test_a_run_that_lacks_a_param_is_no_other_budget(store):
     base = difficulty()
     older = log_setup_run("a", base, tags={"repeat": "0"})
-    newer = log_setup_run("a", base, tags={"repeat": "1"}, params={"view": "whole", "split": "random"}, seed=1)
-    rival = log_setup_run("b", base, tags={"repeat": "0"}, params={"view": "whole", "split": "random"})
+    newer = log_setup_run("a", base, tags={"repeat": "1"}, params={"threshold": "recipe", "split": "random"}, seed=1)
+    rival = log_setup_run("b", base, tags={"repeat": "0"}, params={"threshold": "recipe", "split": "random"})
     assert compare([older, newer, rival]).names
-    other = log_setup_run("a", base, tags={"repeat": "2"}, params={"view": "patches"}, seed=2)
-    with pytest.raises(UserError, match="must have the same view.*filter by params.view = 'whole'"):
+    other = log_setup_run("a", base, tags={"repeat": "2"}, params={"split": "blocks"}, seed=2)
+    with pytest.raises(UserError, match="must have the same split.*filter by params.split = 'random'"):
         compare([newer, other, rival])
     told = [log_setup_run("a", base, tags={"repeat": "0", "precision": p}) for p in ("float32", "bfloat16")]
     with pytest.raises(UserError, match="same precision.*filter by tags.precision = 'float32'"):
         compare([*told, rival])
+
+
+def _sides(groups, ids=IDS, trained: int = 0) -> dict[str, bytes]:
+    rows = [f"{image},test,{group}" for image, group in zip(ids, groups, strict=True)]
+    rows += [f"train{k},train,t{k}" for k in range(trained)]
+    return {"split.csv": "\n".join(["id,side,group", *rows]).encode()}
+
+
+def test_scenes_are_read_from_the_split_and_stand_in_what_is_said(store):
+    base, scenes = difficulty(), np.repeat(np.arange(6), 5)
+    log_setup_run("a", base, artifacts=_sides(scenes))
+    log_setup_run("b", base - 0.02 + _noise(1, 0.005), artifacts=_sides(scenes))
+    found = compare()
+    assert "30 test images in 6 scenes" in found.conclusion() and found.scenes[5] == "1"
+    row = found.pairs.iloc[0]
+    assert row["p"] == pytest.approx(2 / 2**6)  # all six scenes lean one way; thirty images would say 1e-9
+    other = found.pair("b", "a").iloc[0]
+    assert other["p"] == row["p"]
+    assert not any("No run says" in note for note in found.notes)
+
+
+def test_without_scenes_each_image_is_its_own_and_that_is_said(store):
+    for name in "ab":
+        log_setup_run(name, difficulty() + _noise(1))
+    found = compare()
+    assert found.scenes == () and any("No run says which test images show one scene" in note for note in found.notes)
+
+
+def test_images_of_one_scene_cannot_tell_setups_apart(store):
+    for k, name in enumerate("ab"):
+        log_setup_run(name, difficulty() - 0.3 * k, artifacts=_sides(["only"] * 30))
+    found = compare()
+    assert found.best == ("a", "b") and (found.pairs["verdict"] == "cannot tell").all()
+    assert any("30 test images in 1 scene are too few" in note for note in found.notes)
+
+
+def test_too_few_are_counted_in_scenes(store):
+    for k, name in enumerate("ab"):
+        log_setup_run(name, difficulty() - 0.3 * k, artifacts=_sides(np.repeat(np.arange(5), 6)))
+    assert any("30 test images in 5 scenes are too few" in note for note in compare().notes)
+
+
+def test_what_splits_share_is_counted_in_scenes(store):
+    for repeat in range(3):
+        ids = [f"{name}-{repeat}" for name in IDS]
+        kept = _sides(np.repeat(np.arange(10), 3), ids, trained=20)
+        tags = {"repeat": str(repeat), "split_digest": f"s{repeat}"}
+        for k, name in enumerate("ab"):
+            log_setup_run(name, difficulty(seed=repeat) - 0.05 * k, ids=ids, tags=tags, artifacts=kept)
+    assert compare().test_share == pytest.approx(10 / 20)

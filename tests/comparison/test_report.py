@@ -179,3 +179,9 @@ def test_the_terminal_table_fits_80_columns_and_the_page_says_what_a_setup_is(st
     row = next(line for line in console.file.getvalue().splitlines() if "nuclei-scratch" in line)
     assert row.split()[0] == "2" and row.rstrip().endswith("< 0.0001")
     assert "frozen ImageNet encoder" in report.html(found)
+
+
+def test_images_of_one_scene_have_a_report_without_intervals():
+    dice = np.array([[0.9, 0.8, 0.7], [0.5, 0.6, 0.4]])
+    page = report.html(contest(["a", "b"], {"native_dice": dice}, scenes=["s", "s", "s"]))
+    assert "3 test images in 1 scene are too few" in page

@@ -93,6 +93,8 @@ def test_h003_no_better_than_otsu(gain, words):
     otsu = HEALTHY.scores["native_dice"] - gain + noise - noise.mean()
     finding = check_run(_changed(scores=HEALTHY.scores.assign(otsu_native_dice=otsu)))[0]
     assert finding.code == "H003" and words in finding.explanation
+    membranes = HEALTHY.scores.assign(native_v_rand=HEALTHY.scores["native_dice"], otsu_native_v_rand=otsu)
+    assert "has V_rand 0." in check_run(_changed(scores=membranes))[0].explanation  # whatever Otsu's Dice
 
 
 @pytest.mark.parametrize(
@@ -261,3 +263,30 @@ def test_the_published_recipe_claims_no_gain_over_itself():
     scores = HEALTHY.scores.assign(reference_native_dice=HEALTHY.scores["native_dice"])
     finding = next((f for f in check_run(_changed(scores=scores)) if f.code == "H006"), None)
     assert finding is None or "Otsu's threshold" in finding.explanation
+
+
+def _in_scenes(groups) -> pd.DataFrame:
+    return pd.DataFrame({"id": HEALTHY.scores["id"], "side": "test", "group": list(groups)})
+
+
+def test_gains_are_tested_over_scenes():
+    gain = np.where(np.arange(60) < 36, 0.06, -0.02)
+    scores = HEALTHY.scores.assign(otsu_native_dice=HEALTHY.scores["native_dice"] - gain)
+    assert "H003" not in _codes(_changed(scores=scores))
+    finding = next(
+        f for f in check_run(_changed(scores=scores, sides=_in_scenes(np.arange(60) // 6))) if f.code == "H003"
+    )
+    assert finding.figures["p_value"] > 0.05
+
+
+def test_too_few_scenes_are_named_beside_images():
+    finding = next(f for f in check_run(_changed(sides=_in_scenes(np.arange(60) // 15))) if f.code == "H006")
+    assert "60 test images of 4 scenes can show no difference" in finding.explanation and finding.figures["scenes"] == 4
+
+
+def test_seeds_that_differ_in_one_scene_do_not_disagree():
+    scene = np.arange(60) // 30
+    dice = HEALTHY.scores["native_dice"].to_numpy() - np.where(scene == 0, 0.15, 0.05)
+    run = _changed(seeds={"1": ("s0", HEALTHY.scores["id"].tolist(), dice)})
+    assert "H008" in _codes(run)
+    assert "H008" not in _codes(dataclasses.replace(run, sides=_in_scenes(scene)))

@@ -1,6 +1,7 @@
 """A logged model: what it holds, what it says of itself, and that it loads where unetlab is not."""
 
 import importlib.metadata
+import io
 import json
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 from conftest import blob, encoded, log_tiny
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
@@ -122,3 +124,20 @@ def test_a_row_that_is_no_image_is_named_in_one_line(data, reason, store):
         answers(log_tiny(), encoded(blob(40, 50)), data)
     assert caught.value.error_code == "INVALID_PARAMETER_VALUE"
     assert "\n" not in caught.value.message
+
+
+def test_a_stack_is_refused_unless_one_page_is_named(store):
+    pages = io.BytesIO()
+    tifffile.imwrite(pages, np.stack([blob(40, 50), np.zeros((40, 50), np.uint8)]), photometric="minisblack")
+    info = log_tiny()
+    with pytest.raises(
+        MlflowException, match=r"^row 1: a stack of 2 pages.*send each page as a row, or name one"
+    ) as caught:
+        answers(info, encoded(blob(40, 50)), pages.getvalue())
+    assert caught.value.error_code == "INVALID_PARAMETER_VALUE"
+    assert [answers(info, pages.getvalue(), pages=page)["object_count"][0] for page in ("1", "2")] == [2, 0]
+    channels = io.BytesIO()
+    tifffile.imwrite(channels, np.zeros((5, 40, 50), np.uint8), imagej=True, metadata={"axes": "CYX"})
+    with pytest.raises(MlflowException, match="row 0: it has 5 channels.*channels=1 or channels=1,2,3"):
+        answers(info, channels.getvalue())
+    assert answers(info, channels.getvalue(), channels="5")["object_count"][0] == 0

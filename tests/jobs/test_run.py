@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import types
 
 import keras
 import mlflow
@@ -9,13 +10,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from mlflow.tracking import MlflowClient
+from PIL import Image
 from rich.console import Console
 
 from unetlab.data import open_dataset
 from unetlab.errors import UserError
 from unetlab.images.otsu import otsu_mask
+from unetlab.jobs import trial
 from unetlab.jobs.check import run_check
 from unetlab.jobs.run import run_setup
+from unetlab.metrics import membranes, thresholds
 from unetlab.models import NETWORKS, Network
 from unetlab.options import Options
 from unetlab.service.registry import register
@@ -290,8 +294,6 @@ def test_images_without_masks_train_on_made_labels_and_nowhere_else(store, pairs
 
 
 def test_flat_images_have_nothing_to_label(store, pairs):
-    from PIL import Image
-
     for grey, path in enumerate((pairs / "images").iterdir()):
         Image.new("L", (40, 40), 90 + grey).save(path)
     with pytest.raises(UserError, match="one flat colour"):
@@ -301,5 +303,87 @@ def test_flat_images_have_nothing_to_label(store, pairs):
 def test_block_splits_and_membranes_are_scored(store, pairs):
     setup = dataclasses.replace(TINY, membranes=True)
     summary = run_setup(setup, Options(data=str(pairs), trials=1, split="blocks", models="best"), QUIET)
-    assert {"test/v_rand", "test/v_info", "test/v_rand_cut"} <= set(summary.figures)
+    assert {"test/native_v_rand", "test/native_v_info", "baseline/constant_native_v_rand"} <= set(summary.figures)
     assert summary.figures["test/images"] == 2
+
+
+def test_membranes_are_searched_by_v_rand_and_cut_where_validation_says(store, pairs, monkeypatch):
+    seen = []
+    real = membranes.best_cut
+    monkeypatch.setattr(membranes, "best_cut", lambda maps, truths: seen.append(real(maps, truths)) or seen[-1])
+    setup = dataclasses.replace(TINY, membranes=True)
+    summary = run_setup(setup, Options(data=str(pairs), trials=2, models="best"), QUIET)
+    children = _children(summary.run_id)
+    assert len(seen) == len(children) == 3  # a cut is chosen once a training, on validation, and never on test
+    trials = pd.read_csv(mlflow.artifacts.download_artifacts(f"runs:/{summary.run_id}/search/trials.csv"))
+    assert trials["objective"].tolist() == pytest.approx([c.data.metrics["val/native_v_rand"] for c in children[:2]])
+    table = pd.read_csv(mlflow.artifacts.download_artifacts(f"runs:/{summary.run_id}/scores/test.csv"))
+    columns = {f"{rival}native_v_rand" for rival in ("", "otsu_", "constant_", "reference_")}
+    assert columns <= set(table) and summary.figures["test/native_v_rand"] == pytest.approx(
+        table["native_v_rand"].mean()
+    )
+    assert "V_rand" in summary.headline() and summary.figures["val/best_threshold"] == seen[-1]
+
+
+def test_a_constant_answer_and_otsu_s_polarity_are_settled_on_the_training_masks(store, pairs):
+    for path in (pairs / "masks").iterdir():  # foreground is all but the cells, and the larger side
+        Image.fromarray(255 - np.asarray(Image.open(path))).save(path)
+    summary = run_setup(TINY, Options(data=str(pairs), trials=1, models="best"), QUIET)
+    run = MlflowClient().get_run(summary.run_id)
+    table = pd.read_csv(mlflow.artifacts.download_artifacts(f"runs:/{summary.run_id}/scores/test.csv"))
+    assert (run.data.tags["otsu_polarity"], run.data.tags["constant_answer"]) == ("dark", "foreground")
+    assert mlflow.get_logged_model(summary.model_id).tags["otsu_polarity"] == "dark"
+    assert run.data.metrics["baseline/otsu_native_dice"] > 0.95
+    share = [(data_labels > 0).mean() for data_labels in _test_labels(pairs, table["id"])]
+    assert table["constant_native_dice"].tolist() == pytest.approx([2 * each / (1 + each) for each in share])
+    assert run.data.metrics["baseline/constant_native_dice"] == pytest.approx(table["constant_native_dice"].mean())
+    assert {"gain/over_constant", "gain/over_constant_low", "gain/over_constant_high"} <= set(run.data.metrics)
+
+
+def _test_labels(folder, ids):
+    data = open_dataset(str(folder))
+    return [data.labels(data.ids.index(each)) for each in ids]
+
+
+def test_the_threshold_that_is_best_on_validation_is_served_on_request(store, pairs, monkeypatch):
+    monkeypatch.setattr(thresholds, "best_threshold", lambda *_: 0.15)
+    options = Options(data=str(pairs), trials=2, models="best", seed=1)
+    own, best = (
+        run_setup(TINY, dataclasses.replace(options, threshold=how), QUIET) for how in ("recipe", "validation")
+    )
+    assert "test/native_dice_at_recipe_threshold" not in own.figures
+    assert best.figures["test/native_dice"] == pytest.approx(own.figures["test/native_dice_at_best_threshold"])
+    assert best.figures["test/native_dice_at_recipe_threshold"] == pytest.approx(own.figures["test/native_dice"])
+    assert best.figures["baseline/reference_native_dice"] == own.figures["baseline/reference_native_dice"]
+    assert mlflow.get_logged_model(own.model_id).params["threshold"] == "0.5"
+    assert mlflow.get_logged_model(best.model_id).params["threshold"] == "0.15"
+    assert MlflowClient().get_run(best.run_id).data.params["best_threshold"] == "0.15"
+    assert _children(best.run_id)[-1].data.params["served_threshold"] == "0.15"
+
+
+def test_the_time_of_an_answer_is_that_of_the_model_as_served(store, pairs, monkeypatch):
+    loaded, real = [], mlflow.pyfunc.load_model
+    monkeypatch.setattr(mlflow.pyfunc, "load_model", lambda uri: loaded.append(uri) or real(uri))
+    summary = run_setup(TINY, Options(data=str(pairs), trials=1, models="best", epochs=1), QUIET)
+    assert loaded == [f"models:/{summary.model_id}"] and summary.figures["test/ms_per_image"] > 0
+
+
+def test_hyperband_trains_what_it_judged_and_says_when_it_judges_none(store, pairs, monkeypatch):
+    def short_ones_lead(bench, recipe, name, role, *_):
+        if role == "trial":
+            return types.SimpleNamespace(val={"native_dice": 1.0 / recipe.epochs}, recipe=recipe)
+        raise UserError(f"{recipe.epochs} epochs")
+
+    def space(hp, recipe):
+        _space(hp, recipe)
+        hp.Choice("epochs", [9, 30], default=recipe.epochs)
+
+    monkeypatch.setattr(trial, "train", short_ones_lead)
+    said = Console(file=io.StringIO(), width=300)
+    setup = dataclasses.replace(TINY, recipe=RECIPE.changed({"epochs": 9}), space=space)
+    with pytest.raises(UserError, match="^9 epochs$"):  # and neither 1, which led, nor 30, which nothing was judged by
+        run_setup(setup, Options(data=str(pairs), trials=5, tuner="hyperband"), said)
+    assert "after 13 trials; give trials=14 or more" in said.file.getvalue()
+    with pytest.raises(UserError, match="epochs$"):
+        run_setup(setup, Options(data=str(pairs), trials=3, tuner="grid"), said)
+    assert "the grid has 88 points; the 3 trials are spread over it" in said.file.getvalue()

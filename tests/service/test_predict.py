@@ -4,6 +4,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 from conftest import blob, encoded, log_tiny
 
 from unetlab.errors import UserError
@@ -37,7 +38,7 @@ def test_a_folder_becomes_masks_overlays_and_a_table(model, folder, tmp_path, ca
     out = tmp_path / "out"
     predict_folder(model, folder, out)
     table = pd.read_csv(out / "predictions.csv").set_index("file")
-    assert list(table.columns) == ["height", "width", "mode", "foreground_fraction", "object_count", "error"]
+    assert list(table.columns) == ["page", "height", "width", "mode", "foreground_fraction", "object_count", "error"]
     assert sorted(table.index) == ["a.png", "a.tif", "a_png.bmp", "colour.PNG", "cut.png", "text.png"]
     assert table.loc["a.tif", ["height", "width", "mode"]].tolist() == [60, 70, "uint16 grey"]
     assert table["object_count"].dropna().eq(2).all() and table["object_count"].count() == 4
@@ -130,3 +131,24 @@ def test_a_model_of_another_kind(store, folder, tmp_path):
         info = mlflow.pyfunc.log_model(name="echo", python_model=str(tmp_path / "echo.py"), pip_requirements=["mlflow"])
     with pytest.raises(UserError, match="takes no encoded images"):
         predict_folder(info.model_uri, folder, tmp_path / "out")
+
+
+def test_every_page_of_a_stack_gets_a_mask_and_a_row(model, folder, tmp_path, capsys):
+    pages = [blob(40, 50), blob(40, 50)[::-1], np.zeros((40, 50), np.uint8)]
+    tifffile.imwrite(folder / "cells.tif", np.stack(pages), photometric="minisblack")
+    (folder / "cells-001.png").write_bytes(encoded(blob(20, 20)))
+    tifffile.imwrite(folder / "z.tif", np.zeros((4, 2, 8, 8), np.uint8), imagej=True, metadata={"axes": "ZCYX"})
+    out = tmp_path / "out"
+    table = predict_folder(model, folder, out)
+    stack = table[table["file"] == "cells.tif"]
+    assert stack["page"].tolist() == [0, 1, 2] and stack["object_count"].tolist() == [2, 2, 0]
+    names = {path.stem for path in (out / "masks").iterdir() if path.stem.startswith("cells")}
+    assert names == {"cells-000", "cells-001", "cells-001_page", "cells-002"}
+    first, second = (codecs.decode_mask((out / "masks" / f"cells-{n}.png").read_bytes()) for n in ("000", "001_page"))
+    assert np.array_equal(first[::-1], second)
+    assert "z.tif: it holds 4 pages of 2 channels each (Z 4, C 2); say which" in capsys.readouterr().err
+    chosen = predict_folder(model, folder / "z.tif", tmp_path / "chosen", channels="2", pages="2-3")
+    assert chosen["page"].tolist() == [1, 2] and (tmp_path / "chosen" / "masks" / "z-002.png").exists()
+    with pytest.raises(UserError, match="none of the 1 images"):
+        predict_folder(model, folder / "z.tif", tmp_path / "none", channels="7")
+    assert "channels=7: there is no channel 7" in capsys.readouterr().err

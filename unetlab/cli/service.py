@@ -44,12 +44,12 @@ def rollback(model: str) -> None:
 
 
 @command("predict", "--model models:/unetlab-nuclei@champion --images FOLDER --out MASKS")
-def predict(model: str, images: Path, out: Path, threshold: float | None) -> None:
-    """Segment a folder of images with a logged or registered model."""
+def predict(model: str, images: Path, out: Path, threshold: float | None, channels: str, pages: str) -> None:
+    """Segment a folder of images with a logged or registered model; of a stack every page: masks/<name>-000.png on."""
     quiet.import_tensorflow()
     from unetlab.service.predict import predict_folder
 
-    predict_folder(model, images, out, threshold)
+    predict_folder(model, images, out, threshold, channels=channels, pages=pages)
 
 
 @command("ui", "--port 5001")

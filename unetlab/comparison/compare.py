@@ -10,7 +10,8 @@ from unetlab.errors import UserError
 from unetlab.metrics import significance
 from unetlab.metrics.table import METRICS
 from unetlab.options import BUDGET
-from unetlab.tracking.read import Record, budget, find, score_arrays
+from unetlab.tracking.read import SIDES, Record, budget, find, score_arrays, table
+from unetlab.tracking.read import scenes as read_scenes
 
 
 def ranking_metric(names: Collection[str]) -> str:
@@ -29,8 +30,11 @@ EVERY_PAIR = 40
 
 LEVEL = 0.05
 
+LATEST = 10
+"""Runs that are asked which images show one scene: all have the same images, and one answer is enough."""
+
 TRAIN_SHARE = 0.15 / 0.70
-"""Test over training images, for runs that do not say how many they had."""
+"""Test over training images, for runs that say neither scenes nor images."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,7 @@ class Comparison:
         setups: setup of each.
         records: the runs behind each: one, or one a repeat.
         units: what scores are taken over: test image ids, or split digests of repeats.
+        scenes: the scene of each test image; empty where runs do not say, and for repeats: then each is one of its own.
         scores: metric to float64 (contenders, units).
         repeats: number of different splits; 1 is a comparison over the images of one split.
         test_share: test images over training images.
@@ -56,6 +61,7 @@ class Comparison:
     setups: tuple[str, ...]
     records: tuple[tuple[Record, ...], ...]
     units: tuple[str, ...]
+    scenes: tuple[str, ...]
     scores: Mapping[str, np.ndarray]
     repeats: int
     test_share: float
@@ -81,7 +87,7 @@ class Comparison:
         if len(found):
             return found
         which = np.array([[places[a], places[b]]])
-        return _pairs(self.names, self.scores, which, self.repeats, self.test_share)
+        return _pairs(self.names, self.scores, which, self.scenes, self.repeats, self.test_share)
 
     def ranking(self) -> pd.DataFrame:
         """One row a contender, best first.
@@ -105,11 +111,15 @@ class Comparison:
             among_best=[name in best for name in self.names],
         )
 
+    def images(self) -> str:
+        """How many test images, and in how many scenes where that is known, in words."""
+        return _counted(len(self.units), self.scenes)
+
     def conclusion(self) -> str:
         """What the comparison says, in plain words."""
         first, others = self.names[0], [name for name in self.best if name != self.names[0]]
         beaten = len(self.names) - len(self.best)
-        over = f"{self.repeats} repeated splits" if self.repeats > 1 else f"{len(self.units)} test images"
+        over = f"{self.repeats} repeated splits" if self.repeats > 1 else self.images()
         if not others:
             return f"{first} is better than {'the other' if beaten == 1 else f'all {beaten} others'}, on {over}."
         shown = _listed(others)
@@ -128,11 +138,15 @@ def compare(
     Every difference is paired: two models are compared image by image, so what makes an image hard for both drops out.
     For Dice, IoU, accuracy, boundary F1 and the object score it gives
 
-    - the mean difference and its 95 % interval: bias-corrected bootstrap over images, 10,000 draws;
-    - the p-value of a paired permutation test (random sign flips, see `significance.sign_flip_test`);
+    - the mean difference and its 95 % interval: bias-corrected bootstrap over scenes, 10,000 draws;
+    - the p-value of a paired permutation test (random sign flips of scenes, see `significance.sign_flip_test`);
     - Holm's correction over all pairs, for each metric on its own; Dice is the metric that ranks, the others explain;
     - Cohen's d of paired data: the mean difference in standard deviations of the differences; 0.2 is called small, 0.8
       large.
+
+    **What is drawn.** Copies, frames of one take and tiles of one field are no independent witnesses: what is drawn and
+    flipped is the scene, as `split.csv` of the runs has it, with all its images; what is estimated stays the mean over
+    images. Where runs do not say, each image counts as a scene, and a note says so.
 
     **Which rules.** A verdict rests on Holm's p-value below 0.05 and on nothing else. The interval says how large a
     difference may be, for one pair and without correction: with many pairs, or few images, it can leave 0 out where
@@ -146,6 +160,7 @@ def compare(
     **Repeats.** Runs with a tag `repeat` are compared setup by setup. Seeds on the same split are averaged image by
     image. Over several splits each gives one mean difference, and the variance is corrected for the images they share
     (`significance.corrected_resampled_t`); then a setup must have a run on every split.
+    How much splits share is counted in scenes.
 
     What no test here sees: one training's luck. A single run a setup compares two trained models, not two recipes;
     repeats compare recipes.
@@ -180,7 +195,7 @@ def compare(
     evaluated = any(each.tags.get("role") == "evaluation" for each in records)  # then only the images have to agree
     _refuse_different(records, ("dataset_digest",) if evaluated else ("dataset_digest", "split_digest"))
     ids, scores = score_arrays(records, list(METRICS))
-    return contest(_names(records), scores, ids, [(each,) for each in records], seed=seed)
+    return contest(_names(records), scores, ids, [(each,) for each in records], _scenes(records, ids), seed=seed)
 
 
 def contest(
@@ -188,6 +203,7 @@ def contest(
     scores: Mapping[str, np.ndarray],
     units: Sequence[str] = (),
     records: Sequence[tuple[Record, ...]] = (),
+    scenes: Sequence[str] = (),
     repeats: int = 1,
     test_share: float = TRAIN_SHARE,
     seed: int = 0,
@@ -205,11 +221,11 @@ def contest(
     ordered = {metric: values[order] for metric, values in scores.items()}
     k = len(names)
     which = np.stack(np.triu_indices(k, 1), axis=1) if k <= EVERY_PAIR else np.array([[0, i] for i in range(1, k)])
-    pairs = _pairs(names, ordered, which, repeats, test_share, seed)
+    pairs = _pairs(names, ordered, which, scenes, repeats, test_share, seed)
     if repeats > 1:
         low, high = significance.corrected_resampled_t(ordered[first], test_share)[1:3]
     else:
-        low, high = significance.bootstrap_interval(ordered[first], seed=seed)
+        low, high = significance.bootstrap_interval(ordered[first], scenes or None, seed=seed)
     told = set(pairs[(pairs["metric"] == first) & (pairs["a"] == names[0]) & (pairs["p_holm"] < LEVEL)]["b"])
     behind = tuple(records[i] for i in order) if len(records) else ((),) * k
     return Comparison(
@@ -217,13 +233,14 @@ def contest(
         setups=tuple(runs[0].setup if runs else name for runs, name in zip(behind, names, strict=True)),
         records=behind,
         units=tuple(units) or tuple(str(i) for i in range(n)),
+        scenes=tuple(scenes),
         scores=ordered,
         repeats=repeats,
         test_share=test_share,
         pairs=pairs,
         intervals=np.clip(np.stack([low, high], axis=1), 0, 1),  # a t interval over few splits knows no bounds
         best=tuple(name for name in names if name not in told),
-        notes=tuple(_notes(behind, k, n, repeats)),
+        notes=tuple(_notes(behind, k, n, tuple(scenes), repeats)),
     )
 
 
@@ -231,6 +248,7 @@ def _pairs(
     names: Sequence[str],
     scores: Mapping[str, np.ndarray],
     which: np.ndarray,
+    scenes: Sequence[str],
     repeats: int,
     test_share: float,
     seed: int = 0,
@@ -244,7 +262,7 @@ def _pairs(
         if repeats > 1:
             found = significance.corrected_resampled_t(differences, test_share)
         else:
-            found = significance.paired(differences, seed=seed)
+            found = significance.paired(differences, scenes or None, seed=seed)
         adjusted = significance.holm(found.p_value, family)
         verdict = np.where(found.mean > 0, "a better", "b better")
         tables.append(
@@ -290,13 +308,36 @@ def _compare_repeats(records: Sequence[Record], seed: int) -> Comparison:
         per_split.append({name: np.stack([v[own].mean(axis=0) for own in rows]) for name, v in scores.items()})
     behind = [tuple(each for each in records if each.setup == setup) for setup in setups]
     if len(splits) == 1:
-        return contest(setups, per_split[0], ids, behind, seed=seed)
+        return contest(setups, per_split[0], ids, behind, _scenes(records, ids), seed=seed)
     shared = [name for name in METRICS if all(name in each for each in per_split)]
     means = {name: np.stack([each[name].mean(axis=1) for each in per_split], axis=1) for name in shared}
-    return contest(setups, means, splits, behind, len(splits), _test_share(records[0]), seed)
+    share = _test_share(records[0])
+    return contest(setups, means, splits, behind, repeats=len(splits), test_share=share, seed=seed)
+
+
+def _scenes(records: Sequence[Record], ids: Sequence[str]) -> tuple[str, ...]:
+    """The scene of each image as the latest run has it that knows them all; empty where none does."""
+    for record in records[: -LATEST - 1 : -1]:
+        known = read_scenes(record)
+        if set(ids) <= set(known):
+            return tuple(known[image] for image in ids)
+    return ()
+
+
+def _counted(images: int, scenes: Sequence[str]) -> str:
+    if not scenes:
+        return f"{images} test images"
+    several = len(set(scenes))
+    return f"{images} test images in {several} scene{'s' * (several != 1)}"
 
 
 def _test_share(of: Record) -> float:
+    """Test over training scenes, or images where the run does not know scenes."""
+    sides = table(of, SIDES, ["side", "group"])
+    if sides is not None and {"side", "group"} <= set(sides):
+        held = sides.groupby("side")["group"].nunique()
+        if {"train", "test"} <= set(held.index):
+            return float(held["test"] / held["train"])
     if {"train", "test"} <= set(of.sides):
         return of.sides["test"] / of.sides["train"]
     return TRAIN_SHARE
@@ -340,8 +381,9 @@ def _names(records: Sequence[Record]) -> list[str]:
     return [f"{each.name} {each.run_id[:6]}" if each.name in twice else each.name for each in records]
 
 
-def _notes(behind: Sequence[tuple[Record, ...]], k: int, n: int, repeats: int) -> list[str]:
+def _notes(behind: Sequence[tuple[Record, ...]], k: int, n: int, scenes: tuple[str, ...], repeats: int) -> list[str]:
     notes = []
+    units = significance.count_scenes(scenes or None, n)
     if repeats > 1:
         notes.append(
             f"Scores are means over {repeats} splits; intervals and p-values allow for the images splits share "
@@ -349,8 +391,10 @@ def _notes(behind: Sequence[tuple[Record, ...]], k: int, n: int, repeats: int) -
         )
         if repeats < 4:
             notes.append(f"{repeats} splits show only large differences; ten are usual.")
-    elif 2.0 ** (1 - n) >= LEVEL / (k * (k - 1) / 2):
-        notes.append(f"{n} test images are too few: no difference could pass the test, however large.")
+    elif 2.0 ** (1 - units) >= LEVEL / (k * (k - 1) / 2):
+        notes.append(f"{_counted(n, scenes)} are too few: no difference could pass the test, however large.")
+    if repeats == 1 and not scenes and any(behind):
+        notes.append("No run says which test images show one scene: each counts as one of its own.")
     if k > EVERY_PAIR:
         notes.append(
             f"{k} contenders: each is compared with the best only, and p-values are corrected for all "

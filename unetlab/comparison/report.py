@@ -139,8 +139,7 @@ def _named(comparison: Comparison) -> list[tuple[str, tuple[Record, ...]]]:
 
 
 def _units(comparison: Comparison) -> str:
-    n = len(comparison.units)
-    return f"mean of {comparison.repeats} splits" if comparison.repeats > 1 else f"{n} test images"
+    return f"mean of {comparison.repeats} splits" if comparison.repeats > 1 else comparison.images()
 
 
 def _p(value: float) -> str:
@@ -186,7 +185,9 @@ def _mean(records: Sequence[Record], metric: str) -> float | None:
 
 def _scale(low: np.ndarray, high: np.ndarray, zero: bool = False) -> tuple[float, float]:
     """Ends of an axis that holds all intervals, with a little room."""
-    left, right = float(np.nanmin(low)), float(np.nanmax(high))
+    ends = np.concatenate([low, high])
+    known = ends[np.isfinite(ends)]  # images of one scene have no interval
+    left, right = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
     if zero:
         left, right = min(left, 0.0), max(right, 0.0)
     room = 0.06 * max(right - left, 1e-6)
@@ -200,6 +201,7 @@ def _scales(comparison: Comparison) -> tuple[tuple[float, float], tuple[float, f
 
 
 def _place(value: float, scale: tuple[float, float]) -> float:
+    value = min(max(value, scale[0]), scale[1]) if np.isfinite(value) else scale[0]
     return round(WIDTH * (value - scale[0]) / (scale[1] - scale[0]), 1)
 
 

@@ -3,23 +3,19 @@
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
 from rich.table import Table
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from unetlab.data import Dataset, cache
-from unetlab.images import geometry
+from unetlab.data.scenes import Scenes, scenes_of
+from unetlab.data.split import split
 from unetlab.images.regions import flat
 
-THUMBNAIL = 24
-"""Images are compared for near duplicates at this many pixels a side."""
-
-NEAR = 0.985
-"""Correlation of two thumbnails at and above which their images count as near duplicates."""
+SPLITS = 20
+"""Seeds over which the leak of a split without scenes is averaged."""
 
 SMALL = 20
 """Fewer images than this give intervals too wide to tell models apart."""
@@ -56,7 +52,8 @@ class DataCard:
         foreground: mean, smallest and largest share of foreground pixels; empty without masks.
         objects: mean, smallest and largest number of objects an image; empty without masks.
         modality: one word an image, for a stratified split.
-        groups: int (n,): images of one group are exact or near duplicates.
+        scenes: which images show the same thing.
+        leaked: share of test images with a scene-mate in train or validation, were scenes not kept together.
         findings: what is odd.
     """
 
@@ -69,13 +66,22 @@ class DataCard:
     foreground: tuple[float, ...]
     objects: tuple[float, ...]
     modality: tuple[str, ...]
-    groups: np.ndarray
+    scenes: Scenes
+    leaked: float
     findings: tuple[Finding, ...]
 
+    @property
+    def groups(self) -> np.ndarray:
+        """int (n,): the scene of each image."""
+        return self.scenes.scene
+
     def to_json(self) -> dict[str, Any]:
-        """Everything but the per-image columns, for an artifact."""
-        card = asdict(self)
-        del card["modality"], card["groups"]
+        """Everything but the per-image columns, for an artifact; of scenes, how many images each has."""
+        card = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "modality"}
+        sizes = sorted(map(int, np.bincount(self.groups)), reverse=True)
+        joined = Counter(pair.kind for pair in self.scenes.joined)
+        card["scenes"] = {"count": len(sizes), "sizes": sizes, "from": self.scenes.source, "joined": dict(joined)}
+        card["findings"] = [asdict(finding) for finding in self.findings]
         return card
 
     def table(self) -> Table:
@@ -87,6 +93,7 @@ class DataCard:
         if self.foreground:
             table.add_row("foreground", "mean {:.1%}, {:.1%} to {:.1%} an image".format(*self.foreground))
             table.add_row("objects", "mean {:.1f}, {:.0f} to {:.0f} an image".format(*self.objects))
+        table.add_row("scenes", self._scenes())
         for finding in self.findings:
             style = {"error": "bold red", "warning": "yellow", "notice": ""}[finding.severity]
             table.add_row(
@@ -97,6 +104,12 @@ class DataCard:
             )
         return table
 
+    def _scenes(self) -> str:
+        sizes = np.sort(np.bincount(self.groups))[::-1]
+        largest = ", ".join(map(str, sizes[:5])) + (", ..." if len(sizes) > 5 else "")
+        leaked = f"a split of single images would show {self.leaked:.0%} of the test images' scenes to training"
+        return f"{len(sizes)} ({self.scenes.source}), images each: {largest}; {leaked}"
+
 
 def _counts(counts: dict[str, int], most: int = 6) -> str:
     ordered = sorted(counts.items(), key=lambda item: -item[1])
@@ -104,15 +117,18 @@ def _counts(counts: dict[str, int], most: int = 6) -> str:
     return ", ".join(f"{name}: {count}" for name, count in ordered[:most]) + rest
 
 
-def check(dataset: Dataset) -> DataCard:
-    """Looks at every image once; a second call on the same content reads the answer from the cache."""
-    path = dataset.folder / "check-2.json"
+def check(dataset: Dataset, groups: str = "auto") -> DataCard:
+    """Looks at every image; a second call on the same content reads the answer from the cache.
+
+    `groups` says where scenes come from, as `scenes_of` takes it and refuses it.
+    """
+    scenes = scenes_of(dataset, groups)
+    path = dataset.folder / "check-3.json"
     if path.exists():
         stored = json.loads(path.read_text())
     else:
         stored = _measure(dataset)
         cache.write_text(path, json.dumps(stored))
-    groups = np.array(stored["groups"])
     shares, objects = np.array(stored["foreground"]), np.array(stored["objects"])
     return DataCard(
         name=dataset.name,
@@ -124,8 +140,9 @@ def check(dataset: Dataset) -> DataCard:
         foreground=_spread(shares) if dataset.has_masks else (),
         objects=_spread(objects) if dataset.has_masks else (),
         modality=tuple(stored["modality"]),
-        groups=groups,
-        findings=tuple(_findings(dataset, groups, shares, np.array(stored["flat"]))),
+        scenes=scenes,
+        leaked=leaked_share(dataset, scenes, stored["modality"]),
+        findings=tuple(_findings(dataset, scenes, shares, np.array(stored["flat"]))),
     )
 
 
@@ -134,21 +151,14 @@ def _spread(values: np.ndarray) -> tuple[float, float, float]:
 
 
 def _measure(dataset: Dataset) -> dict[str, Any]:
-    n = len(dataset)
-    images = [dataset.image(i) for i in range(n)]
-    thumbnails = np.stack([_thumbnail(image) for image in images])
-    labels = [dataset.labels(i) for i in range(n)]
-    return {
-        "modality": [_modality(image) for image in images],
-        "flat": [flat(image) for image in images],
-        "foreground": [float((label > 0).mean()) for label in labels],
-        "objects": [int(np.count_nonzero(np.unique(label))) for label in labels],
-        "groups": duplicate_groups(thumbnails, dataset.sha, dataset.sizes).tolist(),
-    }
-
-
-def _thumbnail(image: np.ndarray) -> np.ndarray:
-    return geometry.resize_image(geometry.fit_channels(image, 1), THUMBNAIL, THUMBNAIL)[:, :, 0].astype(np.float32)
+    found: dict[str, Any] = {"modality": [], "flat": [], "foreground": [], "objects": []}
+    for i in range(len(dataset)):  # one by one: all of them need not fit into memory
+        image, labels = dataset.image(i), dataset.labels(i)
+        found["modality"].append(_modality(image))
+        found["flat"].append(bool(flat(image)))
+        found["foreground"].append(float((labels > 0).mean()))
+        found["objects"].append(int(np.count_nonzero(np.unique(labels))))
+    return found
 
 
 def _modality(image: np.ndarray) -> str:
@@ -157,44 +167,23 @@ def _modality(image: np.ndarray) -> str:
     return f"{'grey' if image.shape[2] == 1 else 'colour'} on {light}"
 
 
-def duplicate_groups(thumbnails: np.ndarray, sha: Sequence[str], sizes: np.ndarray) -> np.ndarray:
-    """Groups of exact and near duplicates, int (n,).
+def leaked_share(dataset: Dataset, scenes: Scenes, modality: Sequence[str]) -> float:
+    """Share of test images with a scene-mate in train or validation, were images split without a look at scenes.
 
-    Two images are near duplicates if they have the same size and their thumbnails correlate by NEAR or more; the
-    relation is taken as transitive. Blocks of rows keep the memory linear in n.
-
-    Args:
-        thumbnails: float32 (n, t, t).
-        sha: hash of each image's pixels; equal ones are exact duplicates.
-        sizes: int (n, 2).
+    The mean over SPLITS seeds; 0 where there are too few images to split.
     """
-    n = len(thumbnails)
-    flat = thumbnails.reshape(n, -1)
-    flat = flat - flat.mean(axis=1, keepdims=True)
-    norm = np.linalg.norm(flat, axis=1, keepdims=True)
-    unit = np.where(norm > 1e-3, flat / np.maximum(norm, 1e-3), 0)  # an image of one value correlates with none
-    pairs = []
-    for start in range(0, n, 1024):
-        near = unit[start : start + 1024] @ unit.T >= NEAR
-        near &= (sizes[start : start + 1024, None] == sizes[None]).all(axis=2)
-        rows, columns = np.nonzero(near)
-        pairs.append(np.stack([rows + start, columns]))
-    _, exact = np.unique(np.asarray(sha), return_inverse=True)
-    first = np.unique(exact, return_index=True)[1][exact]
-    pairs.append(np.stack([np.arange(n), first]))
-    rows, columns = np.concatenate(pairs, axis=1)
-    graph = coo_array((np.ones(len(rows), bool), (rows, columns)), shape=(n, n))
-    return np.asarray(connected_components(graph, directed=False)[1])
+    n = len(dataset)
+    if n < 3:
+        return 0.0
+    shares = []
+    for seed in range(SPLITS):
+        test = np.zeros(n, bool)
+        test[split(dataset.ids, np.arange(n), modality, seed).test] = True
+        shares.append(float(np.isin(scenes.scene[test], scenes.scene[~test]).mean()))
+    return float(np.mean(shares))
 
 
-def _repeated(sha: Sequence[str], groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of images with an exact copy, and rows of images in a group of different ones."""
-    _, content, times = np.unique(np.asarray(sha), return_inverse=True, return_counts=True)
-    kinds = np.bincount(np.unique(np.stack([groups, content]), axis=1)[0])
-    return np.flatnonzero(times[content] > 1), np.flatnonzero(kinds[groups] > 1)
-
-
-def _findings(dataset: Dataset, groups: np.ndarray, shares: np.ndarray, flat: np.ndarray) -> list[Finding]:
+def _findings(dataset: Dataset, scenes: Scenes, shares: np.ndarray, flat: np.ndarray) -> list[Finding]:
     found = []
 
     def add(code: str, severity: str, message: str, remedy: str) -> None:
@@ -206,8 +195,6 @@ def _findings(dataset: Dataset, groups: np.ndarray, shares: np.ndarray, flat: np
 
     n = len(dataset)
     exact = n - len(set(dataset.sha))
-    near = n - len(np.unique(groups)) - exact
-    copies, alike = _repeated(dataset.sha, groups)
     if dataset.unusable:
         count, shown = len(dataset.unusable), "; ".join(dataset.unusable[:3])
         files = f"{count} file{'s' * (count > 1)} cannot be used: {shown}" + ("; ..." if count > 3 else "")
@@ -217,9 +204,15 @@ def _findings(dataset: Dataset, groups: np.ndarray, shares: np.ndarray, flat: np
     elif n < SMALL:
         add("D002", "warning", f"only {n} images", f"fewer than {SMALL} give intervals too wide to tell models apart")
     if exact:
-        add("D003", "warning", f"{exact} exact copies ({some(copies)})", "they stay on one side of the split")
-    if near:
-        add("D004", "notice", f"{near} near duplicates ({some(alike)})", "they stay on one side of the split")
+        _, content, times = np.unique(np.asarray(dataset.sha), return_inverse=True, return_counts=True)
+        apart = len(np.unique(np.stack([content, scenes.scene]), axis=1)[0]) > len(times)
+        remedy = f"groups={scenes.source} lets them part" if apart else "they stay on one side of the split"
+        add("D003", "warning", f"{exact} exact copies ({some(np.flatnonzero(times[content] > 1))})", remedy)
+    sizes = np.bincount(scenes.scene)
+    if shared := int((sizes > 1).sum()):
+        row = np.flatnonzero(scenes.scene == sizes.argmax())
+        text = f"{shared} scenes of several images hold {sizes[sizes > 1].sum()} images, the largest {sizes.max()}"
+        add("D004", "notice", f"{text} ({some(row)})", "each stays on one side of the split")
     if many := [i for i, levels in enumerate(dataset.levels) if levels > 2]:
         text = f"{len(many)} masks hold more than two values, up to {max(dataset.levels)} ({some(np.array(many))})"
         add("D010", "notice", text, "every value above 0 is foreground")

@@ -5,7 +5,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from unetlab.data import cache, classes, public
 from unetlab.data.classes import UNKNOWN
-from unetlab.data.files import Files, open_files
+from unetlab.data.files import Files, given_groups, open_files
 from unetlab.data.reading import Reader
 from unetlab.data.twins import TWINS
 from unetlab.errors import UserError
@@ -58,6 +58,7 @@ class Dataset:
         classes: names of the classes by index, background first.
         label_types: dtype of each label image.
         object_classes: of each image, uint8 (objects + 1,), or None where there is one class.
+        groups: text of the groups.csv beside the images, "" if there is none.
         unusable: what was wrong with each file that was left out; files are left out only where that was asked for.
     """
 
@@ -76,6 +77,7 @@ class Dataset:
     classes: tuple[str, ...] = ("background", "foreground")
     label_types: tuple[str, ...] = ()
     object_classes: tuple[np.ndarray | None, ...] = ()
+    groups: str = ""
     unusable: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -184,7 +186,8 @@ def open_dataset(
         verify()
         return _jobs(stack.enter_context(closing(Reader(files, channels, pages))), masks)
 
-    return _open(name, label, fingerprint, prepare, lenient=lenient)
+    dataset = _open(name, label, fingerprint, prepare, lenient=lenient)
+    return replace(dataset, groups=given_groups(files))
 
 
 def relabelled(dataset: Dataset, name: str, key: str, label: Callable[[np.ndarray], np.ndarray]) -> Dataset:

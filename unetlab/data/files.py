@@ -12,7 +12,10 @@ from typing import Protocol
 
 from unetlab.errors import UserError
 
-IGNORED = {"Thumbs.db", "desktop.ini"}
+GROUPS = "groups.csv"
+"""Beside the images, says which of them show the same scene; no image, and no reason to decode anew."""
+
+IGNORED = {"Thumbs.db", "desktop.ini", GROUPS}
 
 LARGE = 64 * 2**20
 """Bytes of a file in a zip above which it is unpacked to disk rather than into memory."""
@@ -158,6 +161,20 @@ def open_files(path: Path) -> Files:
     if not files.names:
         raise UserError(f"{path} holds no files; put images into it, or into images/ with their masks in masks/")
     return files
+
+
+def given_groups(files: Files) -> str:
+    """The text of groups.csv at the top of a folder, or of a zip or the one folder in it; "" if there is none."""
+    if isinstance(files, FolderFiles):
+        found = [GROUPS] if (files.folder / GROUPS).is_file() else []
+    elif isinstance(files, ZipFiles):
+        named = (PurePosixPath(name) for name in files.infos)
+        found = [str(path) for path in named if path.name == GROUPS and len(path.parts) <= 2]
+    else:
+        found = []
+    if len(found) > 1:
+        raise UserError(f"{files.label} holds {' and '.join(sorted(found))}; keep one")
+    return files.read(found[0]).decode("utf-8-sig", errors="replace") if found else ""
 
 
 def _walk(folder: Path) -> Iterator[str]:

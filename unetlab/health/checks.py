@@ -20,9 +20,9 @@ ACCURACY_GAP = 0.02
 EDGE = 0.05
 """Share of a hyperparameter's range, at either end, that counts as its edge."""
 
-FEW_IMAGES = 20
+FEW_SCENES = 20
 
-LEAST_IMAGES = 6
+LEAST_SCENES = 6
 """With fewer no difference passes a sign-flip test at 5 %, however large: 2 / 2**5 is 0.06."""
 
 SEED_RANGE = 0.01
@@ -61,7 +61,7 @@ def no_better_than_constant(run: RunData) -> HealthFinding | None:
     for word, column in (("Dice", "native_dice"), ("V_rand", "native_v_rand")):
         if {column, f"constant_{column}"} <= set(run.scores):
             gains[word] = (run.scores[column] - run.scores[f"constant_{column}"]).to_numpy(float)
-    worse = [word for word, gain in gains.items() if not _better(gain)]
+    worse = [word for word, gain in gains.items() if not _better(gain, _test_scenes(run))]
     if not worse:
         return None
     named = " and ".join(worse)
@@ -84,20 +84,23 @@ def no_better_than_constant(run: RunData) -> HealthFinding | None:
 
 
 def no_better_than_otsu(run: RunData) -> HealthFinding | None:
-    """H003: a global threshold, which needs no training, does as well."""
-    pair = ("native_dice", "otsu_native_dice")
-    if not set(pair) <= set(run.scores):
+    """H003: a global threshold, which needs no training, does as well: by V_rand where that ranks, else by Dice."""
+    words = {"native_v_rand": "V_rand", "native_dice": "Dice"}
+    own = next((column for column in words if {column, f"otsu_{column}"} <= set(run.scores)), None)
+    if own is None:
         return None
-    gain = (run.scores[pair[0]] - run.scores[pair[1]]).to_numpy(float)
-    if _better(gain):
+    otsu = run.scores[f"otsu_{own}"]
+    gain = (run.scores[own] - otsu).to_numpy(float)
+    scenes = _test_scenes(run)
+    if _better(gain, scenes):
         return None
-    p = float(sign_flip_test(gain[None])[0]) if len(gain) > 1 else 1.0
+    p = float(sign_flip_test(gain[None], scenes)[0]) if len(gain) > 1 else 1.0
     chance = "" if p < LEVEL else ", which may be chance"
     relation = "below" if gain.mean() < 0 else "above"
     return HealthFinding(
         "H003",
         "not better than Otsu's threshold",
-        f"Otsu's threshold, which learns nothing, has Dice {run.scores[pair[1]].mean():.3f} on these images; the model "
+        f"Otsu's threshold, which learns nothing, has {words[own]} {otsu.mean():.3f} on these images; the model "
         f"is {abs(gain.mean()):.3f} {relation} it{chance} (p = {p:.2g}).",
         "Do not publish this model as a success. Give it more images or more epochs, or use the threshold.",
         {"gain": float(gain.mean()), "p_value": p},
@@ -157,29 +160,31 @@ def image_on_both_sides(run: RunData) -> HealthFinding | None:
 
 def too_few_images(run: RunData) -> HealthFinding | None:
     """H006: the gain a run claims is smaller than what its test images can show."""
-    n = len(run.scores)
+    n, scenes = len(run.scores), _test_scenes(run)
+    units = count_scenes(scenes, n)
     own = run.scores["native_dice"]
     rivals = [name for name in ("reference", "otsu") if f"{name}_native_dice" in run.scores]
     # where the published recipe itself came out best, there is no gain over it to be seen
     rival = next((name for name in rivals if not own.equals(run.scores[f"{name}_native_dice"])), None)
-    if rival is None or n < 2:
+    if rival is None or units < 2:
         return None
     words = {"reference": "its published recipe", "otsu": "Otsu's threshold"}
     gains = (own - run.scores[f"{rival}_native_dice"]).to_numpy(float)
-    least, gain = detectable_difference(gains), float(gains.mean())
-    none = n < LEAST_IMAGES
-    if not none and (_better(gains) or (n >= FEW_IMAGES and (gain <= 0 or gain >= least))):
+    least, gain = detectable_difference(gains, scenes), float(gains.mean())
+    none = units < LEAST_SCENES
+    if not none and (_better(gains, scenes) or (units >= FEW_SCENES and (gain <= 0 or gain >= least))):
         return None
+    counted = f"{n} test images" + ("" if scenes is None else f" of {units} scene{'s' * (units != 1)}")
     shown = f"{least:.3f} Dice four times in five, and smaller ones less often"
     return HealthFinding(
         "H006",
         "too few test images for the difference",
-        (f"{n} test images can show no difference, however large" if none else f"{n} test images show {shown}")
+        (f"{counted} can show no difference, however large" if none else f"{counted} show {shown}")
         + f"; this run's gain over {words[rival]} is {gain:+.3f}.",
-        f"Claim no gain; about {_images_needed(gains):,} test images would show one of this size, if there is one."
+        f"Claim no gain; about {_scenes_needed(gains, scenes):,} test scenes would show one of this size, if it is one."
         if gain > 0
-        else "Take more test images before you rank models.",
-        {"images": n, "detectable": least, "gain": gain},
+        else "Take test images of more scenes before you rank models.",
+        {"images": n, "scenes": units, "detectable": least, "gain": gain},
     )
 
 
@@ -211,9 +216,9 @@ def seeds_disagree(run: RunData) -> HealthFinding | None:
     if len(means) < 2 or max(means.values()) - min(means.values()) < SEED_RANGE:
         return None
     if len({values[0] for values in usable.values()}) == 1:
-        p = _paired_extremes(usable, means)
+        p = _paired_extremes(usable, means, _scene_of(run))
     else:
-        variances = np.array([values[2].var(ddof=1) / len(values[2]) for values in usable.values()])
+        variances = np.array([_variance(ids, dice, _scene_of(run)) for _, ids, dice in usable.values()])
         p = _heterogeneity(np.array(list(means.values())), variances)
     if p >= LEVEL:
         return None
@@ -241,9 +246,30 @@ CHECKS: tuple[Callable[[RunData], HealthFinding | None], ...] = (
 """In the order of their codes, H001 first."""
 
 
-def _better(gains: np.ndarray) -> bool:
-    """Whether gains are shown to be above 0, or just are where images are too few to show anything (H006 says so)."""
-    return gains.mean() > 0 and (len(gains) < LEAST_IMAGES or float(sign_flip_test(gains[None])[0]) < LEVEL)
+def _better(gains: np.ndarray, scenes: np.ndarray | None) -> bool:
+    """Whether gains are shown to be above 0, or just are where scenes are too few to show anything (H006 says so)."""
+    few = count_scenes(scenes, len(gains)) < LEAST_SCENES
+    return gains.mean() > 0 and (few or float(sign_flip_test(gains[None], scenes)[0]) < LEVEL)
+
+
+def _scene_of(run: RunData) -> pd.Series | None:
+    """The scene of each image of the data by id, None where the run does not say."""
+    if run.sides is None:
+        return None
+    return run.sides.assign(id=run.sides["id"].astype(str)).drop_duplicates("id").set_index("id")["group"]
+
+
+def _scenes_of(ids: Sequence[str], scene_of: pd.Series | None) -> np.ndarray | None:
+    """The scenes of images, None where that of one is not known."""
+    if scene_of is None:
+        return None
+    found = scene_of.reindex([str(image) for image in ids])
+    return None if found.isna().any() else found.to_numpy()
+
+
+def _test_scenes(run: RunData) -> np.ndarray | None:
+    """The scene of each test image in the order of the scores, None where the run does not say."""
+    return _scenes_of(run.scores["id"].tolist(), _scene_of(run))
 
 
 def expected_maximum(k: int) -> float:
@@ -289,19 +315,34 @@ def _edge(value: float, low: float, high: float) -> str:
     return "bottom" if place <= EDGE else "top" if place >= 1 - EDGE else ""
 
 
-def _images_needed(gains: np.ndarray) -> int:
-    """Images at which the mean gain is seen with 80 % power (normal quantiles), and LEAST_IMAGES at least."""
+def _scenes_needed(gains: np.ndarray, scenes: np.ndarray | None) -> int:
+    """Scenes at which the mean gain is seen with 80 % power (normal quantiles), and LEAST_SCENES at least."""
     quantiles = stats.norm.ppf(0.975) + stats.norm.ppf(0.8)
-    return max(LEAST_IMAGES, int(np.ceil((quantiles * gains.std(ddof=1) / gains.mean()) ** 2)))
+    between = float(spread(gains[None], scenes)[0])
+    return max(LEAST_SCENES, int(np.ceil((quantiles * between / gains.mean()) ** 2)))
 
 
-def _paired_extremes(seeds: Mapping[str, tuple[str, Sequence[str], np.ndarray]], means: Mapping[str, float]) -> float:
+def _variance(ids: Sequence[str], dice: np.ndarray, scene_of: pd.Series | None) -> float:
+    """Of the mean Dice, over scenes; infinite where all images are of one, which says nothing."""
+    scenes = _scenes_of(ids, scene_of)
+    units = count_scenes(scenes, len(dice))
+    return float(spread(dice[None], scenes)[0]) ** 2 / units if units > 1 else float("inf")
+
+
+def _paired_extremes(
+    seeds: Mapping[str, tuple[str, Sequence[str], np.ndarray]],
+    means: Mapping[str, float],
+    scene_of: pd.Series | None,
+) -> float:
     """p-value of best against worst seed on the same images, for all pairs (Bonferroni)."""
     best, worst = max(means, key=means.__getitem__), min(means, key=means.__getitem__)
     pair = [pd.Series(seeds[seed][2], index=list(seeds[seed][1])) for seed in (best, worst)]
-    gains = (pair[0] - pair[1]).dropna().to_numpy()
+    gains = (pair[0] - pair[1]).dropna()
     pairs = len(means) * (len(means) - 1) / 2
-    return min(1.0, float(sign_flip_test(gains[None])[0]) * pairs) if len(gains) > 1 else 1.0
+    if len(gains) < 2:
+        return 1.0
+    scenes = _scenes_of(gains.index.tolist(), scene_of)
+    return min(1.0, float(sign_flip_test(gains.to_numpy()[None], scenes)[0]) * pairs)
 
 
 def _heterogeneity(means: np.ndarray, variances: np.ndarray) -> float:

@@ -37,8 +37,8 @@ class RunData:
         trials: a row a trial: number, status, objective, epochs and a column for each hyperparameter; None without.
         space: hyperparameter to {"low": ..., "high": ...} of those with an order; None where it was not logged.
         validation_ids: images of the validation split.
-        sides: columns id, side and group, one row an image, images of one group being copies or near copies; None
-            where it was not logged.
+        sides: columns id, side and group, one row an image, images of one group being of one scene; None where it was
+            not logged.
         test_scorings: how often models were scored on this test split, in the whole store.
         peers: Dice of other models on the same test images in the order of `scores`, float64 (models, images); some of
             them where there are many, None where there are none.

@@ -1,11 +1,15 @@
 """Which planes of a file are pages, which are channels, and what the user chose of them."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .contract import PixelError
 
-ADVICE = "say which with channels=1 or channels=1,2,3, and pages=all or a range such as pages=1-10"
+ADVICE = (
+    "say which with channels=1 or channels=1,2,3 (channels=pages: each is an image of its own), "
+    "and pages=all or a range such as pages=1-10"
+)
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,11 @@ def choose_channels(asked: str, there: int, pages: int = 1, said: str = "") -> t
     return chosen
 
 
+def words(channels: Sequence[int]) -> str:
+    """What chosen channels make: "grey" or "RGB"."""
+    return "RGB" if len(channels) == 3 else "grey"
+
+
 def choose_pages(asked: str, there: int) -> range:
     """Which pages, counted from 0, of "all", one page such as "3", or a range such as "1-10", both counted from 1.
 
@@ -94,9 +103,9 @@ def choose_pages(asked: str, there: int) -> range:
     """
     if asked in ("", "all"):
         return range(there)
-    first, _, last = asked.partition("-")
+    first, dash, last = asked.partition("-")
     try:
-        chosen = range(int(first) - 1, int(last or first))
+        chosen = range(int(first) - 1, int(last if dash else first))
     except ValueError:
         chosen = range(0)
     if not chosen or chosen.start < 0:

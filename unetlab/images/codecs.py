@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from . import raster, tiff
+from . import microscopy, raster, tiff, zarrs
 from .contract import MAX_PIXELS, Pages, PixelError
 from .depth import to_uint8
 
@@ -27,7 +27,7 @@ class Format:
         name: what users call it.
         endings: of its files, in small letters.
         stack: whether a file can hold several pages.
-        magic: what its bytes begin with; content decides, whatever the ending. Empty where the ending decides.
+        magic: what its bytes begin with; content decides, whatever the ending. Empty for folders.
         open: from bytes or a path, channels and pages to `Pages`.
     """
 
@@ -41,6 +41,10 @@ class Format:
 FORMATS = (
     Format("PNG, JPEG, BMP", (".png", ".jpg", ".jpeg", ".bmp"), False, raster.MAGIC, raster.Raster),
     Format("TIFF", (".tif", ".tiff"), True, tiff.MAGIC, tiff.Tiff),
+    Format("CZI", (".czi",), True, (b"ZISRAWFILE",), microscopy.opener("CZI", "bioio_czi")),
+    Format("ND2", (".nd2",), True, (b"\xda\xce\xbe\n",), microscopy.opener("ND2", "bioio_nd2")),
+    Format("LIF", (".lif",), True, (b"\x70\0\0\0",), microscopy.opener("LIF", "bioio_lif")),
+    Format("Zarr", (zarrs.ENDING,), True, (), zarrs.open_zarr),
 )
 
 ENDINGS = frozenset(ending for row in FORMATS for ending in row.endings)
@@ -49,11 +53,14 @@ ENDINGS = frozenset(ending for row in FORMATS for ending in row.endings)
 STACKS = frozenset(ending for row in FORMATS if row.stack for ending in row.endings)
 """Those of files that can hold several pages."""
 
+CONTAINERS = frozenset({zarrs.ENDING})
+"""Endings of folders that are one image or stack each; the files inside are none."""
+
 KNOWN = "PNG, JPEG, TIFF or BMP"
 
 
 def open_pages(source: bytes | Path, channels: str = "", pages: str = "all") -> Pages:
-    """Opens an image or a stack; pages are decoded one by one as they are read, from the file if `source` is a path.
+    """Opens an image or a stack of the FORMATS; pages are read and decoded one by one, never the whole file at once.
 
     Args:
         source: a file's bytes, or its path.
@@ -72,7 +79,14 @@ def open_pages(source: bytes | Path, channels: str = "", pages: str = "all") -> 
         raise PixelError(f"cannot be opened ({error.strerror or error})") from error
 
 
+def is_container(path: Path) -> bool:
+    """Whether a folder is one image, such as a Zarr, and not a folder of files."""
+    return path.suffix.lower() in CONTAINERS and path.is_dir()
+
+
 def _format(source: bytes | Path) -> Format | None:
+    if isinstance(source, Path) and is_container(source):
+        return next(row for row in FORMATS if source.suffix.lower() in row.endings)
     head = source[:16] if isinstance(source, bytes) else _head(source)
     for row in FORMATS:
         if head.startswith(row.magic):

@@ -1,8 +1,7 @@
 """What every format offers: an opened file of n images of one kind, and the one error it may raise."""
 
-from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Self
 
 import numpy as np
 
@@ -18,7 +17,8 @@ class Pages:
     """An opened file: n images of one size and kind. A format is a subclass with `_read`, and `_close` if it needs one.
 
     Args:
-        count: pages; every image, series, z or t plane counts as one.
+        numbers: which pages of the file these are, counted from 0; every image, series, z or t plane counts as one.
+            `count` is how many.
         size: height and width of every page.
         mode: how they are stored, such as "uint16 grey", "uint8 RGB", "uint8 palette".
         palette: uint8 (256 or more, 3), the colours of a palette image.
@@ -31,9 +31,10 @@ class Pages:
     imagej = False
 
     def __init__(
-        self, count: int, size: tuple[int, int], mode: str, palette: np.ndarray | None = None, lossy: bool = False
+        self, numbers: range, size: tuple[int, int], mode: str, palette: np.ndarray | None = None, lossy: bool = False
     ) -> None:
-        self.count, self.size, self.mode, self.palette, self.lossy = count, size, mode, palette, lossy
+        self.numbers, self.count = numbers, len(numbers)
+        self.size, self.mode, self.palette, self.lossy = size, mode, palette, lossy
 
     def read(self, page: int) -> np.ndarray:
         """One page as stored, (h, w, c) of any dtype; of a palette image the indices, c = 1. Threads may share it.
@@ -47,7 +48,7 @@ class Pages:
         except PixelError:
             raise
         except Exception as error:  # the libraries raise many types for broken files
-            raise PixelError(f"truncated or damaged ({_first_line(error)})") from error
+            raise PixelError("truncated or damaged") from error
         if array.shape[:2] != self.size:
             raise PixelError(f"truncated or damaged: {array.shape[:2]} in place of {self.size} rows and columns")
         return array
@@ -63,13 +64,6 @@ class Pages:
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
-
-
-Source = bytes | Path | BinaryIO
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:120]
 
 
 def refuse_size(height: int, width: int) -> None:

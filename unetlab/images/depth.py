@@ -33,35 +33,45 @@ def to_uint8(array: np.ndarray) -> np.ndarray:
         raise PixelError(f"the image holds {array.dtype} values; save real numbers")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise PixelError(f"the {array.dtype} image holds NaN or infinite values; replace them first")
-    wide = (
-        np.float64 if array.dtype.itemsize > 4 or array.dtype.kind != "f" and array.dtype.itemsize > 2 else np.float32
-    )
-    values = array.astype(wide)
-    low, high = value_range(values)
-    span = high - low or _typical_distance(values, low)
-    bottom, top = RANGE
-    distance = (values - low) / span
-    above, below = np.maximum(distance - (high - low) / span, 0), np.maximum(-distance, 0)
-    levels = bottom + (top - bottom) * np.clip(distance, 0, 1)
-    if high == low:  # all that is not ground lies beyond
-        levels = np.where(above > 0, float(top), float(bottom))
-    levels = levels + (255 - top) * above / (1 + above) - bottom * below / (1 + below)
-    return np.rint(levels).astype(np.uint8)
+    low, high = value_range(array)
+    span = high - low or _typical_distance(array, low)
+    if array.dtype.itemsize <= 2 and array.dtype.kind != "f":  # a table of all values there can be is quicker
+        kind = np.iinfo(array.dtype)
+        table = _levels(np.arange(kind.min, kind.max + 1, dtype=np.float64), low, high, span)
+        return table[array.astype(np.int32) - kind.min]
+    out = np.empty(array.shape, np.uint8)
+    for levels, row in zip(out, array, strict=True):  # row by row, since float64 takes much memory
+        levels[...] = _levels(row.astype(np.float64), low, high, span)
+    return out
 
 
-def value_range(values: np.ndarray) -> tuple[float, float]:
+def value_range(array: np.ndarray) -> tuple[float, float]:
     """The lower and upper end of the range of an image's values, as `to_uint8` says."""
-    flat = values.ravel()
+    flat = array.ravel()
     tail = min(max(LEAST_TAIL, round(TAIL * flat.size)), flat.size // 4)
     first, last = tail // 2, tail + tail // 2  # the band around the percentile
     if first == 0:  # fewer than 8 values
         return float(flat.min()), float(flat.max())
     ends = (first, last, flat.size - 1 - last, flat.size - 1 - first)
     ordered = np.partition(flat, ends)
-    return float(ordered[first : last + 1].mean()), float(ordered[ends[2] : ends[3] + 1].mean())
+    return _mean(ordered[ends[0] : ends[1] + 1]), _mean(ordered[ends[2] : ends[3] + 1])
 
 
-def _typical_distance(values: np.ndarray, ground: float) -> float:
+def _mean(band: np.ndarray) -> float:
+    """The mean, which of equal values is that value to the last digit."""
+    return float(band[0]) if (band == band[0]).all() else float(band.mean(dtype=np.float64))
+
+
+def _typical_distance(array: np.ndarray, ground: float) -> float:
     """How far those values that differ from an otherwise even ground lie from it: their median."""
-    distances = np.abs(values[values != ground] - ground)
+    distances = np.abs(array[array != ground].astype(np.float64) - ground)
     return float(np.median(distances)) if distances.size else 1.0
+
+
+def _levels(values: np.ndarray, low: float, high: float, span: float) -> np.ndarray:
+    """Grey levels, uint8, of values, float64; where low is high, all that is above lies beyond the range."""
+    bottom, top = RANGE
+    inside = (values > low).astype(np.float64) if low == high else np.clip((values - low) / span, 0, 1)
+    above, below = np.maximum(values - high, 0) / span, np.maximum(low - values, 0) / span
+    levels = bottom + (top - bottom) * inside + (255 - top) * above / (1 + above) - bottom * below / (1 + below)
+    return np.rint(levels).astype(np.uint8)

@@ -5,21 +5,38 @@ import math
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+from xml.etree import ElementTree
 
 import numpy as np
 import tifffile
 from tifffile import COMPRESSION, EXTRASAMPLE, PHOTOMETRIC, PLANARCONFIG
 
-from .axes import Planes, choose_channels, choose_pages
-from .contract import Pages, PixelError, refuse_size
+from .axes import Planes, choose_channels, choose_pages, words
+from .contract import Pages, PixelError
+from .directories import Directory, walk
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 JPEG = (COMPRESSION.OJPEG, COMPRESSION.JPEG, COMPRESSION.JPEG_LOSSY)
 
-UNNAMED = "IQ"
-"""Letters tifffile gives to axes of which the file says nothing."""
+BARE = ("shaped", "uniform", "generic")
+"""Kinds of series whose pages stand in the order of the file."""
+
+
+class Series(Protocol):
+    """What is used of tifffile's series: axes, and directories that hold one plane each, or one for all."""
+
+    @property
+    def axes(self) -> str: ...
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def keyframe(self) -> Any: ...
+    @property
+    def dataoffset(self) -> int | None: ...
+    def __len__(self) -> int: ...
+    def __getitem__(self, number: int) -> Any: ...
 
 
 class Tiff(Pages):
@@ -36,12 +53,14 @@ class Tiff(Pages):
 
     def __init__(self, source: bytes | Path, channels: str = "", pages: str = "all") -> None:
         self.lock = threading.Lock()
-        self.tiff: tifffile.TiffFile | None = None
+        self.file = io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")
         try:
-            self.tiff = tifffile.TiffFile(io.BytesIO(source) if isinstance(source, bytes) else source)
+            self.length = self.file.seek(0, io.SEEK_END)
+            found = walk(self.file, self.length)
+            self.file.seek(0)
+            self.tiff = tifffile.TiffFile(self.file)
             self.imagej = bool(self.tiff.is_imagej)
-            self.series = _series(self.tiff)
-            self._arrange(channels, pages)
+            self._arrange(found, channels, pages)
         except PixelError:
             self.close()
             raise
@@ -49,137 +68,186 @@ class Tiff(Pages):
             self.close()
             raise PixelError("truncated or damaged TIFF") from error
 
-    def _arrange(self, channels: str, pages: str) -> None:
+    def _arrange(self, found: list[Directory], channels: str, pages: str) -> None:
+        self.series = _series(self.tiff, found)
+        self.planes = [_planes(series, channels) for series in self.series]
         first = self.series[0].keyframe
-        self.planes = [_planes(series) for series in self.series]
-        self.samples = _Samples(first)
-        there = self.planes[0].channels
-        if there > 1 and self.samples.count > 1:
-            raise PixelError(f"it has {there} channels of {self.samples.count} samples each; save one image a channel")
-        total = sum(planes.pages for planes in self.planes)
-        many = total if there > 1 else 1  # colours of a pixel belong together, however many pages there are
-        said = self.planes[0].said()
-        self.chosen = choose_channels(channels, there if there > 1 else self.samples.count, many, said)
+        _refuse_colours(first)
+        if len({planes.channels for planes in self.planes}) > 1:
+            raise PixelError("its series have different numbers of channels; save each as a file of its own")
+        apart, samples, total = self.planes[0].channels, _samples(first), sum(planes.pages for planes in self.planes)
+        if apart > 1 and samples > 1:
+            raise PixelError(f"it has {apart} channels of {samples} samples each; save one image a channel")
+        # samples of one pixel are its colours and belong together, however many pages there are
+        many = total if apart > 1 else 1
+        self.chosen = choose_channels(
+            "" if channels == "pages" else channels, max(apart, samples), many, self.planes[0].said()
+        )
         self.numbers = choose_pages(pages, total)
-        words = self.samples.words if there == 1 and not channels else _words(self.chosen)
-        mode = f"{first.dtype} {words}"
+        self.kind = (first.dtype, _stored(first))
+        stored = words(self.chosen) if apart > 1 or channels or samples > 1 and _colours(first) == 1 else self.kind[1]
         size = (first.imagelength, first.imagewidth)
-        palette = self.samples.palette
-        super().__init__(len(self.numbers), size, mode, palette, lossy=first.compression in JPEG)
+        super().__init__(self.numbers, size, f"{first.dtype} {stored}", _palette(first), first.compression in JPEG)
 
     def close(self) -> None:
         """Closes the file."""
-        if self.tiff is not None:
-            self.tiff.close()
+        self.file.close()
 
     def _read(self, page: int) -> np.ndarray:
-        number = self.numbers[page]
-        for series, planes in zip(self.series, self.planes, strict=True):
-            if number < planes.pages:
-                break
-            number -= planes.pages
+        number, which = self.numbers[page], 0
+        while number >= self.planes[which].pages:
+            number -= self.planes[which].pages
+            which += 1
+        series, planes = self.series[which], self.planes[which]
         if planes.channels == 1:
-            return self.samples.standing(self._plane(series, planes.plane(number, 0)))[:, :, list(self.chosen)]
-        read = [self.samples.standing(self._plane(series, planes.plane(number, c))) for c in self.chosen]
-        return np.concatenate(read, axis=2)
+            return self._plane(series, planes.plane(number, 0), number)[:, :, list(self.chosen)]
+        return np.concatenate([self._plane(series, planes.plane(number, c), number) for c in self.chosen], axis=2)
 
-    def _plane(self, series: tifffile.TiffPageSeries, number: int) -> np.ndarray:
-        """One plane as the file has it: (h, w), (h, w, samples) or (samples, h, w)."""
+    def _plane(self, series: Series, number: int, page: int) -> np.ndarray:
+        """One plane as (h, w, c)."""
         key = series.keyframe
         with self.lock:
-            assert self.tiff is not None
-            handle = self.tiff.filehandle
-            if len(series) == 1 and number:  # ImageJ writes one header for a whole stack, whose pages follow each other
-                stored = key.dtype.newbyteorder(self.tiff.byteorder)
-                handle.seek(series.dataoffset + number * key.nbytes)
-                data = handle.read(key.nbytes)
-                if len(data) < key.nbytes:
-                    raise PixelError("truncated or damaged TIFF")
-                return np.frombuffer(data, stored).reshape(key.shape).astype(key.dtype)
-            page = series[number]
-            if page is None:
-                raise PixelError("a page its OME-XML speaks of is not in the file")
-            ends = [start + length for start, length in zip(page.dataoffsets, page.databytecounts, strict=False)]
-            if ends and max(ends) > handle.size:
+            if math.prod(series.shape) > len(series) * math.prod(key.shape):
+                # ImageJ writes one header for a whole stack, whose planes follow each other
+                self.file.seek((series.dataoffset or 0) + number * key.nbytes)
+                stored = np.frombuffer(self.file.read(key.nbytes), key.dtype.newbyteorder(self.tiff.byteorder))
+                return _standing(key, stored.reshape(key.shape).astype(key.dtype))
+            frame = series[number]
+            key = frame.keyframe
+            if (key.dtype, _stored(key)) != self.kind or not _same(_palette(key), self.palette):
+                kinds = f"{key.dtype} {_stored(key)}, page 1 {self.kind[0]} {self.kind[1]}"
+                raise PixelError(f"page {page + 1} is {kinds}; pages of a stack must be of one kind")
+            ends = [start + length for start, length in zip(frame.dataoffsets, frame.databytecounts, strict=False)]
+            if not ends or max(ends) > self.length:
                 raise PixelError("truncated or damaged TIFF")
-            return np.asarray(page.asarray(maxworkers=1))
+            return _standing(key, np.asarray(frame.asarray(maxworkers=1)))
 
 
-class _Samples:
-    """What the samples of a pixel mean: how many are colours, and how to stand them as (h, w, c).
+class _Bare:
+    """Pages in the order of the file, each a directory of its own."""
 
-    Args:
-        page: any page of the file.
-    """
+    dataoffset = None
 
-    def __init__(self, page: Any) -> None:
-        if page.photometric in (PHOTOMETRIC.SEPARATED, PHOTOMETRIC.CIELAB):
-            raise PixelError(f"its colours are {page.photometric.name}; save it as RGB")
-        stored = page.samplesperpixel
-        alpha = [EXTRASAMPLE.ASSOCALPHA, EXTRASAMPLE.UNASSALPHA]
-        colours = 3 if page.photometric in (PHOTOMETRIC.RGB, PHOTOMETRIC.YCBCR) else 1
-        extra = page.extrasamples
-        # a fourth sample of RGB that says nothing of itself is alpha, as most programs read it
-        dropped = stored - colours == 1 and (extra[0] in alpha if extra and colours == 1 else colours == 3)
-        self.count = stored - dropped
-        self.words = ("RGBA" if dropped else "RGB") if colours == 3 else "grey+alpha" if dropped else "grey"
-        self.page = page
-        self.palette = None
-        if page.photometric == PHOTOMETRIC.PALETTE and page.colormap is not None:
-            colormap = (np.moveaxis(page.colormap, 0, -1) // 257).astype(np.uint8)
-            self.palette = np.zeros((max(256, len(colormap)), 3), np.uint8)
-            self.palette[: len(colormap)] = colormap
-            self.words = "palette"
+    def __init__(self, tiff: tifffile.TiffFile, found: list[Directory]) -> None:
+        self.tiff, self.found = tiff, found
+        self.keyframe = self[0]
+        self.axes, self.shape = "I" + self.keyframe.axes, (len(found), *self.keyframe.shape)
 
-    def standing(self, array: np.ndarray) -> np.ndarray:
-        """A plane as tifffile gives it, as (h, w, c)."""
-        if self.page.photometric == PHOTOMETRIC.MINISWHITE:
-            white = array.max() if array.dtype.kind == "f" else 2**self.page.bitspersample - 1
-            array = ~array if array.dtype == bool else (white - array).astype(array.dtype)
-        if array.ndim == 3 and self.page.planarconfig == PLANARCONFIG.SEPARATE:
-            array = np.moveaxis(array, 0, -1)
-        return array[:, :, None] if array.ndim == 2 else array
+    def __len__(self) -> int:
+        return len(self.found)
+
+    def __getitem__(self, number: int) -> Any:
+        return self.tiff.pages.get(self.found[number].number, aspage=True, cache=False)
 
 
-def _words(channels: Sequence[int]) -> str:
-    return "RGB" if len(channels) == 3 else "grey"
-
-
-def _series(tiff: tifffile.TiffFile) -> list[tifffile.TiffPageSeries]:
-    """The series that hold images, thumbnails and smaller copies left out, all of one size and kind."""
-    first = tiff.pages.first
-    refuse_size(first.imagelength, first.imagewidth)
-    found = [series for series in tiff.series if not series.keyframe.is_reduced or series is tiff.series[0]]
-    first = found[0].keyframe
-    number = 1
-    for series in found:
-        page = series.keyframe
-        for name, one, other in (
-            ("pixels", (first.imagewidth, first.imagelength), (page.imagewidth, page.imagelength)),
-            ("samples a pixel", (first.samplesperpixel,), (page.samplesperpixel,)),
-        ):
-            if one != other:
-                sizes = f"{' x '.join(map(str, other))} {name}, page 1 {' x '.join(map(str, one))}"
-                raise PixelError(f"page {number} is {sizes}; pages of a stack must be of one size")
-        number += max(1, math.prod(series.shape) // max(1, math.prod(page.shape)))
+def _series(tiff: tifffile.TiffFile, found: list[Directory]) -> Sequence[Series]:
+    """The series that hold the pages found. Raises PixelError if what the file says of them does not hold."""
     if tiff.is_ome:
-        _refuse_lies(tiff, found)
-    return found
+        _refuse_lies(tiff.ome_metadata or "", found)
+    numbers = {page.number for page in found}
+    series = [one for one in tiff.series if one.keyframe.index in numbers]
+    if not series:
+        raise PixelError("truncated or damaged TIFF")
+    planes = [math.prod(one.shape) // max(1, math.prod(one.keyframe.shape)) for one in series]
+    named = any("C" in one.axes[: -len(one.keyframe.shape)] for one in series)
+    if not named and sum(planes) <= len(found) and all(one.kind in BARE for one in series):
+        return [_Bare(tiff, found)]
+    for one, there in zip(series, planes, strict=True):
+        if len(one) != there and len(one) == 1:  # one directory for all
+            size = there * one.keyframe.nbytes
+            if one.dataoffset is None or one.dataoffset + size > tiff.filehandle.size:
+                raise PixelError(f"truncated or damaged TIFF: it speaks of {there} pages and does not hold them")
+    held = sum(len([page for page in one.pages if page is not None]) for one in series)
+    if held != len(found) or any(len(one) not in (1, there) for one, there in zip(series, planes, strict=True)):
+        said = ", ".join(f"{one.axes} {' x '.join(map(str, one.shape))}" for one in series)
+        raise PixelError(f"what it says of its pages ({said}) does not fit the {len(found)} it holds; save it anew")
+    return series
 
 
-def _planes(series: tifffile.TiffPageSeries) -> Planes:
-    key = series.keyframe
-    inner = len(key.shape)
-    axes, shape = series.axes[:-inner], tuple(series.shape[:-inner])
-    if tuple(series.shape[-inner:]) != tuple(key.shape) or key.imagedepth > 1:
+def _planes(series: Series, channels: str) -> Planes:
+    inner = len(series.keyframe.shape)
+    if tuple(series.shape[-inner:]) != tuple(series.keyframe.shape) or series.keyframe.imagedepth > 1:
         raise PixelError(f"its axes {series.axes} {series.shape} do not end in the rows and columns of a page")
-    planes = Planes(axes, shape)
-    if math.prod(shape) != len(series) and not (len(series) == 1 and series.dataoffset is not None):
-        raise PixelError(f"it speaks of {math.prod(shape)} pages ({planes.said()}) and holds {len(series)}")
-    return planes
+    if series.axes[-inner:].replace("S", "") != "YX":
+        raise PixelError(f"its axes are {series.axes}; a page wants rows Y and columns X at their end")
+    axes = series.axes[:-inner]
+    return Planes(axes.replace("C", "I") if channels == "pages" else axes, tuple(series.shape[:-inner]))
 
 
-def _refuse_lies(tiff: tifffile.TiffFile, found: list[tifffile.TiffPageSeries]) -> None:
-    """Raises PixelError if the OME-XML does not describe the pages that are there."""
-    if any(page is None for series in found for page in series.pages):
-        raise PixelError("its OME-XML speaks of pages that are not in the file; save it anew as one OME-TIFF")
+def _refuse_lies(xml: str, found: list[Directory]) -> None:
+    """Raises PixelError if the OME-XML does not describe the pages that are there, or they lie in other files too."""
+    try:
+        root = ElementTree.fromstring(xml)
+    except ElementTree.ParseError as error:
+        raise PixelError(f"its OME-XML cannot be read ({error}); save it anew as OME-TIFF") from error
+    own, planes, first = root.get("UUID"), 0, found[0]
+    for element in root.iter():
+        name = element.tag.rpartition("}")[2]
+        if name == "UUID" and own and element.text != own:
+            raise PixelError("its OME-XML spreads one image over several files; save it anew as a single OME-TIFF")
+        if name == "Pixels":
+            try:
+                width, height, *sizes = (int(element.attrib[f"Size{axis}"]) for axis in "XYZCT")
+            except (KeyError, ValueError) as error:
+                raise PixelError("its OME-XML gives no sizes; save it anew as OME-TIFF") from error
+            if (width, height) != (first.width, first.height):
+                said = f"{width} x {height} pixels, the file has {first.width} x {first.height}"
+                raise PixelError(f"its OME-XML lies: it speaks of {said}; save it anew")
+            planes += math.prod(sizes)
+    there = len(found) * first.samples
+    if planes != there:
+        said = f"{planes} planes (z, channels and times), the file has {there}"
+        raise PixelError(f"its OME-XML lies: it speaks of {said}; save it anew")
+
+
+def _refuse_colours(page: Any) -> None:
+    if page.photometric in (PHOTOMETRIC.SEPARATED, PHOTOMETRIC.CIELAB):
+        raise PixelError(f"its colours are {page.photometric.name}; save it as RGB")
+
+
+def _colours(page: Any) -> int:
+    return 3 if page.photometric in (PHOTOMETRIC.RGB, PHOTOMETRIC.YCBCR) else 1
+
+
+def _has_alpha(page: Any) -> bool:
+    """Whether the last sample is alpha: it says so, or is the fourth of RGB and says nothing."""
+    kinds = tuple(page.extrasamples or ())
+    if page.samplesperpixel != _colours(page) + 1:
+        return False
+    return kinds in ((EXTRASAMPLE.ASSOCALPHA,), (EXTRASAMPLE.UNASSALPHA,)) or (not kinds and _colours(page) == 3)
+
+
+def _samples(page: Any) -> int:
+    """Samples of a pixel without alpha."""
+    return int(page.samplesperpixel) - _has_alpha(page)
+
+
+def _stored(page: Any) -> str:
+    if page.photometric == PHOTOMETRIC.PALETTE and page.colormap is not None:
+        return "palette"
+    if _colours(page) == 3:
+        return "RGBA" if _has_alpha(page) else "RGB"
+    return "grey+alpha" if _has_alpha(page) else "grey"
+
+
+def _palette(page: Any) -> np.ndarray | None:
+    if page.photometric != PHOTOMETRIC.PALETTE or page.colormap is None:
+        return None
+    stored = (np.moveaxis(page.colormap, 0, -1) // 257).astype(np.uint8)
+    colours = np.zeros((max(256, len(stored)), 3), np.uint8)
+    colours[: len(stored)] = stored
+    return colours
+
+
+def _same(one: np.ndarray | None, other: np.ndarray | None) -> bool:
+    return one is other or (one is not None and other is not None and np.array_equal(one, other))
+
+
+def _standing(page: Any, array: np.ndarray) -> np.ndarray:
+    """A plane as tifffile gives it, (h, w), (h, w, c) or (c, h, w), to (h, w, c) in which more is brighter."""
+    if page.photometric == PHOTOMETRIC.MINISWHITE:
+        white = array.max() if array.dtype.kind == "f" else 2**page.bitspersample - 1
+        array = ~array if array.dtype == bool else (white - array).astype(array.dtype)
+    if array.ndim == 3 and page.planarconfig == PLANARCONFIG.SEPARATE:
+        array = np.moveaxis(array, 0, -1)
+    return array[:, :, None] if array.ndim == 2 else array

@@ -31,7 +31,13 @@ SIGNATURE = ModelSignature(
             ColSpec(DataType.long, "object_count"),
         ]
     ),
-    params=ParamSchema([ParamSpec("threshold", DataType.double, -1.0)]),
+    params=ParamSchema(
+        [
+            ParamSpec("threshold", DataType.double, -1.0),
+            ParamSpec("channels", DataType.string, ""),
+            ParamSpec("pages", DataType.string, "all"),
+        ]
+    ),
 )
 
 

@@ -50,31 +50,40 @@ class Segmenter(PythonModel):
         Args:
             context: unused, the artifacts are loaded.
             model_input: one column `image`, the bytes of a PNG, JPEG, TIFF or BMP.
-            params: `threshold` in [0, 1], or -1 for the model's own.
+            params: `threshold` in [0, 1], or -1 for the model's own; `channels` ("1" or "1,2,3") and `pages` (one,
+                such as "3"), counted from 1, for files that hold more than one grey or colour image.
 
         Returns:
             Columns mask (PNG bytes of 0 and 255 at the image's own size), foreground_fraction (0 to 1) and
             object_count (connected components of the mask).
 
         Raises:
-            MlflowException: for a row that is no image, naming the row, and for a threshold out of range.
+            MlflowException: for a row that is no image, or a stack of several pages since a row has one answer, naming
+                the row; and for a threshold out of range.
         """
-        threshold = _threshold((params or {}).get("threshold", OWN_THRESHOLD))
-        images = [self._decode(row, data) for row, data in enumerate(model_input["image"])]
+        asked = params or {}
+        threshold = _threshold(asked.get("threshold", OWN_THRESHOLD))
+        choice = asked.get("channels", ""), asked.get("pages", "all")
+        images = [_decode(row, data, *choice) for row, data in enumerate(model_input["image"])]
         rows = []
         for start in range(0, len(images), BATCH):
             chunk = images[start : start + BATCH]
             rows += [_answer(mask) for mask in self.predictor.masks(chunk, threshold)]
         return pd.DataFrame(rows, columns=["mask", "foreground_fraction", "object_count"])
 
-    def _decode(self, row: int, data: bytes) -> np.ndarray:
-        try:
-            return codecs.decode(bytes(data))[0]
-        except (codecs.PixelError, TypeError) as error:
-            raise MlflowException(
-                f"row {row}: {error}; send the bytes of a PNG, JPEG, TIFF or BMP file, in JSON as base64",
-                error_code=INVALID_PARAMETER_VALUE,
-            ) from None
+
+def _decode(row: int, data: bytes, channels: str, pages: str) -> np.ndarray:
+    try:
+        with codecs.open_pages(bytes(data), channels, pages) as opened:
+            if opened.count > 1:
+                many = f"a stack of {opened.count} pages, and a row has one answer"
+                raise codecs.PixelError(f"{many}; send each page as a row, or name one, such as pages=1")
+            return codecs.image_of(opened, 0)
+    except (codecs.PixelError, TypeError) as error:
+        raise MlflowException(
+            f"row {row}: {error}; send the bytes of a PNG, JPEG, TIFF or BMP file, in JSON as base64",
+            error_code=INVALID_PARAMETER_VALUE,
+        ) from None
 
 
 def _threshold(asked: float) -> Threshold | None:

@@ -149,12 +149,10 @@ def _with_rivals(
     for name in names:
         own = [column for column in table if column.startswith(f"{name}_native")]
         rivals |= {f"baseline/{column}": table[column].mean() for column in own}
-        gain = intervals.paired_interval(table["native_dice"], table[f"{name}_native_dice"])
-        rivals |= {
-            f"gain/over_{name}": gain.mean,
-            f"gain/over_{name}_low": gain.low,
-            f"gain/over_{name}_high": gain.high,
-        }
+        for column, key in (("native_dice", f"gain/over_{name}"), ("native_v_rand", f"gain/over_{name}_v_rand")):
+            if f"{name}_{column}" in table:
+                gain = intervals.paired_interval(table[column], table[f"{name}_{column}"])
+                rivals |= {key: gain.mean, f"{key}_low": gain.low, f"{key}_high": gain.high}
     return table, rivals
 
 

@@ -1,5 +1,6 @@
-"""95 % intervals of scores over images."""
+"""95 % intervals of mean scores over images, drawn scene by scene where `scenes` says which images are of one."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -8,10 +9,11 @@ from scipy import stats
 
 from unetlab.metrics import significance
 from unetlab.metrics.pixelwise import SMOOTH, pooled_soft_dice
+from unetlab.metrics.significance import Scenes
 
 
 class Interval(NamedTuple):
-    """A mean with its 95 % interval; low and high are NaN for fewer than two values."""
+    """A mean with its 95 % interval; low and high are NaN for fewer than two values or scenes."""
 
     mean: float
     low: float
@@ -27,12 +29,15 @@ class PairedInterval(NamedTuple):
     p_value: float
 
 
-def pooled_interval(table: pd.DataFrame, name: str, seed: int = 0, draws: int = 10_000) -> Interval:
-    """A score over pixels and its 95 % interval over images, by the percentile bootstrap.
+def pooled_interval(
+    table: pd.DataFrame, name: str, scenes: Scenes = None, seed: int = 0, draws: int = 10_000
+) -> Interval:
+    """A score over pixels and its 95 % interval over scenes, by the percentile bootstrap.
 
     Args:
         table: of `score_images`.
         name: "accuracy", "precision", "recall", "f1" or "soft_dice".
+        scenes: of each row; None for images that are a scene each.
 
     Raises ValueError for another name.
     """
@@ -54,26 +59,42 @@ def pooled_interval(table: pd.DataFrame, name: str, seed: int = 0, draws: int = 
     value = float(quotient(above, below))
     if len(table) < 2 or np.ptp(above / np.maximum(below, SMOOTH)) < 1e-12:
         return Interval(value, float("nan"), float("nan")) if len(table) < 2 else Interval(value, value, value)
+    if scenes is not None:
+        return Interval(value, *_pooled_ends(quotient, above, below, scenes, seed, draws))
     found = stats.bootstrap(
         (above, below), quotient, paired=True, n_resamples=draws, method="percentile", rng=np.random.default_rng(seed)
     )
     return Interval(value, float(found.confidence_interval.low), float(found.confidence_interval.high))
 
 
-def interval(values: np.ndarray | pd.Series, seed: int = 0, draws: int = 10_000) -> Interval:
-    """Mean and its 95 % interval over images, by `significance.bootstrap_interval`."""
+def _pooled_ends(
+    quotient: Callable[..., np.ndarray], above: np.ndarray, below: np.ndarray, scenes: Scenes, seed: int, draws: int
+) -> tuple[float, float]:
+    """Ends of the percentile bootstrap that draws scenes with all their images; NaN for one scene."""
+    _, scene = np.unique(np.asarray(scenes), return_inverse=True)
+    members = [np.flatnonzero(scene == k) for k in range(scene.max() + 1)]
+    if len(members) < 2:
+        return float("nan"), float("nan")
+    rng = np.random.default_rng(seed)
+    drawn = (np.concatenate([members[k] for k in rng.integers(len(members), size=len(members))]) for _ in range(draws))
+    low, high = np.percentile([float(quotient(above[rows], below[rows])) for rows in drawn], [2.5, 97.5])
+    return float(low), float(high)
+
+
+def interval(values: np.ndarray | pd.Series, scenes: Scenes = None, seed: int = 0, draws: int = 10_000) -> Interval:
+    """Mean and its 95 % interval, by `significance.bootstrap_interval`."""
     sample = np.asarray(values, dtype=np.float64)
     mean = float(sample.mean()) if len(sample) else float("nan")
     if len(sample) < 2:
         return Interval(mean, float("nan"), float("nan"))
-    if np.ptp(sample) <= 1e-12 * np.abs(sample).max():
+    if np.ptp(sample) <= 1e-12 * np.abs(sample).max() and significance.count_scenes(scenes, len(sample)) > 1:
         return Interval(mean, mean, mean)
-    low, high = significance.bootstrap_interval(sample[None], draws=draws, seed=seed)
+    low, high = significance.bootstrap_interval(sample[None], scenes, draws, seed)
     return Interval(mean, float(low[0]), float(high[0]))
 
 
 def paired_interval(
-    a: np.ndarray | pd.Series, b: np.ndarray | pd.Series, seed: int = 0, draws: int = 10_000
+    a: np.ndarray | pd.Series, b: np.ndarray | pd.Series, scenes: Scenes = None, seed: int = 0, draws: int = 10_000
 ) -> PairedInterval:
     """Mean of a - b over the same images, its 95 % interval, and the p-value of `significance.sign_flip_test`.
 
@@ -83,7 +104,7 @@ def paired_interval(
     if first.shape != second.shape:
         raise ValueError(f"pairs need as many values on either side. Received: {first.shape} and {second.shape}")
     difference = first - second
-    found = interval(difference, seed, draws)
+    found = interval(difference, scenes, seed, draws)
     if len(difference) < 2 or not difference.any():
         return PairedInterval(*found, 1.0 if len(difference) else float("nan"))
-    return PairedInterval(*found, float(significance.sign_flip_test(difference[None], draws=draws, seed=seed)[0]))
+    return PairedInterval(*found, float(significance.sign_flip_test(difference[None], scenes, draws, seed)[0]))

@@ -16,14 +16,13 @@ from rich.progress import track
 from scipy import ndimage
 from skimage.segmentation import find_boundaries
 
-from unetlab.data.readers import ENDINGS
 from unetlab.errors import UserError
 from unetlab.images import codecs, geometry
 
 OUTLINE = (255, 0, 200)
 """A magenta that is seen on dark fluorescence and on purple stains alike; a black rim sets it off from bright ones."""
 
-COLUMNS = ("file", "height", "width", "mode", "foreground_fraction", "object_count", "error")
+COLUMNS = ("file", "page", "height", "width", "mode", "foreground_fraction", "object_count", "error")
 
 BATCH = 8
 BATCH_PIXELS = 16_000_000
@@ -32,23 +31,30 @@ BATCH_PIXELS = 16_000_000
 
 @dataclass(frozen=True)
 class Item:
-    """A file on its way: the name its outputs get, its bytes, and its pixels or why there are none."""
+    """A page on its way: its file, the name its outputs get, its number in a stack, its pixels or what is wrong."""
 
     file: str
     name: str
-    data: bytes = b""
+    page: int | None = None
     image: np.ndarray | None = None
     mode: str = ""
     error: str = ""
 
 
 def predict_folder(
-    model: str, images: Path, out: Path, threshold: float | None = None, batch: int = BATCH
+    model: str,
+    images: Path,
+    out: Path,
+    threshold: float | None = None,
+    batch: int = BATCH,
+    channels: str = "",
+    pages: str = "all",
 ) -> pd.DataFrame:
-    """Segments every image of a folder, or one image.
+    """Segments every image of a folder, or one image; of a stack every page, one after the other.
 
     Writes masks/<name>.png (0 and 255, the image's own size), overlays/<name>.png and predictions.csv below `out`;
-    <name> is the file's without its ending, which stays (a_png, a_tif) where two files differ in nothing else.
+    <name> is the file's without its ending, which stays (a_png, a_tif) where two files differ in nothing else; a page
+    of a stack adds its number, counted from 0: cells-000.png, cells-001.png.
     Images that cannot be read are listed there and at the end, and do not stop the others.
 
     Args:
@@ -57,9 +63,12 @@ def predict_folder(
         out: created where needed; must not be the images' folder.
         threshold: in [0, 1]; None for the model's own.
         batch: images the model sees at once, at most.
+        channels: which channels make the image where a file has others than grey or colour: "1" or "1,2,3".
+        pages: which pages of a stack: "all", "3" or "1-10", counted from 1.
 
     Returns:
-        The table: file, height, width, mode, foreground_fraction, object_count, error.
+        The table, a row a page: file, page (the number in its name, empty for a single image), height, width, mode,
+        foreground_fraction, object_count, error.
 
     Raises:
         UserError: if there are no images, none can be read, the model cannot be found or is none of unetlab's, the
@@ -73,11 +82,14 @@ def predict_folder(
     _make_folders(out)
     params = {} if threshold is None else {"threshold": threshold}
     console = Console(stderr=True)
-    items = (_read(path, name) for path, name in zip(paths, _names(paths), strict=True))
-    shown = track(items, "segmenting", total=len(paths), console=console, disable=not console.is_terminal)
-    rows = [row for some in _batches(shown, batch) for row in _segment(segmenter, some, out, params)]
-    table = pd.DataFrame(rows, columns=list(COLUMNS)).astype({"height": "Int64", "width": "Int64"})
-    table = table.astype({"object_count": "Int64", "foreground_fraction": "float64"})
+    shown = track(paths, "segmenting", console=console, disable=not console.is_terminal)
+    names = _names(paths)
+    items = (
+        item for path, name in zip(shown, names, strict=True) for item in _read(path, name, set(names), channels, pages)
+    )
+    rows = [row for some in _batches(items, batch) for row in _segment(segmenter, some, out, params)]
+    whole = dict.fromkeys(("page", "height", "width", "object_count"), "Int64")
+    table = pd.DataFrame(rows, columns=list(COLUMNS)).astype({**whole, "foreground_fraction": "float64"})
     table.to_csv(out / "predictions.csv", index=False)
     _report(table, images, out, console)
     return table
@@ -86,20 +98,22 @@ def predict_folder(
 def _images(images: Path) -> list[Path]:
     if not images.exists():
         raise UserError(f"no folder or image at {images}; give one that exists")
-    if images.is_file():
+    if images.is_file() or codecs.is_container(images):
         return [images]
     paths = sorted(
         path
         for path in images.iterdir()
-        if path.suffix.lower() in ENDINGS and not path.name.startswith(".") and not path.is_dir()
+        if path.suffix.lower() in codecs.ENDINGS
+        and not path.name.startswith(".")
+        and (not path.is_dir() or codecs.is_container(path))
     )
     if not paths:
-        raise UserError(f"{images} holds no PNG, JPEG, TIFF or BMP image; give a folder that does")
+        raise UserError(f"{images} holds no {codecs.KNOWN} image; give a folder that does")
     return paths
 
 
 def _refuse_overwriting(images: Path, out: Path) -> None:
-    folder = (images.parent if images.is_file() else images).resolve()
+    folder = (images.parent if images.is_file() or codecs.is_container(images) else images).resolve()
     for written in (out, out / "masks", out / "overlays"):
         if written.resolve() == folder:
             raise UserError(f"out={out} would write where the images lie, in {folder}; give another folder")
@@ -143,15 +157,29 @@ def _names(paths: Sequence[Path]) -> list[str]:
     return names
 
 
-def _read(path: Path, name: str) -> Item:
+def _read(path: Path, name: str, taken: set[str], channels: str, pages: str) -> Iterator[Item]:
+    """The pages of a file, one read at a time, or the one reason why there are none."""
     try:
-        data = path.read_bytes()
-        image, mode = codecs.decode(data)
-    except OSError as error:
-        return Item(path.name, name, error=f"cannot be opened ({error.strerror})")
+        opened = codecs.open_pages(path, channels, pages)
     except codecs.PixelError as error:
-        return Item(path.name, name, error=str(error))
-    return Item(path.name, name, data, image, mode)
+        yield Item(path.name, name, error=str(error))
+        return
+    with opened:
+        stack = opened.numbers != range(1)
+        for i, number in enumerate(opened.numbers):
+            page, paged = (number, _paged(name, number, taken)) if stack else (None, name)
+            try:
+                yield Item(path.name, paged, page, codecs.image_of(opened, i), opened.mode)
+            except codecs.PixelError as error:
+                yield Item(path.name, paged, page, error=str(error))
+
+
+def _paged(name: str, number: int, taken: set[str]) -> str:
+    """The name of a page's outputs, which no other file's has even where the file system ignores case."""
+    paged, folded = f"{name}-{number:03d}", {one.casefold() for one in taken}
+    while paged.casefold() in folded:
+        paged += "_page"
+    return paged
 
 
 def _batches(items: Any, size: int) -> Iterator[list[Item]]:
@@ -174,13 +202,13 @@ def _segment(
 ) -> list[dict[str, Any]]:
     """Writes masks and overlays of the items that are images; returns a row of the table each."""
     readable = [item for item in items if item.image is not None]
-    frame = pd.DataFrame({"image": [item.data for item in readable]})
+    frame = pd.DataFrame({"image": [codecs.encode_image(item.image) for item in readable if item.image is not None]})
     answered = pd.DataFrame(segmenter.predict(frame, params=dict(params)) if readable else None)
     answers = iter(answered.to_dict("records"))
     rows = []
     for item in items:
         if item.image is None:
-            rows.append({"file": item.file, "error": item.error})
+            rows.append({"file": item.file, "page": item.page, "error": item.error})
             continue
         answer = next(answers)
         (out / "masks" / f"{item.name}.png").write_bytes(answer["mask"])
@@ -188,14 +216,16 @@ def _segment(
         (out / "overlays" / f"{item.name}.png").write_bytes(codecs.encode_image(drawn))
         found = {key: answer[key] for key in ("foreground_fraction", "object_count")}
         height, width = item.image.shape[:2]
-        rows.append({"file": item.file, "height": height, "width": width, "mode": item.mode, **found, "error": ""})
+        size = {"height": height, "width": width, "mode": item.mode}
+        rows.append({"file": item.file, "page": item.page, **size, **found, "error": ""})
     return rows
 
 
 def _report(table: pd.DataFrame, images: Path, out: Path, console: Console) -> None:
     failed = table[table["error"] != ""]
     for row in failed.to_dict("records"):
-        console.print(f"not segmented: {row['file']}: {row['error']}", highlight=False, soft_wrap=True, markup=False)
+        where = row["file"] if pd.isna(row["page"]) else f"{row['file']} page {row['page'] + 1}"
+        console.print(f"not segmented: {where}: {row['error']}", highlight=False, soft_wrap=True, markup=False)
     if len(failed) == len(table):
         raise UserError(f"none of the {len(table)} images in {images} can be read; {out / 'predictions.csv'} says why")
     done = f"{len(table) - len(failed)} of {len(table)} images segmented: {out}"

@@ -25,6 +25,8 @@ from unetlab.options import BUDGET
 
 SCORES = "scores/test.csv"
 
+SIDES = "split.csv"
+
 ROLES = ("search", "evaluation")
 """Of runs that carry test scores image by image: a setup's, and a model's on other data."""
 
@@ -203,6 +205,14 @@ def table(of: Record, path: str = SCORES, columns: Sequence[str] | None = None) 
         return None
     wanted = None if columns is None else (lambda name: name in set(columns))
     return pd.read_csv(io.BytesIO(content), usecols=wanted, dtype={"id": str}, keep_default_na=True, na_values=[])
+
+
+def scenes(of: Record) -> dict[str, str]:
+    """The scene of each image of a run, by id; empty where the run does not say."""
+    found = table(of, SIDES, ["id", "group"])
+    if found is None or not {"id", "group"} <= set(found):
+        return {}
+    return dict(zip(found["id"], found["group"].astype(str), strict=True))
 
 
 def json_artifact(of: Record, path: str) -> Any:

@@ -1,0 +1,202 @@
+"""How alike two images are: texture compared block by block, and borders that continue each other."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.fft import dct, dctn, irfft2, rfft2
+from scipy.ndimage import convolve, gaussian_filter, gaussian_filter1d, maximum_filter
+
+from unetlab.images import geometry
+
+SIDE = 64
+"""Images are compared as squares of so many pixels a side."""
+
+BLOCK = 8
+"""Pixels a side of a block; blocks may move each on its own, so that a hand or an egg that moved spoils few of them."""
+
+REACH = 12
+"""Pixels of SIDE by which one frame may be shifted against the next."""
+
+SLACK = 2
+"""Pixels of SIDE by which a block may lie off the shift of its image, for frames that turn or come closer."""
+
+COUNT = SIDE // BLOCK
+"""Blocks a side."""
+
+MATCH = 0.75
+"""Correlation at and above which two blocks show the same."""
+
+AGREE = 4
+"""Of the eight blocks around a block, how many must match as it does."""
+
+_AROUND = np.ones((1, 1, 3, 3), np.int8)
+_AROUND[0, 0, 1, 1] = 0
+
+FLOOR = 0.5
+"""Grey levels (root mean square) that a block or a border must vary by, its shading taken out, to say anything."""
+
+EDGE_TERMS = 32
+"""Cosine terms of a border that the index of borders holds."""
+
+TEXTURE_TERMS = 8
+"""Cosine terms a side of an image's texture that the index of images holds."""
+
+
+def _shadings(length: int, degree: int) -> np.ndarray:
+    """Orthonormal polynomials on a line, float64 (length, degree + 1)."""
+    return np.linalg.qr(np.vander(np.linspace(-1, 1, length), degree + 1))[0]
+
+
+def _square_shadings() -> np.ndarray:
+    y, x = np.mgrid[-1 : 1 : SIDE * 1j, -1 : 1 : SIDE * 1j]
+    terms = [(x**i * y**j).ravel() for i in range(5) for j in range(5 - i)]
+    return np.linalg.qr(np.stack(terms, axis=1))[0].astype(np.float32)
+
+
+_SQUARE = _square_shadings()
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is kept of an image to compare it by.
+
+    Args:
+        texture: float16 (SIDE, SIDE), grey, with smooth shading (a vignette, say) taken out.
+        edges: left, right, top and bottom border, each uint8 (2, length): the outermost line and the one inside it.
+    """
+
+    texture: np.ndarray
+    edges: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
+def look(image: np.ndarray) -> Look:
+    """Looks at an image, uint8 (h, w, c)."""
+    grey = geometry.fit_channels(image, 1)[:, :, 0]
+    small = geometry.resize_map(grey.astype(np.float32), SIDE, SIDE).ravel()
+    small = (small - _SQUARE @ (_SQUARE.T @ small)).reshape(SIDE, SIDE)
+    texture = small - gaussian_filter(small, SIDE / 16)
+    inner = min(1, grey.shape[0] - 1), min(1, grey.shape[1] - 1)
+    columns = grey[:, [0, inner[1], -1, -1 - inner[1]]].T
+    rows = grey[[0, inner[0], -1, -1 - inner[0]]]
+    edges = (columns[:2].copy(), columns[2:].copy(), rows[:2].copy(), rows[2:].copy())
+    return Look(texture.astype(np.float16), edges)
+
+
+def _blocks(square: np.ndarray) -> np.ndarray:
+    """(SIDE, SIDE) to (blocks, pixels), each block's mean taken out."""
+    blocks = square.reshape(COUNT, BLOCK, COUNT, BLOCK).swapaxes(1, 2).reshape(COUNT * COUNT, BLOCK * BLOCK)
+    return np.asarray(blocks - blocks.mean(axis=1, keepdims=True))
+
+
+def _levelled(texture: np.ndarray) -> np.ndarray:
+    """Texture of about the same strength everywhere."""
+    return texture / np.maximum(np.sqrt(gaussian_filter(texture * texture, BLOCK / 2)), FLOOR)
+
+
+def _shift(one: np.ndarray, other: np.ndarray) -> tuple[int, int]:
+    """The shift within REACH that lays `other` best on `one`, by correlation."""
+    product = irfft2(rfft2(_levelled(one)) * np.conj(rfft2(_levelled(other))), s=one.shape)
+    near = np.roll(product, (REACH, REACH), (0, 1))[: 2 * REACH + 1, : 2 * REACH + 1]
+    y, x = np.unravel_index(near.argmax(), near.shape)
+    return int(y) - REACH, int(x) - REACH
+
+
+def same_view(one: np.ndarray, other: np.ndarray) -> tuple[float, int]:
+    """How much of two images shows the same thing, and in how many blocks.
+
+    The second is shifted onto the first as a whole, then each block by up to SLACK more; blocks without texture in
+    either say nothing. As blocks answer each for themselves, what moved between two frames costs only its own blocks,
+    and a light that changed costs none. Round things look alike wherever they lie, so a block that matches counts
+    only where AGREE of the eight around it match as well, moved by about the same.
+
+    Args:
+        one, other: float (SIDE, SIDE), textures of a Look.
+
+    Returns:
+        The share of blocks with texture that match, 0 to 1, and how many match.
+    """
+    one, other = one.astype(np.float32), other.astype(np.float32)
+    dy, dx = _shift(one, other)
+    inside = np.zeros((SIDE, SIDE), bool)
+    inside[max(0, dy) : SIDE + min(0, dy), max(0, dx) : SIDE + min(0, dx)] = True
+    mine = _blocks(one)
+    strength = np.sqrt((mine * mine).sum(axis=1))
+    steps = range(-SLACK, SLACK + 1)
+    found = np.empty((len(steps), len(steps), COUNT, COUNT), np.float32)
+    theirs = np.zeros(len(mine))
+    for row, y in enumerate(steps):
+        for column, x in enumerate(steps):
+            moved = _blocks(np.roll(other, (dy + y, dx + x), (0, 1)))
+            norm = np.sqrt((moved * moved).sum(axis=1))
+            correlations = (mine * moved).sum(axis=1) / np.maximum(strength * norm, 1e-6)
+            found[row, column] = correlations.reshape(COUNT, COUNT)
+            if y == x == 0:
+                theirs = norm
+    textured = (np.maximum(strength, theirs) >= FLOOR * BLOCK).reshape(COUNT, COUNT)
+    textured &= inside.reshape(COUNT, BLOCK, COUNT, BLOCK).all(axis=(1, 3))
+    matches = ((found >= MATCH) & textured).astype(np.int8)
+    around = convolve(maximum_filter(matches, size=(3, 3, 1, 1)), _AROUND, mode="constant")
+    agreed = int(((matches > 0) & (around >= AGREE)).any(axis=(0, 1)).sum())
+    return agreed / max(1, int(textured.sum())), agreed
+
+
+def correlation(one: np.ndarray, other: np.ndarray) -> float:
+    """Correlation of two textures as they lie, -1 to 1; 0 if either has none."""
+    a, b = one.astype(np.float32).ravel(), other.astype(np.float32).ravel()
+    a, b = a - a.mean(), b - b.mean()
+    norms = float(np.linalg.norm(a)), float(np.linalg.norm(b))
+    return float(a @ b) / (norms[0] * norms[1]) if min(norms) >= FLOOR * SIDE else 0.0
+
+
+def texture_key(texture: np.ndarray) -> np.ndarray | None:
+    """Where an image lies in the index, float32 (TEXTURE_TERMS squared - 1,), of length 1; None without texture."""
+    texture = texture.astype(np.float32)
+    if np.sqrt(np.mean(texture * texture)) < FLOOR:
+        return None
+    key = dctn(_levelled(texture), norm="ortho")[:TEXTURE_TERMS, :TEXTURE_TERMS].ravel()[1:]
+    norm = np.linalg.norm(key)
+    return np.asarray(key / norm, np.float32) if norm > 1e-6 else None
+
+
+def _detail(line: np.ndarray) -> np.ndarray:
+    """A border without its shading, float64 (length,), of length 1; zeros where that leaves less than FLOOR."""
+    shades = _shadings(len(line), 3)
+    line = line - shades @ (shades.T @ line)
+    line = line - gaussian_filter1d(line, len(line) / 16)
+    norm = np.linalg.norm(line)
+    return line / norm if norm >= FLOOR * np.sqrt(len(line)) else np.zeros_like(line)
+
+
+def edge_key(edge: np.ndarray) -> np.ndarray | None:
+    """Where a border lies in the index, float32 (EDGE_TERMS,); None if it is too short or too plain to tell.
+
+    Two keys lie no further apart than the borders' details: a cosine transform keeps distances, leaving terms out
+    only shortens them. So the index loses no pair.
+    """
+    if edge.shape[1] < EDGE_TERMS:
+        return None
+    detail = _detail(edge[0].astype(np.float64))
+    return np.asarray(dct(detail, norm="ortho")[:EDGE_TERMS], np.float32) if detail.any() else None
+
+
+def continues(one: np.ndarray, other: np.ndarray) -> tuple[float, float, float]:
+    """Whether a border goes on in another one of the same length.
+
+    Args:
+        one, other: uint8 (2, length), edges of a Look: the outermost line and the one inside it.
+
+    Returns:
+        Correlation of the outermost lines without their shading, their correlation as they are, and the step across
+        the seam over the step between the two lines inside each: about 1 where a field was cut, as the next line of
+        pixels is the next line; larger where borders only look alike.
+    """
+    (a, inside_a), (b, inside_b) = one.astype(np.float64), other.astype(np.float64)
+    detail = float(_detail(a) @ _detail(b))
+    spread = a.std() * b.std()
+    plain = float(((a - a.mean()) * (b - b.mean())).mean() / spread) if spread > 0 else 0.0
+    within = (_rms(a - inside_a) + _rms(b - inside_b)) / 2
+    return detail, plain, _rms(a - b) / max(within, FLOOR)
+
+
+def _rms(values: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(values * values)))
