@@ -106,13 +106,14 @@ def encoded(image: np.ndarray, form: str = "PNG", mode: str | None = None) -> by
     return buffer.getvalue()
 
 
-def log_tiny(**changes):
-    """Logs a segmenter of what is bright, in a run of its own; `changes` as `log_segmenter` takes them."""
+def log_tiny(nested=False, **changes):
+    """Logs a segmenter of what is bright, in a run of its own, a child of the active one if `nested`; `changes` as
+    `log_segmenter` takes them."""
     from unetlab.inference.package import log_segmenter  # the modules under test are for those tests that want them
 
     settings = {"name": "tiny", "image_size": 32, "channels": 3, "normalise": "scale", "threshold": 0.5}
     settings |= {"example": encoded(blob(32, 32)), "tags": {"setup": "tiny"}, **changes}
-    with mlflow.start_run():
+    with mlflow.start_run(nested=nested):
         return log_segmenter(brightness_model(settings["image_size"], settings["channels"]), **settings)
 
 

@@ -230,16 +230,29 @@ JOBS: Mapping[str, tuple[Option, ...]] = MappingProxyType(
             Option("latex", "auto", "Data of latex. auto: its twin."),
             *_of("epochs", "seed", "precision", "encoder_weights"),
         ),
+        "evaluate": (
+            Option("model", None, "models:/unetlab-nuclei@champion, models:/m-..., or a folder.", required=True),
+            Option("data", None, "Labelled images: folder, zip, name, or synthetic, the setup's twin.", required=True),
+            *_of("masks", "channels", "pages"),
+            Option("allow_seen", False, "Score images it was trained or validated on too: no test.", kind=bool),
+        ),
         "register": (
             Option("run", None, "Id of a finished setup run.", required=True),
             Option(
                 "margin",
-                0.0,
-                "How much better in Dice (0 to 1) than the champion a model must be shown to be.",
+                0.01,
+                "How much better (Dice or V_rand, 0 to 1) than the champion it must be; 0.01 is for luck of seeds.",
                 kind=float,
                 low=0,
                 high=1,
             ),
+            Option(
+                "accept",
+                False,
+                "Take a mean difference above the margin for enough, where scenes are too few to test; needs a reason.",
+                kind=bool,
+            ),
+            Option("reason", "", "Why it is accepted; written on the version."),
         ),
         "rollback": (Option("model", None, "A registered model, such as unetlab-nuclei.", required=True),),
         "predict": (

@@ -126,7 +126,7 @@ def hosts_asked(browser) -> set[str]:
 def test_the_run_table_ranks_by_dice_and_a_search_unfolds(store, runs, address, browser):
     experiment = ui.open_experiment()
     browser.get(ui.table_address(experiment, address))
-    shown = wait_for_text(browser, "test/native_dice", "test/accuracy", "published/val_acc", "nuclei cells seed 0")
+    shown = wait_for_text(browser, "val/native_dice", "test/native_dice", "published/val_acc", "nuclei cells seed 0")
     order = [shown.index(f"\n{name} cells seed 0") for name in ("nuclei", "nuclei-scratch", "latex")]
     assert order == sorted(order) and "nuclei final" not in shown
 

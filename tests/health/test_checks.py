@@ -153,6 +153,61 @@ def test_h007_tested_more_than_once():
     assert _codes(_changed(test_scorings=2)) == ["H007"]
 
 
+def test_h007_says_how_much_better_the_largest_of_equal_models_looks():
+    """By the figure, and by looking at many series of twenty equal models on the same sixty images."""
+    rng = np.random.default_rng(0)
+    own = HEALTHY.scores["native_dice"].to_numpy()
+    scores = own + rng.normal(0, 0.02, (500, 20, 60))
+    seen = np.mean(scores.mean(axis=2).max(axis=1) - own.mean())
+    finding = check_run(
+        _changed(
+            test_scorings=20,
+            peers=scores[0, :5],
+            scores=HEALTHY.scores.assign(native_dice=scores[0, 5], otsu_native_dice=scores[0, 5] - 0.1),
+        )
+    )[0]
+    assert finding.code == "H007" and finding.figures["scorings"] == 20
+    assert finding.figures["looks_better_by"] == pytest.approx(seen, rel=0.2)
+    assert f"the largest looks {finding.figures['looks_better_by']:.4f} Dice better than it is" in finding.explanation
+    (bound,) = check_run(_changed(test_scorings=20))  # without the others' scores only the spread of Dice bounds it
+    assert bound.figures["looks_better_by"] > 2 * seen and "looks up to" in bound.explanation
+
+
+def test_h007_counts_scenes_and_not_images():
+    ids = HEALTHY.scores["id"]
+    sides = pd.DataFrame({"id": ids, "side": "test", "group": np.arange(60) // 15})
+    peers = HEALTHY.scores["native_dice"].to_numpy() + np.repeat([[0.02, -0.02, 0.01, -0.01]], 15, axis=1)
+    alone, together = (check_run(_changed(test_scorings=2, peers=peers, sides=s))[0] for s in (None, sides))
+    assert "60 images of 60 scenes" in alone.explanation and "60 images of 4 scenes" in together.explanation
+    assert together.figures["looks_better_by"] > 3 * alone.figures["looks_better_by"]
+
+
+@pytest.mark.parametrize(("k", "expected"), [(1, 0.0), (2, 0.5642), (20, 1.8675)])
+def test_the_expected_maximum_is_that_of_the_tables(k, expected):
+    assert checks.expected_maximum(k) == pytest.approx(expected, abs=1e-4)
+
+
+def test_h007_counts_scorings_of_a_split_in_all_experiments_by_evaluations_and_by_deleted_runs(store):
+    client = mlflow.MlflowClient()
+    first = log_setup_run("a", difficulty())
+    assert examine.gather(find_one(first)).test_scorings == 1
+    log_setup_run("b", difficulty(), tags={"split_digest": "other"})
+    log_setup_run("b", difficulty(), tags={"dataset_digest": "other"})
+    assert examine.gather(find_one(first)).test_scorings == 1
+    gone = log_setup_run("b", difficulty())
+    client.delete_run(gone)
+    elsewhere = client.create_experiment("elsewhere")
+    same = {"dataset_digest": "d1", "split_digest": "s1"}
+    for role in ("evaluation", "trial"):  # a trial is not scored on test, whatever it is called
+        run = client.create_run(elsewhere, tags={**same, "role": role})
+        client.log_metric(run.info.run_id, "test/native_dice", 0.9)
+    client.create_run(elsewhere, tags={**same, "role": "search"})  # has not come to its test split
+    data = examine.gather(find_one(first))
+    assert data.test_scorings == 3 and data.peers.shape == (1, 30)
+    (finding,) = examine.examine(first)
+    assert finding.code == "H007" and "3 models were scored" in finding.explanation
+
+
 @pytest.mark.parametrize(("shift", "expected"), [(0.1, ["H008"]), (0.005, [])])
 @pytest.mark.parametrize("split", ["s0", "s1"])
 def test_h008_seeds_disagree(shift, split, expected):
@@ -178,13 +233,13 @@ def test_a_run_in_mlflow_is_checked_and_tagged(store):
 
 def test_a_healthy_run_in_mlflow_is_tagged_healthy_and_other_seeds_are_read(store):
     first = log_setup_run("a", difficulty(), seed=0)
-    log_setup_run("b", difficulty() - 0.1, seed=1)
+    log_setup_run("b", difficulty() - 0.1, seed=1, tags={"split_digest": "s2"})
     assert examine.examine(first) == []
     assert mlflow.MlflowClient().get_run(first).data.tags["health"] == "healthy"
     second = log_setup_run("a", difficulty() - 0.1, seed=1)
-    assert [finding.code for finding in examine.examine(second)] == ["H008"]
+    assert [finding.code for finding in examine.examine(second)] == ["H007", "H008"]
     record = find_one(first)
-    assert [finding.code for finding in check_run(examine.gather(record, find()))] == ["H008"]
+    assert [finding.code for finding in check_run(examine.gather(record, find()))] == ["H007", "H008"]
 
 
 def test_a_run_without_scores_is_one_line(store):

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import mlflow
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import log_tiny
-from fake_runs import log_finished_run
+from fake_runs import log_finished_run, score_table
 from mlflow.tracking import MlflowClient
 
 from unetlab.errors import UserError
@@ -54,7 +55,7 @@ def test_a_worse_challenger_is_refused_a_better_one_promoted_and_a_rollback_rest
     assert not refused.promoted and champion() == "1"
     assert str(client.get_model_version_by_alias("unetlab-tiny", "challenger").version) == "2"
     kept = client.get_model_version("unetlab-tiny", "2")
-    assert kept.tags["gate"] == "refused" and kept.tags["gate/champion"] == "1"
+    assert kept.tags["gate"] == "refused" and kept.tags["gate/champion"] == "1" and kept.tags["gate/attempt"] == "1"
     assert float(kept.tags["gate/high"]) < 0 and kept.tags["gate/images"] == "40"
     assert "not shown to be better than version 1" in kept.description
 
@@ -79,15 +80,17 @@ def test_an_equal_model_and_one_within_the_margin_stay_challengers(store):
     assert not register_run(finished_run(HARD + 0.02 + noise), margin=0.05).promoted
     near = register_run(finished_run(HARD + 0.02 + noise), margin=0.0195)
     assert not near.promoted and float(near.figures["p"]) > 0.05 and float(near.figures["low"]) > 0
-    assert register_run(finished_run(HARD + 0.02 + noise), margin=0.01).promoted
+    assert not register_run(finished_run(HARD + 0.008 + noise)).promoted  # seeds differ by as much
+    better = register_run(finished_run(HARD + 0.02 + noise))
+    assert better.promoted and better.figures["attempt"] == "5" and better.figures["margin"] == "0.01"
 
 
-@pytest.mark.parametrize(("tag", "word"), [("dataset_digest", "data"), ("split_digest", "split")])
-def test_scores_of_other_images_promote_nobody_and_say_why(store, tag, word):
+@pytest.mark.parametrize("tag", ["dataset_digest", "split_digest"])
+def test_a_challenger_whose_data_cannot_be_had_again_promotes_nobody_and_says_why(store, tag):
     register_run(finished_run())
     decision = register_run(finished_run(HARD + 0.05, **{tag: "other"}))
     assert not decision.promoted and champion() == "1"
-    assert f"its {word} (other) is not that of the champion" in decision.reason
+    assert "does not say which data it was tested on, so the champion cannot be scored" in decision.reason
     assert decision.reason in MlflowClient().get_model_version("unetlab-tiny", "2").description
 
 
@@ -111,7 +114,10 @@ def test_a_champion_without_scores_stays_and_the_version_says_why(store):
     (Path(artifacts) / "scores" / "test.csv").unlink()
     decision = register_run(finished_run(HARD + 0.05))
     assert not decision.promoted and champion() == "1"
-    assert "has no scores/test.csv" in MlflowClient().get_model_version("unetlab-tiny", "2").description
+    assert (
+        "has no native_dice of each image in scores/test.csv"
+        in MlflowClient().get_model_version("unetlab-tiny", "2").description
+    )
 
 
 def test_a_negative_margin_and_an_unknown_model_are_refused(store):
@@ -140,3 +146,90 @@ def test_a_run_without_a_final_model_names_its_parent(store):
     expected = rf"\(role trial, child of run {parent.info.run_id}\) has no final model"
     with pytest.raises(UserError, match=expected):
         register_run(child.info.run_id)
+
+
+def barred_run(code: str) -> str:
+    """A run that is no better than one answer for every pixel, or than Otsu's threshold."""
+    run_id = finished_run()
+    table = score_table(HARD, IDS)
+    rival = "otsu_native_dice" if code == "H003" else "constant_native_dice"
+    with mlflow.start_run(run_id=run_id):
+        mlflow.log_text(table.assign(**{rival: table["native_dice"] + 0.01}).to_csv(index=False), "scores/test.csv")
+    return run_id
+
+
+@pytest.mark.parametrize("code", ["H002", "H003"])
+def test_nobody_becomes_champion_with_h002_or_h003_not_even_the_first_nor_by_accept(store, code):
+    for extra in ({}, {"accept": True, "reason": "we need one today"}):
+        decision = register_run(barred_run(code), **extra)
+        assert not decision.promoted and decision.gate == "refused"
+        assert f"no model becomes champion with H002 or H003, and it has {code} " in decision.reason
+    model = MlflowClient().get_registered_model("unetlab-tiny")
+    assert "champion" not in model.aliases and str(model.aliases["challenger"]) == "2"
+    kept = MlflowClient().get_model_version("unetlab-tiny", "1")
+    assert kept.tags["gate"] == "refused" and kept.tags["health"] == code and code in kept.description
+    assert register_run(finished_run()).promoted  # and a sound one does
+
+
+def test_a_first_run_without_scores_is_no_champion(store):
+    run_id = finished_run()
+    artifacts = MlflowClient().get_run(run_id).info.artifact_uri.removeprefix("file://")
+    (Path(artifacts) / "scores" / "test.csv").unlink()
+    decision = register_run(run_id)
+    assert not decision.promoted and "without its scores nobody knows" in decision.reason
+
+
+def few_run(dice: list[float]) -> str:
+    """A run tested on four sections, shown better than its rivals."""
+    return log_finished_run(log_tiny().model_id, np.array(dice), IDS[: len(dice)])
+
+
+def test_four_sections_allow_no_verdict_and_a_person_decides(store):
+    client = MlflowClient()
+    register_run(few_run([0.8, 0.7, 0.75, 0.72]))
+    better = [0.85, 0.76, 0.8, 0.77]
+    decision = register_run(few_run(better))
+    assert not decision.promoted and float(decision.figures["p"]) == 0.125
+    assert "with 4 scenes p cannot fall below 0.125, 7 would allow a verdict" in decision.reason
+    assert "accept=true with a reason lets a person decide" in decision.reason
+    within = register_run(few_run(better), margin=0.1, accept=True, reason="looked at all four")
+    assert not within.promoted and "it is not accepted either, since its mean is not above 0.1" in within.reason
+    accepted = register_run(few_run(better), accept=True, reason="looked at all four")
+    assert accepted.promoted and champion() == "4"
+    tags = client.get_model_version_by_alias("unetlab-tiny", "champion").tags
+    assert tags["gate"] == "accepted" and tags["gate/reason"] == "looked at all four"
+    assert tags["gate/scenes"] == "4" and tags["previous_champion"] == "1"
+
+
+@pytest.mark.parametrize("wrong", [{"accept": True}, {"accept": True, "reason": " "}, {"reason": "for no reason"}])
+def test_accept_wants_a_reason_and_a_reason_accept(store, wrong):
+    with pytest.raises(UserError, match="accept=true wants a reason"):
+        register_run(finished_run(), **wrong)
+    assert not MlflowClient().search_registered_models()
+
+
+def test_challengers_of_one_champion_are_judged_ever_more_strictly_and_a_new_champion_starts_anew(store):
+    client = MlflowClient()
+    register_run(finished_run())
+    levels = [float(register_run(finished_run(HARD - 0.01)).figures["level"]) for _ in range(3)]
+    assert levels == [0.0304, 0.007599, 0.003377]
+    client.delete_model_version("unetlab-tiny", "3")  # an attempt does not come back by deleting it
+    noise = np.random.default_rng(1).normal(0, 0.005, len(IDS))
+    assert register_run(finished_run(HARD + 0.03 + noise)).figures["attempt"] == "4"
+    assert champion() == "5" and register_run(finished_run(HARD)).figures["attempt"] == "1"
+    rollback("unetlab-tiny")
+    assert register_run(finished_run(HARD)).figures["attempt"] == "5"
+
+
+def test_frames_of_one_scene_are_one_witness(store):
+    """Forty images, all of four scenes: p is that of four."""
+    client = MlflowClient()
+    register_run(finished_run())
+    noise = np.random.default_rng(1).normal(0, 0.005, len(IDS))
+    run_id = finished_run(HARD + 0.03 + noise)
+    sides = pd.DataFrame({"id": IDS, "side": "test", "group": np.arange(len(IDS)) // 10})
+    with mlflow.start_run(run_id=run_id):
+        mlflow.log_text(sides.to_csv(index=False), "split.csv")
+    decision = register_run(run_id)
+    assert not decision.promoted and "on 40 test images of 4 scenes" in decision.reason
+    assert client.get_model_version("unetlab-tiny", "2").tags["gate/scenes"] == "4"

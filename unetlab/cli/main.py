@@ -17,6 +17,7 @@ COMMANDS = (
     compare.compare,
     compare.showdown,
     compare.reproduce,
+    service.evaluate,
     service.register,
     service.rollback,
     service.predict,

@@ -1,4 +1,4 @@
-"""The commands around finished models: register, rollback, predict, ui."""
+"""The commands around finished models: evaluate, register, rollback, predict, ui."""
 
 import sys
 from pathlib import Path
@@ -9,12 +9,30 @@ from unetlab.cli import quiet
 from unetlab.cli.base import command
 
 
+@command("evaluate", "--model models:/unetlab-nuclei@champion --data FOLDER")
+def evaluate(model: str, data: str, allow_seen: bool, masks: str, channels: str, pages: str) -> None:
+    """Score a logged or registered model on labelled images it has not seen, beside Otsu's threshold.
+
+    It goes through the code that serves the model. The run has role evaluation, and `compare` takes it by its id.
+    """
+    quiet.import_tensorflow()
+    from unetlab.jobs.evaluate import evaluate as evaluated
+
+    found = evaluated(model, data, allow_seen, {"masks": masks, "channels": channels, "pages": pages})
+    click.echo(found.headline())
+    click.echo(f"run {found.run_id}")
+
+
 @command("register", "--run RUN_ID --margin 0.01")
-def register(run: str, margin: float) -> None:
-    """Register a run's final model as unetlab-<setup>: champion if shown to beat the standing one, else challenger."""
+def register(run: str, margin: float, accept: bool, reason: str) -> None:
+    """Register a run's final model as unetlab-<setup>: champion if shown to beat the standing one, else challenger.
+
+    Nobody becomes champion that is not better than Otsu's threshold and one answer for all pixels (H002, H003).
+    """
+    quiet.import_tensorflow()
     from unetlab.service.registry import register_run
 
-    click.echo(str(register_run(run, margin)))
+    click.echo(str(register_run(run, margin, accept, reason)))
 
 
 @command("rollback", "--model unetlab-nuclei")
@@ -44,7 +62,7 @@ def ui(port: int) -> None:
     from unetlab.tracking.ui import open_experiment, table_address
 
     experiment, base = open_experiment(), f"http://127.0.0.1:{port}"
-    click.echo(f"Setups, best Dice first: {table_address(experiment, base)}")
+    click.echo(f"Setups, best validation Dice first: {table_address(experiment, base)}")
     click.echo(f"Searches and their trials: {table_address(experiment, base, NESTED)}")
     sys.stdout.flush()
     subprocess.run([sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port)], check=False)

@@ -133,7 +133,7 @@ class Comparison:
 def compare(
     runs: Sequence[str] = (), experiment: str | None = None, where: str | None = None, seed: int = 0
 ) -> Comparison:
-    """Compares finished setup runs by their per-image scores on the same test images.
+    """Compares finished setup runs, or evaluations, by their per-image scores on the same test images.
 
     Every difference is paired: two models are compared image by image, so what makes an image hard for both drops out.
     For Dice, IoU, accuracy, boundary F1 and the object score it gives
@@ -173,8 +173,8 @@ def compare(
 
     Raises:
         UserError: for fewer than two runs; for runs whose data or split digests differ: their scores are of different
-            images, and a difference would say more of the images than of the models; and for repeats of one setup with
-            different budgets.
+            images, and a difference would say more of the images than of the models (an evaluation has no split: its
+            images must be the others'); and for repeats of one setup with different budgets.
 
     Example (of the step behind the reading, `contest`):
 
@@ -192,7 +192,8 @@ def compare(
         raise UserError(f"a comparison needs two finished setup runs or more, found: {found}; give others or run more")
     if all("repeat" in each.tags for each in records):
         return _compare_repeats(records, seed)
-    _refuse_different(records, ("dataset_digest", "split_digest"))
+    evaluated = any(each.tags.get("role") == "evaluation" for each in records)  # then only the images have to agree
+    _refuse_different(records, ("dataset_digest",) if evaluated else ("dataset_digest", "split_digest"))
     ids, scores = score_arrays(records, list(METRICS))
     return contest(_names(records), scores, ids, [(each,) for each in records], _scenes(records, ids), seed=seed)
 

@@ -2,14 +2,19 @@
 
 from collections.abc import Sequence
 
-from mlflow.entities import Run
+import numpy as np
+import pandas as pd
+from mlflow.entities import Run, ViewType
 from mlflow.tracking import MlflowClient
 
 from unetlab.errors import UserError
 from unetlab.health.checks import CHECKS
 from unetlab.health.finding import HealthFinding, RunData
 from unetlab.tracking import read
-from unetlab.tracking.read import SCORES, Record, children, find_one, json_artifact, table
+from unetlab.tracking.read import PAGE, SCORES, Record, children, find_one, json_artifact, table
+
+MOST_PEERS = 5
+"""Other runs whose scores are read to see how far equal models scatter."""
 
 
 def check_run(run: RunData) -> list[HealthFinding]:
@@ -56,6 +61,7 @@ def gather(record: Record, seeds: Sequence[Record] = ()) -> RunData:
     validation = None
     if finals:
         validation = table(read.record(finals[-1]), "scores/validation.csv", ["id"])
+    tested = _tested_alike(record)
     others = {}
     for other in seeds:
         own = table(other, SCORES, ["id", "native_dice"])
@@ -71,13 +77,47 @@ def gather(record: Record, seeds: Sequence[Record] = ()) -> RunData:
         space=json_artifact(record, "search/space.json"),
         validation_ids=[] if validation is None else validation["id"].tolist(),
         sides=table(record, "split.csv"),
-        test_scorings=_scorings(record, below),
+        test_scorings=_scorings(record, below, tested),
+        peers=_peers(scores, tested),
         seeds=others,
         split=record.tags.get("split_digest", ""),
     )
 
 
-def _scorings(record: Record, below: Sequence[Run]) -> int:
-    """Runs below that carry test scores, or points in the parent's history of them, whichever is more."""
+def _scorings(record: Record, below: Sequence[Run], others: Sequence[Record]) -> int:
+    """How often the test split was scored: by this run as often as final runs below carry test scores, or its own
+    history does, whichever is more, and once by each other."""
     history = MlflowClient().get_metric_history(record.run_id, "test/native_dice")
-    return max(sum("test/dice" in run.data.metrics for run in below), len(history), 1)
+    finals = [run for run in below if run.data.tags.get("role") == "final"]
+    return max(sum("test/dice" in run.data.metrics for run in finals), len(history), 1) + len(others)
+
+
+def _tested_alike(record: Record) -> list[Record]:
+    """Other runs of the store with scores of the same test split of the same data, by their digests: of all setups and
+    experiments, deleted ones too, since those scores have been looked at as well."""
+    same = {name: record.tags.get(name, "") for name in ("dataset_digest", "split_digest")}
+    if not all(same.values()):
+        return []
+    client = MlflowClient()
+    wanted = " and ".join(f"tags.{name} = '{value}'" for name, value in same.items())
+    wanted += " and metrics.`test/native_dice` >= 0"
+    experiments = [each.experiment_id for each in client.search_experiments(ViewType.ALL)]
+    found: list[Record] = []
+    token = None
+    while True:
+        page = client.search_runs(experiments, wanted, ViewType.ALL, max_results=PAGE, page_token=token)
+        there = [run for run in page if run.data.tags.get("role") in read.ROLES]
+        found += [read.record(run) for run in there if run.info.run_id != record.run_id]
+        token = page.token
+        if not token:
+            return found
+
+
+def _peers(scores: pd.DataFrame, others: Sequence[Record]) -> np.ndarray | None:
+    """Dice of some of them on the images of `scores`, in that order."""
+    found = []
+    for other in others[:MOST_PEERS]:
+        own = table(other, SCORES, ["id", "native_dice"])
+        if own is not None and set(own["id"]) == set(scores["id"]) and own["id"].is_unique:
+            found.append(own.set_index("id")["native_dice"].reindex(scores["id"]).to_numpy(float))
+    return np.array(found) if found else None

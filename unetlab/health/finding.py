@@ -39,7 +39,9 @@ class RunData:
         validation_ids: images of the validation split.
         sides: columns id, side and group, one row an image, images of one group being of one scene; None where it was
             not logged.
-        test_scorings: how often this search scored the test split with a final model.
+        test_scorings: how often models were scored on this test split, in the whole store.
+        peers: Dice of other models on the same test images in the order of `scores`, float64 (models, images); some of
+            them where there are many, None where there are none.
         seeds: per-image test scores of the same setup on the same data with other seeds: seed to (split digest, ids,
             Dice).
         split: digest of this run's split.
@@ -53,5 +55,6 @@ class RunData:
     validation_ids: Sequence[str] = ()
     sides: pd.DataFrame | None = None
     test_scorings: int = 1
+    peers: np.ndarray | None = None
     seeds: Mapping[str, tuple[str, Sequence[str], np.ndarray]] = field(default_factory=dict)
     split: str = ""

@@ -159,10 +159,11 @@ def _log_data(bench: trial.Bench, dataset: Dataset, card: DataCard) -> Mapping[s
 
 
 def _sides(dataset: Dataset, card: DataCard, sides: Split) -> pd.DataFrame:
-    """Which image is on which side, and in which group of copies; images on no side are left out."""
+    """Which image is on which side, in which scene, and the hash of its pixels, by which `evaluate` and the gate know
+    what a model has seen; images on no side are left out."""
     parts = {"train": sides.train, "validation": sides.validation, "test": sides.test}
-    rows = [(dataset.ids[i], side, int(card.groups[i])) for side, part in parts.items() for i in part]
-    return pd.DataFrame(rows, columns=["id", "side", "group"])
+    rows = [(dataset.ids[i], side, int(card.groups[i]), dataset.sha[i]) for side, part in parts.items() for i in part]
+    return pd.DataFrame(rows, columns=["id", "side", "group", "sha"])
 
 
 def _say_health(findings: Sequence[HealthFinding], console: Console) -> None:

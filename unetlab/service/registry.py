@@ -3,21 +3,26 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
 from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from unetlab.errors import UserError
-from unetlab.metrics import significance
+from unetlab.health import examine
+from unetlab.service import gate, pairing
 from unetlab.tracking import read
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
-LEVEL = 0.05
-TAGS = ("setup", "dataset", "dataset_digest", "split_digest", "git_commit")
+TAGS = ("setup", "dataset", "dataset_digest", "split_digest", "git_commit", "health")
 SCORES = ("test/native_dice", "test/dice", "test/accuracy")
+
+BARRED = ("H002", "H003")
+"""Health codes of a model that is no better than what needs no training: it becomes champion on no account."""
+
+TRIED = "challengers"
+"""Tag of a champion's version: how many challengers have been tested against it."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +34,10 @@ class Decision:
         version: of it.
         promoted: whether it is champion now; else it stays challenger.
         reason: one line, with the figures.
-        figures: of the comparison with the champion that stood: champion, difference, low, high, p (of a difference
-            of just the margin), images, margin; empty where there was none to compare with.
+        figures: of the comparison with the champion that stood: champion, metric, difference, low, high, p (of a
+            difference of just the margin), level (that p must be below), attempt, images, scenes, margin; evaluation,
+            the run that scored the champion anew, where there is one; empty where there was nothing to compare with.
+        gate: "promoted", "refused", or "accepted" where a person took it without a test.
     """
 
     name: str
@@ -38,13 +45,14 @@ class Decision:
     promoted: bool
     reason: str
     figures: Mapping[str, str]
+    gate: str
 
     def __str__(self) -> str:
         alias = CHAMPION if self.promoted else CHALLENGER
         return f"{self.name} version {self.version} is {alias}: {self.reason}"
 
 
-def register_run(run_id: str, margin: float = 0.0) -> Decision:
+def register_run(run_id: str, margin: float = gate.MARGIN, accept: bool = False, reason: str = "") -> Decision:
     """Registers the final model of a finished setup run, as `register` does.
 
     Raises UserError if there is no such run, it has not finished, or has no final model.
@@ -52,38 +60,58 @@ def register_run(run_id: str, margin: float = 0.0) -> Decision:
     run = _run(run_id)
     if run.info.status != "FINISHED":
         raise UserError(f"run {run_id} is {run.info.status.lower()}, not finished; give the id of a run that is")
-    return register(run_id, margin)
+    return register(run_id, margin, accept, reason)
 
 
-def register(run_id: str, margin: float = 0.0) -> Decision:
+def register(run_id: str, margin: float = gate.MARGIN, accept: bool = False, reason: str = "") -> Decision:
     """Registers a setup run's final model as a version of `unetlab-<setup>` and lets it challenge the champion.
 
-    It becomes champion if there is none, or if it is better than the standing one on the same test images by more
-    than `margin` of Dice at native size: the 95 % bootstrap interval of the paired difference lies above it, and the
-    permutation test of a difference of just the margin says no (p below 0.05; 2.5 % of models that are no better pass
-    both). Otherwise it stays challenger. Version tags and description keep the decision and its figures. The run may
-    still be going on, so that it can register its own model. A server that was started for `@champion` goes on with
-    the version it loaded until it is started again.
+    No model becomes champion, the first neither, whose run has health code H002 or H003: it is no better than one
+    answer for all pixels, or than Otsu's threshold. Else it becomes champion if there is none, or if it is shown to be
+    better than the standing one by more than `margin` on the same test images, as `gate.judge` says. Where the
+    champion was tested on other images, it is scored on the challenger's first, less those it has seen
+    (`pairing.pair`). Otherwise it stays challenger. Version tags and description keep the decision and its figures. The
+    run may still be going on, so that it can register its own model. A server that was started for `@champion` goes on
+    with the version it loaded until it is started again.
 
-    Raises UserError if there is no such run or it has no final model, and for a margin below 0.
+    Args:
+        run_id: of the setup's run.
+        margin: 0 to 1, what it has to be better by, of Dice or, for membranes, V_rand.
+        accept: a person takes a mean difference above the margin for enough, and nothing where there is no difference
+            to be had, without a test; the version says so.
+        reason: why; written on the version.
+
+    Raises UserError if there is no such run or it has no final model, for a margin below 0, and for `accept` without a
+    reason or a reason without `accept`.
     """
     if margin < 0:
         raise UserError(f"margin must be 0 or more, in points of Dice from 0 to 1. Received: {margin}")
+    if accept != bool(reason.strip()):
+        raise UserError("accept=true wants a reason, and a reason accept=true; both are written on the version")
     run = _run(run_id)
     model_id = run.data.tags.get("final_model")
-    if model_id is None:
+    if model_id is None or run.data.tags.get("role") == "evaluation":
         raise UserError(f"run {run_id} ({_role(run)}) has no final model; give the id of a setup's top-level run")
     client = MlflowClient()
+    barred = _barred(run_id)
     name = f"unetlab-{run.data.tags['setup']}"
     _ensure(client, name)
     champion = _holder(client, name, CHAMPION)
+    run = _run(run_id)  # its health is on it now
     created = client.create_model_version(
         name, source=f"models:/{model_id}", run_id=run_id, model_id=model_id, tags=_tags(run)
     )
     version = str(created.version)  # a number in some stores
     client.set_registered_model_alias(name, CHALLENGER, version)
-    decision = _decide(name, version, run_id, champion, margin)
+    if barred:
+        decision = Decision(name, version, False, barred, {}, "refused")
+    elif champion is None:
+        decision = Decision(name, version, True, "there was no champion", {}, "promoted")
+    else:
+        decision = _decide(client, name, version, run_id, champion, margin, accept)
     _record(client, run, decision, champion)
+    if decision.gate == "accepted":
+        client.set_model_version_tag(name, version, "gate/reason", reason.strip()[:500])
     return decision
 
 
@@ -111,56 +139,73 @@ def rollback(name: str) -> str:
     return f"{name}: champion is version {previous} again, version {champion.version} no longer"
 
 
-def _decide(name: str, version: str, run_id: str, champion: ModelVersion | None, margin: float) -> Decision:
-    if champion is None:
-        return Decision(name, version, True, "there was no champion", {})
+def _barred(run_id: str) -> str:
+    """Why a run's model may not become champion at all, "" where it may."""
+    try:
+        found = [finding for finding in examine.examine(run_id) if finding.code in BARRED]
+    except UserError as error:
+        return f"{error}: without its scores nobody knows whether it is better than no model at all"
+    texts = [f"{finding.code} {finding.title}: {finding.explanation}" for finding in found]
+    return f"no model becomes champion with {' or '.join(BARRED)}, and it has {' '.join(texts)}" if texts else ""
+
+
+def _decide(
+    client: MlflowClient,
+    name: str,
+    version: str,
+    run_id: str,
+    champion: ModelVersion,
+    margin: float,
+    accept: bool,
+) -> Decision:
     standing = f"version {champion.version}"
     try:
-        differences = _differences(run_id, champion)
+        pair = pairing.pair(read.find_one(run_id), name, champion)
     except UserError as error:
-        return Decision(name, version, False, str(error), {"champion": str(champion.version)})
-    found = significance.paired(differences[None])
-    mean, low, high = (float(values[0]) for values in (found.mean, found.low, found.high))
-    # the interval alone is short of 95 % where images are few; the flips are not
-    p = float(significance.sign_flip_test(differences[None] - margin)[0])
-    promoted = low > margin and p < LEVEL
+        said, word = (f"accepted by a person: {error}", "accepted") if accept else (str(error), "refused")
+        return Decision(name, version, accept, said, {"champion": str(champion.version)}, word)
+    attempt = int(champion.tags.get(TRIED, 0)) + 1
+    client.set_model_version_tag(name, str(champion.version), TRIED, str(attempt))
+    found = gate.judge(pair.differences, pair.scenes, margin, attempt)
     figures = {
         "champion": str(champion.version),
-        "difference": f"{mean:+.4f}",
-        "low": f"{low:+.4f}",
-        "high": f"{high:+.4f}",
-        "p": f"{p:.4f}",
-        "images": str(len(differences)),
+        "metric": pair.metric,
+        "difference": f"{found.mean:+.4f}",
+        "low": f"{found.low:+.4f}",
+        "high": f"{found.high:+.4f}",
+        "p": f"{found.p:.4f}",
+        "level": f"{found.level:.4g}",
+        "attempt": str(attempt),
+        "images": str(found.images),
+        "scenes": str(found.scenes),
         "margin": f"{margin:g}",
+        **({"evaluation": pair.evaluation} if pair.evaluation else {}),
     }
-    verdict = "better than" if promoted else "not shown to be better than"
+    accepted = accept and not found.better and found.mean > margin
+    verdict = "better than" if found.better else "not shown to be better than"
     reason = (
-        f"{verdict} {standing} by more than {margin:g}: Dice {mean:+.4f} (95 % {low:+.4f} to {high:+.4f}, p {p:.4f}) "
-        f"on the same {len(differences)} test images"
+        f"{verdict} {standing} by more than {margin:g}: {gate.WORDS[pair.metric]} {found.mean:+.4f} "
+        f"(95 % {found.low:+.4f} to {found.high:+.4f}, p {found.p:.4f} where challenger {attempt} needs less than "
+        f"{found.level:.3g}) on {found.images} test images of {found.scenes} scenes{pair.note}"
+        f"{'' if found.better else _way_out(found, accept, margin)}"
     )
-    return Decision(name, version, promoted, reason, figures)
+    if accepted:
+        return Decision(name, version, True, f"accepted by a person, {reason}", figures, "accepted")
+    return Decision(name, version, found.better, reason, figures, "promoted" if found.better else "refused")
 
 
-def _differences(run_id: str, champion: ModelVersion) -> np.ndarray:
-    """The run's Dice minus the champion's, float64 (images,).
-
-    Raises UserError, which says why, where the two have no scores of the same images.
-    """
-    standing = f"version {champion.version}"
-    own, other = read.find_one(run_id), read.find_one(str(champion.run_id))
-    for key, what in (("dataset_digest", "data"), ("split_digest", "split")):
-        if own.tags.get(key) != other.tags.get(key):
-            raise UserError(
-                f"its {what} ({own.tags.get(key)}) is not that of the champion, {standing} ({other.tags.get(key)}), "
-                "so their test scores cannot be compared; score both on one split"
-            )
-    ids, scores = read.score_arrays([own, other], ["native_dice"])
-    if "native_dice" not in scores:
-        raise UserError(f"it or the champion, {standing}, has no Dice at native size for each test image; run it again")
-    if len(ids) < 2:
-        raise UserError(f"{len(ids)} test image says nothing")
-    own_dice, other_dice = scores["native_dice"]
-    return np.asarray(own_dice - other_dice)
+def _way_out(found: gate.Verdict, accept: bool, margin: float) -> str:
+    """What it would take, and what a person can do."""
+    if accept:
+        return "" if found.mean > margin else f"; it is not accepted either, since its mean is not above {margin:g}"
+    if not found.possible:
+        least = 2.0 ** (1 - found.scenes)
+        said = f"; with {found.scenes} scenes p cannot fall below {least:.3g}, {found.needed} would allow a verdict"
+    elif found.sample:
+        said = f"; about {found.sample} scenes would show a difference of this size four times in five"
+    else:
+        return ""
+    return said + ("; accept=true with a reason lets a person decide" if found.mean > margin else "")
 
 
 def _record(client: MlflowClient, run: Run, decision: Decision, champion: ModelVersion | None) -> None:
@@ -172,13 +217,13 @@ def _record(client: MlflowClient, run: Run, decision: Decision, champion: ModelV
             client.set_model_version_tag(name, champion.version, "replaced_by", version)
         client.set_registered_model_alias(name, CHAMPION, version)
         client.delete_registered_model_alias(name, CHALLENGER)
-    client.set_model_version_tag(name, version, "gate", "promoted" if decision.promoted else "refused")
+    client.set_model_version_tag(name, version, "gate", decision.gate)
     for key, value in decision.figures.items():
         client.set_model_version_tag(name, version, f"gate/{key}", value)
     client.update_model_version(
         name,
         version,
-        f"{_describe(run.data.metrics)}\n\n{'Promoted' if decision.promoted else 'Refused'}: {decision.reason}.",
+        f"{_describe(run.data.metrics)}\n\n{decision.gate.capitalize()}: {decision.reason.rstrip('.')}.",
     )
 
 

@@ -53,7 +53,8 @@ def prediction_panel(rows: Sequence[Mapping[str, Any]]) -> Figure:
     """One line an image: image with both outlines, probability, errors.
 
     Each row holds id (str), image (uint8 (h, w, 1 or 3)), truth and mask (bool or {0, 1} (h, w)), probability
-    (float (h, w) in [0, 1]) and dice; an optional label, such as "best", starts the line's title.
+    (float (h, w) in [0, 1]; the plain image is shown where there is none) and dice; an optional label, such as "best",
+    starts the line's title.
     """
     figure = _figure(12, 4.1 * len(rows) + 0.7)
     grid = figure.subplots(len(rows), 3, squeeze=False)
@@ -64,9 +65,13 @@ def prediction_panel(rows: Sequence[Mapping[str, Any]]) -> Figure:
         _outline(line[0], truth, GREEN, 1.3)
         _outline(line[0], mask, MAGENTA, 1.0)
         line[0].set_title(f"{label}Dice {row['dice']:.3f}\n{_short(row['id'])}", fontsize=10)
-        shown = line[1].imshow(row["probability"], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-        line[1].set_title("foreground probability", fontsize=10)
-        figure.colorbar(shown, ax=line[1], shrink=0.85)
+        if "probability" in row:
+            shown = line[1].imshow(row["probability"], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+            line[1].set_title("foreground probability", fontsize=10)
+            figure.colorbar(shown, ax=line[1], shrink=0.85)
+        else:
+            _show_image(line[1], row["image"])
+            line[1].set_title("image", fontsize=10)
         line[2].imshow(_errors(truth, mask), interpolation="nearest")
         missed, false = (int(np.count_nonzero(x)) for x in (truth & ~mask, mask & ~truth))
         line[2].set_title(f"errors: {missed:,} px missed, {false:,} px false", fontsize=10)

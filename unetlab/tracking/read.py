@@ -27,6 +27,9 @@ SCORES = "scores/test.csv"
 
 SIDES = "split.csv"
 
+ROLES = ("search", "evaluation")
+"""Of runs that carry test scores image by image: a setup's, and a model's on other data."""
+
 THREADS = 8
 
 PAGE = 1000
@@ -34,10 +37,10 @@ PAGE = 1000
 
 @dataclass(frozen=True)
 class Record:
-    """A finished setup run as MLflow holds it.
+    """A finished setup run, or an evaluation, as MLflow holds it.
 
     Args:
-        run_id: of the parent run, which carries the final model's scores.
+        run_id: of the run that carries the scores: a setup's top-level run, or an evaluation.
         name: as the UI shows it.
         started: milliseconds since 1970.
         tags, metrics, params: without MLflow's own tags.
@@ -61,15 +64,16 @@ class Record:
 
 
 def find(runs: Sequence[str] = (), experiment: str | None = None, where: str | None = None) -> list[Record]:
-    """Finished setup runs, oldest first.
+    """Finished setup runs and evaluations, oldest first.
 
     Args:
-        runs: run ids; all must be finished setup runs. If given, the others are not looked at.
+        runs: run ids; all must be finished setup runs or evaluations. If given, the others are not looked at.
         experiment: name or id. Defaults to MLFLOW_EXPERIMENT_NAME, or "unetlab".
-        where: an MLflow filter such as "tags.dataset = 'dsb2018'", besides what makes a run a setup run.
+        where: an MLflow filter such as "tags.dataset = 'dsb2018'". Of an experiment setup runs are taken, and
+            evaluations where the filter speaks of roles: "tags.role = 'evaluation'".
 
     Raises UserError for an id or experiment that does not exist, a filter MLflow does not understand, and a run that is
-    not a finished setup run.
+    neither a finished setup run nor a finished evaluation.
     """
     client = MlflowClient()
     if runs:
@@ -95,10 +99,10 @@ def _get(client: MlflowClient, run_id: str) -> Run:
 
 def _refuse_unfinished(run: Run) -> None:
     role, status = run.data.tags.get("role"), run.info.status
-    if role != "search" or status != "FINISHED":
+    if role not in ROLES or status != "FINISHED":
         raise UserError(
             f"{run.info.run_name} ({run.info.run_id}) is {status} with role {role}; "
-            "give finished runs of setups, the top level of the UI's table"
+            "give finished runs of setups, the top level of the UI's table, or evaluations"
         )
 
 
@@ -114,7 +118,8 @@ def _experiment_id(client: MlflowClient, experiment: str | None) -> str:
 
 
 def _search(client: MlflowClient, experiment_id: str, where: str | None) -> list[Run]:
-    wanted = "tags.role = 'search' and attributes.status = 'FINISHED'" + (f" and {where}" if where else "")
+    roles = "" if where and "role" in where else "tags.role = 'search' and "
+    wanted = f"{roles}attributes.status = 'FINISHED'" + (f" and {where}" if where else "")
     found: list[Run] = []
     token = None
     while True:
@@ -125,7 +130,7 @@ def _search(client: MlflowClient, experiment_id: str, where: str | None) -> list
                 f"MLflow does not understand the filter {where!r}: {str(error).splitlines()[0][:200]}; "
                 "one it does: tags.dataset = 'dsb2018'"
             ) from error
-        found += page
+        found += [run for run in page if run.data.tags.get("role") in ROLES]
         token = page.token
         if not token:
             return found

@@ -13,13 +13,15 @@ from unetlab.tracking.names import EXPERIMENT, NESTED, RANKED
 
 DESCRIPTION = """U-Nets compared by unetlab. Each top-level run is a setup: it carries the scores of its final model on
 the test split, and beside them the figures its source published. Unfold a run to see the trials of its search; the
-Models page compares every trained model. Sort by test/native_dice, Dice at the images' own size: accuracy flatters a
-model that finds little."""
+Models page compares every trained model. Sort and choose by val/native_dice, validation Dice at the images' own size,
+and read test/native_dice beside it for what the choice is worth: who chooses by test scores chooses luck too, and
+accuracy flatters a model that finds little."""
+
+RANKED_BY = "val/native_dice"
+"""What the run table and the experiment's primary metric rank by: a choice must not look at the test split."""
 
 COLUMNS = [
-    "metrics.`baseline/otsu_native_dice`",
     "metrics.`published/val_accuracy`",
-    "metrics.`test/accuracy`",
     "metrics.`test/native_dice`",
     "metrics.`val/accuracy`",
     "metrics.`val/native_dice`",
@@ -46,6 +48,8 @@ def open_experiment() -> str:
         else:
             experiment_id = mlflow.set_experiment(os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)).experiment_id
         client.set_experiment_tag(experiment_id, "mlflow.note.content", DESCRIPTION)
+        client.set_experiment_tag(experiment_id, "mlflow.experiment.primaryMetric.name", RANKED_BY)
+        client.set_experiment_tag(experiment_id, "mlflow.experiment.primaryMetric.greaterIsBetter", "True")
         for view, state in _views().items():
             client.set_experiment_tag(experiment_id, f"mlflow.sharedViewState.{view}", json.dumps(state))
     except MlflowException as error:
@@ -59,11 +63,11 @@ def open_experiment() -> str:
 def _views() -> dict[str, dict[str, Any]]:
     common = {"selectedColumns": COLUMNS, "orderByAsc": False, "runsExpanded": {}}
     return {
-        RANKED: {**common, "orderByKey": "metrics.`test/native_dice`", "searchFilter": "tags.role = 'search'"},
+        RANKED: {**common, "orderByKey": f"metrics.`{RANKED_BY}`", "searchFilter": "tags.role = 'search'"},
         NESTED: {**common, "orderByKey": "attributes.start_time"},
     }
 
 
 def table_address(experiment_id: str, base: str, view: str = RANKED) -> str:
-    """The page of the MLflow UI at `base` that opens the run table with Dice, accuracy and the published figures."""
+    """The page of the MLflow UI at `base` that opens the run table: Dice of validation and test, published figures."""
     return f"{base}/#/experiments/{experiment_id}/runs?viewStateShareKey={view}&workflowType=machine_learning"

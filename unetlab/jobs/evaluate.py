@@ -1,0 +1,137 @@
+"""The life of an evaluation: a model, labelled data, which of it the model has seen, a run that holds the scores."""
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import mlflow
+import numpy as np
+from rich.console import Console
+
+from experiments import SETUPS
+from unetlab.data import Dataset, open_dataset
+from unetlab.data.check import check
+from unetlab.errors import UserError
+from unetlab.health import examine
+from unetlab.options import Reading
+from unetlab.service import scoring
+from unetlab.service.predict import load
+from unetlab.service.seen import Origin, origin, seen, spread_over_scenes
+from unetlab.tracking import ui
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation leaves: its run, and the figures logged."""
+
+    run_id: str
+    model: str
+    data: str
+    figures: Mapping[str, float]
+
+    def headline(self) -> str:
+        """The result in one line."""
+        found = self.figures
+
+        def interval(key: str, sign: str = "+") -> str:
+            ends = [found[f"{key}_{end}"] for end in ("low", "high") if f"{key}_{end}" in found]
+            return f" (95 % {ends[0]:{sign}.4f} to {ends[1]:{sign}.4f})" if ends else ""
+
+        dice = interval("test/native_dice", "")
+        return (
+            f"{self.model} on {self.data}: Dice {found['test/native_dice']:.4f}{dice} at native size, "
+            f"{found['test/images']:.0f} images of {found['test/scenes']:.0f} scenes; Otsu "
+            f"{found['baseline/otsu_native_dice']:.4f}, gain {found['gain/over_otsu']:+.4f}{interval('gain/over_otsu')}"
+        )
+
+
+def evaluate(
+    model: str,
+    data: str,
+    allow_seen: bool = False,
+    reading: Reading | None = None,
+    console: Console | None = None,
+) -> Evaluation:
+    """Scores a logged or registered model on labelled data, through the code it is served with.
+
+    The model answers masks and no probabilities, so figures that want those (auc, ece) are not among the scores, and
+    all scores are of the images' own size. Otsu's threshold and the constant answer are scored beside it. `compare`
+    takes such runs.
+
+    Args:
+        model: "models:/name@alias", "models:/name/version", "models:/m-...", "runs:/..." or a model's folder.
+        data: a folder or zip, the name of a public data set, or "synthetic", the twin of the model's setup.
+        allow_seen: whether images may be scored that the model was trained or validated on.
+        reading: masks, channels and pages, as `open_dataset` takes them; None for its own.
+        console: where progress is told.
+
+    Raises UserError if the model cannot be loaded or is none of unetlab's, the data have no masks or nothing in them,
+    and, unless `allow_seen`, where the model was trained or validated on some of the images or on others of their
+    scenes. Images are recognised by their pixels; of a model whose run says nothing of them it is told, and tagged.
+    """
+    console = console or Console(stderr=True)
+    segmenter = load(model)
+    whence = origin(segmenter)
+    twin = SETUPS[whence.setup].twin if whence.setup in SETUPS else "nuclei"
+    reading = reading or Reading(masks="auto", channels="", pages="all")
+    dataset = open_dataset(data, 0, twin, **reading)
+    card = check(dataset)
+    _refuse_unlabelled(dataset, data)
+    met = _seen(model, data, whence, dataset, card.groups, allow_seen, console)
+    ui.open_experiment()
+    name = model.removeprefix("models:/")
+    kept = f"models:/{whence.model_id}" if whence.model_id else model
+    options = f"-P model={shlex.quote(kept)} -P data={shlex.quote(data)}" + (" -P allow_seen=true" * allow_seen)
+    options += "".join(f" -P {key}={shlex.quote(str(value))}" for key, value in reading.items() if value)
+    run_id, figures, _ = scoring.log(
+        f"evaluate {name} on {dataset.name}",
+        segmenter,
+        whence,
+        dataset,
+        np.arange(len(dataset)),
+        card.groups,
+        split_digest=scoring.digest_of(dataset.ids),
+        tags={"seen_images": met, "command": f"mlflow run . -e evaluate --env-manager local {options}"},
+        params={"model": model, "data": data, "allow_seen": allow_seen, **reading},
+    )
+    mlflow.MlflowClient().log_dict(run_id, card.to_json(), "data_card.json")
+    for finding in examine.examine(run_id):
+        console.print(f"{finding.code} {finding.title}: {finding.explanation} {finding.remedy}", highlight=False)
+    return Evaluation(run_id, name, dataset.name, figures)
+
+
+def _refuse_unlabelled(dataset: Dataset, data: str) -> None:
+    if not dataset.has_masks:
+        raise UserError(
+            f"{data} has images and no masks to score against; put one mask an image into a folder masks beside images"
+        )
+    if not any(dataset.objects(i).any() for i in range(len(dataset))):
+        raise UserError(f"all masks of {data} are empty, so there is nothing to find; they must be above 0 somewhere")
+
+
+def _seen(
+    model: str, data: str, whence: Origin, dataset: Dataset, scenes: np.ndarray, allowed: bool, console: Console
+) -> str:
+    """The tag that says how many of the images the model has seen. Raises UserError where that is not allowed."""
+    if not whence.recorded or whence.sides is None:
+        console.print(
+            f"the run that trained {model} does not say which images it saw (it is of an older version, or of another "
+            "store): if some of these are among them, these scores are too good",
+            highlight=False,
+        )
+        return "unknown: the model's run does not say what it was trained on"
+    own = seen(whence.sides, dataset.ids, dataset.sha)
+    every = spread_over_scenes(own, scenes)
+    if not every.any():
+        return "0"
+    names = ", ".join(dataset.ids[i][:40] for i in np.flatnonzero(own)[:3]) + (" ..." if own.sum() > 3 else "")
+    more = int(every.sum() - own.sum())
+    others = f", {more} more of their scenes" if more else ""
+    text = f"{own.sum()} of {len(dataset)} images in {data} ({names}){others}"
+    if not allowed:
+        raise UserError(
+            f"{model} was trained or validated on {text}; give images it has not seen, or allow_seen=true for scores "
+            "that are no test"
+        )
+    console.print(f"{model} was trained or validated on {text}: these scores are too good", highlight=False)
+    return f"{every.sum()} of {len(dataset)}"

@@ -1,0 +1,224 @@
+"""A model scored on labelled images through its own served code, as a run of role evaluation."""
+
+import hashlib
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+from mlflow.pyfunc import PyFuncModel
+from rich.console import Console
+from rich.progress import track
+
+from experiments import SETUPS
+from unetlab.data import Dataset
+from unetlab.images import codecs, geometry
+from unetlab.images.otsu import otsu_mask
+from unetlab.metrics import membranes, pixelwise, significance
+from unetlab.metrics.baselines import Rivals, constant_mask, dice_of
+from unetlab.metrics.table import score_native
+from unetlab.service.seen import SIDES, Origin
+from unetlab.tracking import figures, thumbnails, write
+
+BATCH = 8
+
+SHOWN = 512
+"""Pixels a side of the pictures at most."""
+
+RIVALS = ("otsu", "constant")
+
+MEANS = ("dice", "iou", "native_dice", "native_iou", "ap50", "ap_dsb", "count_error", *membranes.SCORES)
+"""Columns whose mean over images is logged; ratios of pixels are taken over all of them."""
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Scores of some images.
+
+    Args:
+        table: a row an image, every column at the image's own size, the only one that a served model shows: id, tp, fp,
+            fn, tn, dice, iou, accuracy, precision, recall, those of `metrics.table.score_native`, otsu_native_dice,
+            constant_native_dice, and for membranes those of `metrics.membranes.SCORES`, the rivals' too.
+        album: thumbnails of image, truth and mask.
+    """
+
+    table: pd.DataFrame
+    album: bytes
+
+
+def score(segmenter: PyFuncModel, origin: Origin, dataset: Dataset, rows: Sequence[int] | np.ndarray) -> Sheet:
+    """Scores a loaded model and its rivals on the images `rows` of a data set with masks."""
+    rows = [int(row) for row in rows]
+    rivals = origin.rivals(dataset, rows)
+    lines = origin.setup in SETUPS and SETUPS[origin.setup].membranes
+    cut = float(origin.tags.get("best_threshold", -1.0))  # of V_rand, chosen on validation; -1 is the model's own
+    tables, small = [], []
+    console = Console(stderr=True)
+    starts = range(0, len(rows), BATCH)
+    for start in track(starts, f"scoring on {dataset.name}", console=console, disable=not console.is_terminal):
+        part = rows[start : start + BATCH]
+        masks = list(_masks(segmenter, dataset, part))
+        found = _table(dataset, part, masks, rivals)
+        if lines:
+            cells = masks if cut < 0 else list(_masks(segmenter, dataset, part, {"threshold": cut}))
+            for prefix, made in {"": cells, **_rival_masks(dataset, part, rivals)}.items():
+                sections = membranes.score_sections(made, (dataset.objects(i) for i in part))
+                found = found.join(sections.add_prefix(prefix))
+        tables.append(found)
+        small += [_thumbnail(dataset, i, mask) for i, mask in zip(part, masks, strict=True)]
+    images, truths, drawn = (np.stack(stack) for stack in zip(*small, strict=True))
+    album = thumbnails.pack([dataset.ids[i] for i in rows], images, truths, drawn)
+    return Sheet(pd.concat(tables, ignore_index=True), album)
+
+
+def summarise(table: pd.DataFrame, scenes: np.ndarray | None) -> dict[str, float]:
+    """What a table says, by the names every run uses: test/, baseline/ and gain/, with 95 % intervals over scenes.
+
+    Ratios of pixels (accuracy, precision, recall, f1) are over all pixels of all images, the others means over images.
+    """
+    found = {f"test/{name}": float(table[name].mean()) for name in MEANS if name in table}
+    pooled = pixelwise.ratios(table[["tp", "fp", "fn", "tn"]].sum().to_frame().T)
+    found |= {f"test/{name}": float(pooled[name][0]) for name in ("accuracy", "precision", "recall")}
+    found["test/f1"] = float(pooled["dice"][0])
+    found["test/images"] = float(len(table))
+    found["test/scenes"] = float(significance.count_scenes(scenes, len(table)))
+    ranked = [name for name in ("native_dice", membranes.SCORES[0]) if name in table]
+    columns = {f"test/{name}": table[name] for name in ranked}
+    for name in RIVALS:
+        found |= {f"baseline/{column}": float(table[column].mean()) for column in table if column.startswith(name)}
+        columns[f"gain/over_{name}"] = table["native_dice"] - table[f"{name}_native_dice"]
+        found[f"gain/over_{name}"] = float(columns[f"gain/over_{name}"].mean())
+    if found["test/scenes"] > 1:
+        values = np.stack([column.to_numpy(np.float64) for column in columns.values()])
+        low, high = significance.bootstrap_interval(values, scenes)
+        found |= {f"{key}_low": float(end) for key, end in zip(columns, low, strict=True)}
+        found |= {f"{key}_high": float(end) for key, end in zip(columns, high, strict=True)}
+    return {key: value for key, value in found.items() if math.isfinite(value)}
+
+
+def digest_of(ids: Sequence[str]) -> str:
+    """Digest of a split whose images are all on the test side, 16 hex digits."""
+    return hashlib.sha256(f"||{','.join(sorted(ids))}".encode()).hexdigest()[:16]
+
+
+def log(
+    name: str,
+    segmenter: PyFuncModel,
+    origin: Origin,
+    dataset: Dataset,
+    rows: Sequence[int] | np.ndarray,
+    scenes: np.ndarray,
+    *,
+    split_digest: str,
+    tags: Mapping[str, str],
+    params: Mapping[str, Any],
+    below: str | None = None,
+) -> tuple[str, dict[str, float], pd.DataFrame]:
+    """Scores a model as `score` does and logs all of it as a run of role evaluation.
+
+    Args:
+        name: of the run.
+        segmenter: the loaded model.
+        origin: of it.
+        dataset: with masks.
+        rows: the images that are scored.
+        scenes: int (len(rows),), the scene of each.
+        split_digest: of these images; runs of the same data and images are compared.
+        tags, params: besides those that every evaluation has.
+        below: id of the run that it is a child of; None for the active run, or none.
+
+    Returns the run's id, its metrics and its score table.
+    """
+    own = {
+        "role": "evaluation",
+        "setup": origin.setup,
+        "dataset": dataset.name,
+        "dataset_digest": dataset.digest,
+        "split_digest": split_digest,
+        "evaluated_run": origin.run_id or "unknown",
+        **origin.rivals(dataset, rows).tags(),
+    }
+    if origin.model_id:
+        own["final_model"] = origin.model_id
+    if below is not None:  # a tag, since that run may be finished and is not to be opened again
+        own["mlflow.parentRunId"] = below
+    with write.run(name, tags={**own, **tags}, params=params) as active:
+        given = write.split_input(dataset.name, dataset.digest, "test", len(rows), split_digest)
+        mlflow.log_inputs([given], ["testing"], [None])
+        write.log_table(_sides(dataset, rows, scenes), SIDES)
+        sheet = score(segmenter, origin, dataset, rows)
+        found = summarise(sheet.table, scenes)
+        mlflow.log_metrics(found, model_id=origin.model_id, dataset=given)
+        write.log_table(sheet.table, "scores/test.csv")
+        write.log_bytes(sheet.album, thumbnails.PATH)
+        _log_pictures(segmenter, dataset, rows, sheet.table)
+        return str(active.info.run_id), found, sheet.table
+
+
+def _sides(dataset: Dataset, rows: Sequence[int] | np.ndarray, scenes: np.ndarray) -> pd.DataFrame:
+    columns = {"id": [dataset.ids[i] for i in rows], "side": "test", "group": scenes}
+    return pd.DataFrame({**columns, "sha": [dataset.sha[i] for i in rows]})
+
+
+def _masks(
+    segmenter: PyFuncModel, dataset: Dataset, rows: Sequence[int], params: Mapping[str, float] | None = None
+) -> Iterator[np.ndarray]:
+    """What the served model answers, bool (h, w) each; nothing is found where labels are unknown."""
+    frame = pd.DataFrame({"image": [codecs.encode_image(dataset.image(i)) for i in rows]})
+    answer = pd.DataFrame(segmenter.predict(frame, params=dict(params or {})))
+    return (codecs.decode_mask(mask) & dataset.known(i) for mask, i in zip(answer["mask"], rows, strict=True))
+
+
+def _table(dataset: Dataset, rows: Sequence[int], masks: Sequence[np.ndarray], rivals: Rivals) -> pd.DataFrame:
+    truths = [dataset.objects(i) > 0 for i in rows]
+    each = [pixelwise.count(mask[None], truth[None]) for mask, truth in zip(masks, truths, strict=True)]
+    counts = pd.DataFrame({name: [int(found[name][0]) for found in each] for name in ("tp", "fp", "fn", "tn")})
+    found = pd.DataFrame({"id": [dataset.ids[i] for i in rows]}).join(counts).assign(**pixelwise.ratios(counts))
+    native = score_native(lambda k, height, width: masks[k], lambda k: dataset.objects(rows[k]), len(rows))
+    return found.join(native).assign(
+        **{
+            f"{prefix}native_dice": [dice_of(each, truth) for each, truth in zip(made, truths, strict=True)]
+            for prefix, made in _rival_masks(dataset, rows, rivals).items()
+        }
+    )
+
+
+def _rival_masks(dataset: Dataset, rows: Sequence[int], rivals: Rivals) -> dict[str, list[np.ndarray]]:
+    """What each rival answers, bool (h, w) each, by the prefix of its columns."""
+    known = [dataset.known(i) for i in rows]
+    return {
+        "otsu_": [otsu_mask(dataset.image(i), rivals.polarity) & each for i, each in zip(rows, known, strict=True)],
+        "constant_": [constant_mask(rivals.constant, each.shape) & each for each in known],
+    }
+
+
+def _thumbnail(dataset: Dataset, i: int, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Image, truth and mask squeezed to a square of thumbnails.SIZE, since albums hold pictures of one size."""
+    size = thumbnails.SIZE
+    image = geometry.resize_image(geometry.fit_channels(dataset.image(i), 3), size, size)
+    flat = [geometry.resize_map(each.astype(np.float32), size, size) >= 0.5 for each in (dataset.objects(i) > 0, mask)]
+    return image, flat[0], flat[1]
+
+
+def _log_pictures(
+    segmenter: PyFuncModel, dataset: Dataset, rows: Sequence[int] | np.ndarray, table: pd.DataFrame
+) -> None:
+    order = np.argsort(table["native_dice"].to_numpy(), kind="stable")
+    places = dict.fromkeys([order[-1], order[len(order) // 2], order[0]])
+    labels = ("best", "median", "worst") if len(places) == 3 else ("best", "worst")
+    picked = []
+    for label, k in zip(labels, places, strict=False):
+        i = int(rows[k])
+        (mask,) = _masks(segmenter, dataset, [i])
+        step = -(-max(mask.shape) // SHOWN)
+        shown = {"image": dataset.image(i), "truth": dataset.objects(i) > 0, "mask": mask}
+        reduced = {key: stack[::step, ::step] for key, stack in shown.items()}
+        picked.append({"label": label, "id": table["id"][k], "dice": table["native_dice"][k], **reduced})
+    write.log_figure(figures.prediction_panel(picked), "predictions.png")
+    write.log_figure(figures.confusion(pixelwise.confusion_matrix(table)), "confusion.png")
+    strips = {"model": "native_dice", "Otsu": "otsu_native_dice", "constant": "constant_native_dice"}
+    write.log_figure(figures.dice_strips({key: table[column] for key, column in strips.items()}), "test_dice.png")
+    mlflow.log_text(pixelwise.classification_report(table), "classification_report.txt")
