@@ -175,12 +175,12 @@ def _train(
     served = recipe.changed({"threshold": best}) if bench.threshold == "validation" else recipe
     validated = score_predicted(bench, predicted, served, rows, bench.dataset, best)
     val = {**validated.figures, "best_threshold": best}
+    if served is not recipe:  # MLflow shows a run's params on its model, and there `threshold` is the recipe's
+        mlflow.log_param("served_threshold", best)
     model_id = None
     if bench.models == "all" or role != "trial":  # any round may turn out to be the last
         model_id = _log_model(bench, fitted.model, served, role, best)
     write.log_scores("val", val, model_id, inputs["validation"])
-    if served is not recipe:
-        mlflow.log_param("served_threshold", best)
     mlflow.log_metrics(bench.setup.published_metrics())
     if bench.truth is not bench.dataset:  # what the labels' pupil is worth; nothing is chosen by it
         true = score_predicted(bench, predicted, served, rows, bench.truth, best).figures
