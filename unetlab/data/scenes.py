@@ -43,7 +43,7 @@ SEAM = 1.5
 SECTION = 0.25
 """Correlation of the textures of neighbouring sections of one stack; sections further apart have one of about 0."""
 
-NEIGHBOURS = 8
+NEIGHBOURS = 5
 """Images, and borders, that each is compared with: what the index says lies nearest."""
 
 NEXT = 3
@@ -180,7 +180,7 @@ def _compare(looks: Sequence[Look], first: int, second: int, kind: str, sides: t
         return Pair(first, second, "copy", copied, COPY), True
     if kind == "section":
         return Pair(first, second, kind, copied, SECTION), copied >= SECTION
-    share, blocks = same_view(one.texture, other.texture)
+    share, blocks = same_view(one, other)
     return Pair(first, second, "frame", share, VIEW), share >= VIEW and blocks >= VIEW_BLOCKS
 
 
@@ -275,7 +275,7 @@ def scenes_of(dataset: Dataset, groups: str = "auto") -> Scenes:
 
 
 def _cached(dataset: Dataset) -> Scenes:
-    path = dataset.folder / "scenes-1.json"
+    path = dataset.folder / "scenes-2.json"
     if not path.exists():
         made = found(dataset, [look(dataset.image(i)) for i in range(len(dataset))])
         cache.write_text(path, json.dumps(asdict(made), default=np.ndarray.tolist))
