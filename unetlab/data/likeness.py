@@ -2,6 +2,7 @@
 
 import functools
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -179,23 +180,43 @@ def edge_key(edge: np.ndarray) -> np.ndarray | None:
     return np.asarray(dct(fine, norm="ortho")[:EDGE_TERMS], np.float32) if fine.any() else None
 
 
-def continues(one: np.ndarray, other: np.ndarray) -> tuple[float, float, float]:
-    """Whether a border goes on in another one of the same length.
+class Seam(NamedTuple):
+    """How one border goes on in another.
+
+    Args:
+        detail: correlation of the outermost lines without their shading.
+        plain: their correlation as they are.
+        step: the step across the seam over the step between the two lines inside each: about 1 where a field was
+            cut, as the next line of pixels is the next line; larger where borders only look alike.
+        sigmas: how far `detail` lies above what borders with so little, or so much, in them have by chance.
+    """
+
+    detail: float
+    plain: float
+    step: float
+    sigmas: float
+
+
+def continues(one: np.ndarray, other: np.ndarray) -> Seam:
+    """How a border goes on in another one of the same length.
+
+    A smooth line has few independent values: as many as the product of both lines' powers over the sum of the
+    products of their spectra (Bartlett's formula for the variance of a correlation). Fisher's transform of the
+    correlation, with that many values, gives `sigmas`.
 
     Args:
         one, other: uint8 (2, length), edges of a Look: the outermost line and the one inside it.
-
-    Returns:
-        Correlation of the outermost lines without their shading, their correlation as they are, and the step across
-        the seam over the step between the two lines inside each: about 1 where a field was cut, as the next line of
-        pixels is the next line; larger where borders only look alike.
     """
     (a, inside_a), (b, inside_b) = one.astype(np.float64), other.astype(np.float64)
-    shared = float(detail(a) @ detail(b))
+    fine = detail(a), detail(b)
+    shared = float(np.clip(fine[0] @ fine[1], -1, 1))
+    power = [dct(line, norm="ortho") ** 2 for line in fine]
+    values = power[0].sum() * power[1].sum() / max(float((power[0] * power[1]).sum()), 1e-12)
+    sigmas = float(np.arctanh(min(shared, 0.9999)) * np.sqrt(max(values - 3, 0)))
     spread = a.std() * b.std()
     plain = float(((a - a.mean()) * (b - b.mean())).mean() / spread) if spread > 0 else 0.0
     within = (_rms(a - inside_a) + _rms(b - inside_b)) / 2
-    return shared, plain, _rms(a - b) / max(within, FLOOR)
+    return Seam(shared, plain, _rms(a - b) / max(within, FLOOR), sigmas)
 
 
 def _rms(values: np.ndarray) -> float:

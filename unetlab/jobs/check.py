@@ -3,16 +3,18 @@
 from pathlib import Path
 
 import mlflow
+import numpy as np
 from rich.console import Console
 
-from unetlab.data import open_dataset
+from unetlab.data import Dataset, open_dataset
 from unetlab.data.check import DataCard, check
 from unetlab.data.export import export
+from unetlab.data.split import split
 from unetlab.errors import UnusableFiles, UserError
-from unetlab.tracking import ui, write
+from unetlab.tracking import pictures, ui, write
 
 
-def run_check(data: str, seed: int, folder: Path | None = None) -> DataCard:
+def run_check(data: str, seed: int, folder: Path | None = None, groups: str = "auto") -> DataCard:
     """Checks a data set, prints what was found, logs it as a run of its own, and exports it if a folder is named.
 
     Files that cannot be decoded are a finding here, and the others are looked at all the same.
@@ -23,7 +25,7 @@ def run_check(data: str, seed: int, folder: Path | None = None) -> DataCard:
         dataset = open_dataset(data, seed)
     except UnusableFiles:
         dataset = open_dataset(data, seed, lenient=True)
-    card = check(dataset)
+    card = check(dataset, groups)
     console = Console()
     console.print(card.table())
     if folder is not None:
@@ -32,8 +34,20 @@ def run_check(data: str, seed: int, folder: Path | None = None) -> DataCard:
     tags = {"role": "check", "dataset": dataset.name, "dataset_digest": dataset.digest}
     with write.run(f"check {dataset.name}", tags=tags, params={"data": data, "seed": seed}):
         mlflow.log_dict(card.to_json(), "data_card.json")
+        _log_pairs(dataset, card, seed)
     _refuse_errors(card)
     return card
+
+
+def _log_pairs(dataset: Dataset, card: DataCard, seed: int) -> None:
+    """Contact sheets: pairs that were joined, and the nearest pairs that the split with this seed parts."""
+    if len(np.unique(card.groups)) >= 3:
+        test = np.isin(np.arange(len(dataset)), split(dataset.ids, card.groups, card.modality, seed).test)
+        if apart := [pair for pair in card.scenes.near if test[pair.first] != test[pair.second]]:
+            mlflow.log_figure(pictures.sheet(dataset, apart), "scenes/nearest_pairs.png")
+    if card.scenes.joined:
+        weakest = sorted(card.scenes.joined, key=lambda pair: pair.score / pair.limit)
+        mlflow.log_figure(pictures.sheet(dataset, weakest), "scenes/joined_pairs.png")
 
 
 def refuse_unusable(card: DataCard, has_masks: bool, labels: str) -> None:
