@@ -44,7 +44,7 @@ DETAIL = 0.8
 PLAIN = 0.97
 """The same for borders as they are; the detail must then correlate by DETAIL_LEAST."""
 
-DETAIL_LEAST = 0.7
+DETAIL_LEAST = 0.6
 
 SEAM = 1.5
 """The step across a seam is at most so many times the steps beside it."""
@@ -195,7 +195,8 @@ def _compare(looks: Sequence[Look], first: int, second: int, kind: str, sides: t
     one, other = looks[first], looks[second]
     if kind == "tile":
         seam = continues(one.edges[sides[0]], other.edges[sides[1]])
-        fits = seam.step <= SEAM and seam.sigmas >= float(norm.isf(len(looks) ** -1.5))
+        rare = float(norm.isf(len(looks) ** (-0.75 if seam.plain >= PLAIN else -1.5)))
+        fits = seam.step <= SEAM and seam.sigmas >= rare
         is_joined = fits and (seam.detail >= DETAIL or (seam.plain >= PLAIN and seam.detail >= DETAIL_LEAST))
         return Pair(first, second, kind, seam.detail if fits else min(seam.detail, DETAIL_LEAST), DETAIL), is_joined
     copied = correlation(one.texture, other.texture)
