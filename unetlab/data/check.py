@@ -213,6 +213,9 @@ def _findings(dataset: Dataset, scenes: Scenes, shares: np.ndarray, flat: np.nda
         row = np.flatnonzero(scenes.scene == sizes.argmax())
         text = f"{shared} scenes of several images hold {sizes[sizes > 1].sum()} images, the largest {sizes.max()}"
         add("D004", "notice", f"{text} ({some(row)})", "each stays on one side of the split")
+    if (count := len(sizes)) >= 3 and round(count * 0.15) < 5 and count < n:
+        text = f"{count} scenes leave a test split of some {max(1, round(count * 0.15))}"
+        add("D012", "warning", text, "no test tells models apart on fewer than 5; give more scenes")
     if many := [i for i, levels in enumerate(dataset.levels) if levels > 2]:
         text = f"{len(many)} masks hold more than two values, up to {max(dataset.levels)} ({some(np.array(many))})"
         add("D010", "notice", text, "every value above 0 is foreground")

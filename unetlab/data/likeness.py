@@ -1,8 +1,11 @@
 """How alike two images are: texture compared block by block, and borders that continue each other."""
 
+import functools
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from scipy.fft import dct, dctn, irfft2, rfft2
 from scipy.ndimage import convolve, gaussian_filter, gaussian_filter1d, maximum_filter
 
@@ -42,6 +45,7 @@ TEXTURE_TERMS = 8
 """Cosine terms a side of an image's texture that the index of images holds."""
 
 
+@functools.lru_cache(maxsize=64)
 def _shadings(length: int, degree: int) -> np.ndarray:
     """Orthonormal polynomials on a line, float64 (length, degree + 1)."""
     return np.linalg.qr(np.vander(np.linspace(-1, 1, length), degree + 1))[0]
@@ -62,10 +66,12 @@ class Look:
 
     Args:
         texture: float16 (SIDE, SIDE), grey, with smooth shading (a vignette, say) taken out.
+        spectrum: complex64 (SIDE, SIDE / 2 + 1), Fourier transform of the levelled texture.
         edges: left, right, top and bottom border, each uint8 (2, length): the outermost line and the one inside it.
     """
 
     texture: np.ndarray
+    spectrum: np.ndarray
     edges: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
@@ -74,34 +80,35 @@ def look(image: np.ndarray) -> Look:
     grey = geometry.fit_channels(image, 1)[:, :, 0]
     small = geometry.resize_map(grey.astype(np.float32), SIDE, SIDE).ravel()
     small = (small - _SQUARE @ (_SQUARE.T @ small)).reshape(SIDE, SIDE)
-    texture = small - gaussian_filter(small, SIDE / 16)
+    texture = (small - gaussian_filter(small, SIDE / 16)).astype(np.float32)
     inner = min(1, grey.shape[0] - 1), min(1, grey.shape[1] - 1)
     columns = grey[:, [0, inner[1], -1, -1 - inner[1]]].T
     rows = grey[[0, inner[0], -1, -1 - inner[0]]]
     edges = (columns[:2].copy(), columns[2:].copy(), rows[:2].copy(), rows[2:].copy())
-    return Look(texture.astype(np.float16), edges)
+    return Look(texture.astype(np.float16), rfft2(levelled(texture)).astype(np.complex64), edges)
 
 
-def _blocks(square: np.ndarray) -> np.ndarray:
-    """(SIDE, SIDE) to (blocks, pixels), each block's mean taken out."""
-    blocks = square.reshape(COUNT, BLOCK, COUNT, BLOCK).swapaxes(1, 2).reshape(COUNT * COUNT, BLOCK * BLOCK)
-    return np.asarray(blocks - blocks.mean(axis=1, keepdims=True))
+def _block_sums(squares: np.ndarray) -> np.ndarray:
+    """(..., SIDE, SIDE) to the sum over each block, (..., COUNT, COUNT)."""
+    before = squares.shape[:-2]
+    rows = squares.reshape(*before, COUNT, BLOCK, SIDE).sum(axis=-2)
+    return np.asarray(rows.reshape(*before, COUNT, COUNT, BLOCK).sum(axis=-1))
 
 
-def _levelled(texture: np.ndarray) -> np.ndarray:
+def levelled(texture: np.ndarray) -> np.ndarray:
     """Texture of about the same strength everywhere."""
-    return texture / np.maximum(np.sqrt(gaussian_filter(texture * texture, BLOCK / 2)), FLOOR)
+    return np.asarray(texture / np.maximum(np.sqrt(gaussian_filter(texture * texture, BLOCK / 2)), FLOOR))
 
 
 def _shift(one: np.ndarray, other: np.ndarray) -> tuple[int, int]:
-    """The shift within REACH that lays `other` best on `one`, by correlation."""
-    product = irfft2(rfft2(_levelled(one)) * np.conj(rfft2(_levelled(other))), s=one.shape)
+    """The shift within REACH that lays `other` best on `one`, by correlation; both are spectra of a Look."""
+    product = irfft2(one * np.conj(other), s=(SIDE, SIDE))
     near = np.roll(product, (REACH, REACH), (0, 1))[: 2 * REACH + 1, : 2 * REACH + 1]
     y, x = np.unravel_index(near.argmax(), near.shape)
     return int(y) - REACH, int(x) - REACH
 
 
-def same_view(one: np.ndarray, other: np.ndarray) -> tuple[float, int]:
+def same_view(first: Look, second: Look) -> tuple[float, int]:
     """How much of two images shows the same thing, and in how many blocks.
 
     The second is shifted onto the first as a whole, then each block by up to SLACK more; blocks without texture in
@@ -109,34 +116,28 @@ def same_view(one: np.ndarray, other: np.ndarray) -> tuple[float, int]:
     and a light that changed costs none. Round things look alike wherever they lie, so a block that matches counts
     only where AGREE of the eight around it match as well, moved by about the same.
 
-    Args:
-        one, other: float (SIDE, SIDE), textures of a Look.
-
     Returns:
         The share of blocks with texture that match, 0 to 1, and how many match.
     """
-    one, other = one.astype(np.float32), other.astype(np.float32)
-    dy, dx = _shift(one, other)
+    one, other = first.texture.astype(np.float32), second.texture.astype(np.float32)
+    dy, dx = _shift(first.spectrum, second.spectrum)
     inside = np.zeros((SIDE, SIDE), bool)
     inside[max(0, dy) : SIDE + min(0, dy), max(0, dx) : SIDE + min(0, dx)] = True
-    mine = _blocks(one)
-    strength = np.sqrt((mine * mine).sum(axis=1))
-    steps = range(-SLACK, SLACK + 1)
-    found = np.empty((len(steps), len(steps), COUNT, COUNT), np.float32)
-    theirs = np.zeros(len(mine))
-    for row, y in enumerate(steps):
-        for column, x in enumerate(steps):
-            moved = _blocks(np.roll(other, (dy + y, dx + x), (0, 1)))
-            norm = np.sqrt((moved * moved).sum(axis=1))
-            correlations = (mine * moved).sum(axis=1) / np.maximum(strength * norm, 1e-6)
-            found[row, column] = correlations.reshape(COUNT, COUNT)
-            if y == x == 0:
-                theirs = norm
-    textured = (np.maximum(strength, theirs) >= FLOOR * BLOCK).reshape(COUNT, COUNT)
+    moved = np.pad(np.roll(other, (dy, dx), (0, 1)), SLACK, mode="wrap")
+    views = sliding_window_view(moved, (SIDE, SIDE))[::-1, ::-1]
+    pixels = BLOCK * BLOCK
+    sums, own = _block_sums(views), _block_sums(one)
+    theirs = np.maximum(_block_sums(views * views) - sums * sums / pixels, 0)
+    mine = np.maximum(_block_sums(one * one) - own * own / pixels, 0)
+    products = _block_sums(views * one) - sums * own / pixels
+    textured = np.maximum(mine, theirs[SLACK, SLACK]) >= (FLOOR * BLOCK) ** 2
     textured &= inside.reshape(COUNT, BLOCK, COUNT, BLOCK).all(axis=(1, 3))
-    matches = ((found >= MATCH) & textured).astype(np.int8)
-    around = convolve(maximum_filter(matches, size=(3, 3, 1, 1)), _AROUND, mode="constant")
-    agreed = int(((matches > 0) & (around >= AGREE)).any(axis=(0, 1)).sum())
+    matches = (products >= MATCH * np.sqrt(np.maximum(mine * theirs, 1e-6))) & textured
+    if matches.any(axis=(0, 1)).sum() <= AGREE:
+        return 0.0, 0
+    near = maximum_filter(matches.astype(np.int8), size=(3, 3, 1, 1))
+    around = convolve(near, _AROUND, mode="constant")
+    agreed = int((matches & (around >= AGREE)).any(axis=(0, 1)).sum())
     return agreed / max(1, int(textured.sum())), agreed
 
 
@@ -153,12 +154,12 @@ def texture_key(texture: np.ndarray) -> np.ndarray | None:
     texture = texture.astype(np.float32)
     if np.sqrt(np.mean(texture * texture)) < FLOOR:
         return None
-    key = dctn(_levelled(texture), norm="ortho")[:TEXTURE_TERMS, :TEXTURE_TERMS].ravel()[1:]
+    key = dctn(levelled(texture), norm="ortho")[:TEXTURE_TERMS, :TEXTURE_TERMS].ravel()[1:]
     norm = np.linalg.norm(key)
     return np.asarray(key / norm, np.float32) if norm > 1e-6 else None
 
 
-def _detail(line: np.ndarray) -> np.ndarray:
+def detail(line: np.ndarray) -> np.ndarray:
     """A border without its shading, float64 (length,), of length 1; zeros where that leaves less than FLOOR."""
     shades = _shadings(len(line), 3)
     line = line - shades @ (shades.T @ line)
@@ -175,27 +176,47 @@ def edge_key(edge: np.ndarray) -> np.ndarray | None:
     """
     if edge.shape[1] < EDGE_TERMS:
         return None
-    detail = _detail(edge[0].astype(np.float64))
-    return np.asarray(dct(detail, norm="ortho")[:EDGE_TERMS], np.float32) if detail.any() else None
+    fine = detail(edge[0].astype(np.float64))
+    return np.asarray(dct(fine, norm="ortho")[:EDGE_TERMS], np.float32) if fine.any() else None
 
 
-def continues(one: np.ndarray, other: np.ndarray) -> tuple[float, float, float]:
-    """Whether a border goes on in another one of the same length.
+class Seam(NamedTuple):
+    """How one border goes on in another.
+
+    Args:
+        detail: correlation of the outermost lines without their shading.
+        plain: their correlation as they are.
+        step: the step across the seam over the step between the two lines inside each: about 1 where a field was
+            cut, as the next line of pixels is the next line; larger where borders only look alike.
+        sigmas: how far `detail` lies above what borders with so little, or so much, in them have by chance.
+    """
+
+    detail: float
+    plain: float
+    step: float
+    sigmas: float
+
+
+def continues(one: np.ndarray, other: np.ndarray) -> Seam:
+    """How a border goes on in another one of the same length.
+
+    A smooth line has few independent values: as many as the product of both lines' powers over the sum of the
+    products of their spectra (Bartlett's formula for the variance of a correlation). Fisher's transform of the
+    correlation, with that many values, gives `sigmas`.
 
     Args:
         one, other: uint8 (2, length), edges of a Look: the outermost line and the one inside it.
-
-    Returns:
-        Correlation of the outermost lines without their shading, their correlation as they are, and the step across
-        the seam over the step between the two lines inside each: about 1 where a field was cut, as the next line of
-        pixels is the next line; larger where borders only look alike.
     """
     (a, inside_a), (b, inside_b) = one.astype(np.float64), other.astype(np.float64)
-    detail = float(_detail(a) @ _detail(b))
+    fine = detail(a), detail(b)
+    shared = float(np.clip(fine[0] @ fine[1], -1, 1))
+    power = [dct(line, norm="ortho") ** 2 for line in fine]
+    values = power[0].sum() * power[1].sum() / max(float((power[0] * power[1]).sum()), 1e-12)
+    sigmas = float(np.arctanh(min(shared, 0.9999)) * np.sqrt(max(values - 3, 0)))
     spread = a.std() * b.std()
     plain = float(((a - a.mean()) * (b - b.mean())).mean() / spread) if spread > 0 else 0.0
     within = (_rms(a - inside_a) + _rms(b - inside_b)) / 2
-    return detail, plain, _rms(a - b) / max(within, FLOOR)
+    return Seam(shared, plain, _rms(a - b) / max(within, FLOOR), sigmas)
 
 
 def _rms(values: np.ndarray) -> float:

@@ -1,6 +1,7 @@
 """Which images show the same thing: copies, frames of one take, tiles of one field, sections of one stack."""
 
 import csv
+import functools
 import io
 import json
 import re
@@ -13,10 +14,12 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
+from scipy.stats import norm
 
 from unetlab.data import cache
 from unetlab.data.dataset import Dataset
 from unetlab.data.files import GROUPS
+from unetlab.data.keypoints import points, same_place
 from unetlab.data.likeness import Look, continues, correlation, edge_key, look, same_view, texture_key
 from unetlab.errors import UserError
 
@@ -28,6 +31,12 @@ VIEW = 0.17
 
 VIEW_BLOCKS = 8
 """And how many blocks those must be."""
+
+SOME = 0.02
+"""Share of blocks in common from which on points are looked for as well, which takes longer."""
+
+POINTS_KEPT = 20_000
+"""Images whose points stay in memory, 8 KB each."""
 
 DETAIL = 0.8
 """Correlation of two borders, shading taken out, at and above which one continues the other."""
@@ -43,7 +52,10 @@ SEAM = 1.5
 SECTION = 0.25
 """Correlation of the textures of neighbouring sections of one stack; sections further apart have one of about 0."""
 
-NEIGHBOURS = 8
+POINTS = 6
+"""Points that moved together make frames of one take of two images that share some blocks, if too few of them."""
+
+NEIGHBOURS = 5
 """Images, and borders, that each is compared with: what the index says lies nearest."""
 
 NEXT = 3
@@ -62,8 +74,8 @@ class Pair:
 
     Args:
         first, second: their rows.
-        kind: "copy", "frame", "tile", "section".
-        score: how alike they are: correlation, or for frames the share of blocks in common.
+        kind: "copy", "frame" (blocks), "points" (frames that turned or came closer), "tile", "section".
+        score: how alike they are: correlation, for frames the share of blocks or the points in common.
         limit: the score from which on two are one scene.
     """
 
@@ -120,6 +132,7 @@ def found(dataset: Dataset, looks: Sequence[Look]) -> Scenes:
     """
     n = len(dataset)
     forest = _Forest(n)
+    held = functools.lru_cache(maxsize=POINTS_KEPT)(lambda row: points(dataset.image(row)))
     joined: list[Pair] = []
     near: list[Pair] = []
     compared = 0
@@ -135,6 +148,10 @@ def found(dataset: Dataset, looks: Sequence[Look]) -> Scenes:
         seen.add(key)
         compared += 1
         pair, is_joined = _compare(looks, first, second, kind, sides)
+        if pair.kind == "frame" and not is_joined and pair.score >= SOME:
+            moved = same_place(held(first), held(second))
+            if moved >= POINTS:
+                pair, is_joined = Pair(first, second, "points", moved, POINTS), True
         if is_joined:
             forest.join(first, second)
             joined.append(pair)
@@ -170,17 +187,24 @@ def _exact(sha: Sequence[str]) -> Iterator[tuple[int, int]]:
 
 
 def _compare(looks: Sequence[Look], first: int, second: int, kind: str, sides: tuple[int, int]) -> tuple[Pair, bool]:
+    """Compares two images as `kind` says; whether they are one scene.
+
+    Of n images n * n pairs of borders may touch: the more there are, the rarer a seam must be by chance. The step
+    across it rules out most of those that are left.
+    """
     one, other = looks[first], looks[second]
     if kind == "tile":
-        detail, plain, seam = continues(one.edges[sides[0]], other.edges[sides[1]])
-        is_joined = seam <= SEAM and (detail >= DETAIL or (plain >= PLAIN and detail >= DETAIL_LEAST))
-        return Pair(first, second, kind, detail if seam <= SEAM else min(detail, DETAIL_LEAST), DETAIL), is_joined
+        seam = continues(one.edges[sides[0]], other.edges[sides[1]])
+        rare = float(norm.isf(len(looks) ** (-0.75 if seam.plain >= PLAIN else -1.5)))
+        fits = seam.step <= SEAM and seam.sigmas >= rare
+        is_joined = fits and (seam.detail >= DETAIL or (seam.plain >= PLAIN and seam.detail >= DETAIL_LEAST))
+        return Pair(first, second, kind, seam.detail if fits else min(seam.detail, DETAIL_LEAST), DETAIL), is_joined
     copied = correlation(one.texture, other.texture)
     if copied >= COPY:
         return Pair(first, second, "copy", copied, COPY), True
     if kind == "section":
         return Pair(first, second, kind, copied, SECTION), copied >= SECTION
-    share, blocks = same_view(one.texture, other.texture)
+    share, blocks = same_view(one, other)
     return Pair(first, second, "frame", share, VIEW), share >= VIEW and blocks >= VIEW_BLOCKS
 
 
@@ -193,7 +217,7 @@ def _candidates(
         yield from (("frame", i, j, (0, 0)) for i, j in zip(rows, rows[step:], strict=False))
     for sides in ((1, 0), (3, 2)):  # right to left, bottom to top
         yield from (("tile", i, j, sides) for i, j in _near_edges(looks, rows, sides))
-    yield from (("section", i, j, (0, 0)) for i, j in _next_sections(dataset, rows))
+    yield from (("section", i, j, (0, 0)) for i, j in _next_sections(looks, dataset, rows))
 
 
 def _near_textures(looks: Sequence[Look], rows: Sequence[int]) -> Iterator[tuple[int, int]]:
@@ -217,8 +241,8 @@ def _near_edges(looks: Sequence[Look], rows: Sequence[int], sides: tuple[int, in
     bound = float(np.sqrt(2 - 2 * DETAIL_LEAST))
     for length in sorted(keyed[0].keys() & keyed[1].keys()):
         ours, theirs = keyed[0][length], keyed[1][length]
-        queries, points = (np.stack([key for _, key in held]) for held in (ours, theirs))
-        yield from _near(queries, points, [row for row, _ in ours], [row for row, _ in theirs], bound)
+        keys = [np.stack([key for _, key in held]) for held in (ours, theirs)]
+        yield from _near(keys[0], keys[1], [row for row, _ in ours], [row for row, _ in theirs], bound)
 
 
 def _near(
@@ -234,17 +258,26 @@ def _near(
             yield ours[query], theirs[found[query, rank]]
 
 
-def _next_sections(dataset: Dataset, rows: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Images of one size whose names differ in a last number by 1 or 2."""
-    named = {}
+def _next_sections(looks: Sequence[Look], dataset: Dataset, rows: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Images of one size whose names differ in a last number by 1 or 2, where such names are those of a stack.
+
+    They are if neighbours are alike by SECTION more than images half the stack apart, in the median: numbered images
+    with an object in the middle are all alike, near or far.
+    """
+    named: dict[tuple[str, tuple[int, ...]], dict[int, int]] = defaultdict(dict)
     for row in rows:
         if match := re.fullmatch(r"(.*?)(\d+)", dataset.ids[row]):
-            named[match[1], int(match[2])] = row
-    for step in (1, 2):
-        for (stem, number), row in named.items():
-            after = named.get((stem, number + step))
-            if after is not None and np.array_equal(dataset.sizes[row], dataset.sizes[after]):
-                yield row, after
+            named[match[1], tuple(dataset.sizes[row])][int(match[2])] = row
+
+    def alike(numbers: dict[int, int], step: int) -> float:
+        pairs = [(row, numbers[k + step]) for k, row in numbers.items() if k + step in numbers]
+        return float(np.median([correlation(looks[i].texture, looks[j].texture) for i, j in pairs])) if pairs else 0.0
+
+    for numbers in named.values():
+        if alike(numbers, 1) - alike(numbers, max(2, len(numbers) // 2)) < SECTION:
+            continue
+        for step in (1, 2):
+            yield from ((row, numbers[k + step]) for k, row in numbers.items() if k + step in numbers)
 
 
 def scenes_of(dataset: Dataset, groups: str = "auto") -> Scenes:
@@ -275,7 +308,7 @@ def scenes_of(dataset: Dataset, groups: str = "auto") -> Scenes:
 
 
 def _cached(dataset: Dataset) -> Scenes:
-    path = dataset.folder / "scenes-1.json"
+    path = dataset.folder / "scenes-2.json"
     if not path.exists():
         made = found(dataset, [look(dataset.image(i)) for i in range(len(dataset))])
         cache.write_text(path, json.dumps(asdict(made), default=np.ndarray.tolist))

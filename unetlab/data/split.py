@@ -30,7 +30,8 @@ def split(ids: Sequence[str], groups: np.ndarray, modality: Sequence[str], seed:
 
     Args:
         ids: n unique names.
-        groups: int (n,); images of one group, exact or near duplicates, stay on one side.
+        groups: int (n,); images of one group, a scene, stay on one side. A scene larger than a side's share is in
+            train, whatever the seed.
         modality: n words; each side gets its share of each.
         seed: the same seed gives the same split.
 
@@ -38,9 +39,10 @@ def split(ids: Sequence[str], groups: np.ndarray, modality: Sequence[str], seed:
         UserError: if there are too few groups for three sides.
     """
     if len(np.unique(groups)) < 3:
+        count = len(np.unique(groups))
         raise UserError(
-            f"{len(ids)} images in {len(np.unique(groups))} groups of different images cannot be split into train, "
-            "validation and test; at least 3 different images are needed"
+            f"{len(ids)} images of {count} scene{'s' * (count > 1)} cannot be split into train, validation and test; "
+            "at least 3 different scenes are needed: give more, split=blocks for sections of one stack, or groups=off"
         )
     rng = np.random.default_rng(seed)
     side = np.full(len(ids), -1)

@@ -3,14 +3,16 @@
 from pathlib import Path
 
 import mlflow
+import numpy as np
 from rich.console import Console
 
-from unetlab.data import open_dataset
+from unetlab.data import Dataset, open_dataset
 from unetlab.data.check import DataCard, check
 from unetlab.data.export import export
+from unetlab.data.split import split
 from unetlab.errors import UnusableFiles, UserError
 from unetlab.options import Options
-from unetlab.tracking import ui, write
+from unetlab.tracking import pictures, ui, write
 
 
 def run_check(options: Options, folder: Path | None = None) -> DataCard:
@@ -24,19 +26,30 @@ def run_check(options: Options, folder: Path | None = None) -> DataCard:
         dataset = open_dataset(options.data, options.seed, **options.reading())
     except UnusableFiles:
         dataset = open_dataset(options.data, options.seed, lenient=True, **options.reading())
-    card = check(dataset)
+    card = check(dataset, options.groups)
     console = Console()
     console.print(card.table())
     if folder is not None:
         console.print(f"wrote {export(dataset, folder)} images to {folder}", highlight=False)
     ui.open_experiment()
     tags = {"role": "check", "dataset": dataset.name, "dataset_digest": dataset.digest}
-    with write.run(
-        f"check {dataset.name}", tags=tags, params={"data": options.data, "seed": options.seed, **options.reading()}
-    ):
+    params = {"data": options.data, "seed": options.seed, "groups": options.groups, **options.reading()}
+    with write.run(f"check {dataset.name}", tags=tags, params=params):
         mlflow.log_dict(card.to_json(), "data_card.json")
+        _log_pairs(dataset, card, options.seed)
     _refuse_errors(card)
     return card
+
+
+def _log_pairs(dataset: Dataset, card: DataCard, seed: int) -> None:
+    """Contact sheets: pairs that were joined, and the nearest pairs that the split with this seed parts."""
+    if len(np.unique(card.groups)) >= 3:
+        test = np.isin(np.arange(len(dataset)), split(dataset.ids, card.groups, card.modality, seed).test)
+        if apart := [pair for pair in card.scenes.near if test[pair.first] != test[pair.second]]:
+            mlflow.log_figure(pictures.sheet(dataset, apart), "scenes/nearest_pairs.png")
+    if card.scenes.joined:
+        weakest = sorted(card.scenes.joined, key=lambda pair: pair.score / pair.limit)
+        mlflow.log_figure(pictures.sheet(dataset, weakest), "scenes/joined_pairs.png")
 
 
 def refuse_unusable(card: DataCard, has_masks: bool, labels: str) -> None:

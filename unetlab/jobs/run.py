@@ -73,7 +73,7 @@ def run_setup(
     # data -> check -> split
     twin_seed = options.seed if options.twin_seed is None else options.twin_seed
     dataset = open_dataset(options.data, twin_seed, setup.twin, **options.reading())
-    card = check(dataset)
+    card = check(dataset, options.groups)
     console.print(card.table())
     refuse_unusable(card, dataset.has_masks, options.labels)
     sides = _split(dataset, card, options)
@@ -107,7 +107,7 @@ def run_setup(
             "scored_against": "masks" if dataset.has_masks else f"labels by {options.labels}",
         }
         with write.run(_name(setup, dataset, options), tags=tags, params=asdict(options)) as parent:
-            inputs = _log_data(bench, dataset, card)
+            inputs = _log_data(bench, dataset, card, options.split == "blocks")
 
             # search -> final -> scores on test, once
             reference, best = (None, recipe) if options.trials == 1 else search_recipe(bench, recipe, options)
@@ -147,10 +147,10 @@ def _name(setup: Setup, dataset: Dataset, options: Options) -> str:
     return f"{setup.name} seed {options.seed} {dataset.name}{labels}{trials}{epochs}"
 
 
-def _log_data(bench: trial.Bench, dataset: Dataset, card: DataCard) -> Mapping[str, Any]:
+def _log_data(bench: trial.Bench, dataset: Dataset, card: DataCard, blocks: bool) -> Mapping[str, Any]:
     """Logs what the run learns from and is scored on; returns MLflow's description of each side."""
     mlflow.log_dict(card.to_json(), "data_card.json")
-    write.log_table(_sides(dataset, card, bench.split), "split.csv")
+    write.log_table(_sides(dataset, card, bench.split, blocks), "split.csv")
     inputs = bench.inputs()
     mlflow.log_inputs(list(inputs.values()), ["training", "validation", "testing"], [None] * len(inputs))
     if bench.dataset is not dataset:
@@ -158,11 +158,15 @@ def _log_data(bench: trial.Bench, dataset: Dataset, card: DataCard) -> Mapping[s
     return inputs
 
 
-def _sides(dataset: Dataset, card: DataCard, sides: Split) -> pd.DataFrame:
-    """Which image is on which side, in which scene, and the hash of its pixels, by which `evaluate` and the gate know
-    what a model has seen; images on no side are left out."""
+def _sides(dataset: Dataset, card: DataCard, sides: Split, blocks: bool) -> pd.DataFrame:
+    """Which image is on which side, its scene, and the hash of its pixels, by which `evaluate` and the gate know what
+    a model has seen; images on no side are left out.
+
+    A split by blocks parts stacks, so that each of their sections is a scene there.
+    """
+    scene = card.scenes.sections if blocks else card.groups
     parts = {"train": sides.train, "validation": sides.validation, "test": sides.test}
-    rows = [(dataset.ids[i], side, int(card.groups[i]), dataset.sha[i]) for side, part in parts.items() for i in part]
+    rows = [(dataset.ids[i], side, int(scene[i]), dataset.sha[i]) for side, part in parts.items() for i in part]
     return pd.DataFrame(rows, columns=["id", "side", "group", "sha"])
 
 
