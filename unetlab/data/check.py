@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from rich.table import Table
 
 from unetlab.data import Dataset, cache
+from unetlab.data.classes import UNKNOWN
 from unetlab.data.scenes import Scenes, scenes_of
 from unetlab.data.split import split
 from unetlab.images.regions import flat
@@ -51,6 +52,8 @@ class DataCard:
         modalities: modality to count.
         foreground: mean, smallest and largest share of foreground pixels; empty without masks.
         objects: mean, smallest and largest number of objects an image; empty without masks.
+        masks: what the values of masks mean, and how that was decided; empty without masks.
+        classes: name to its share of all pixels, where masks have several classes.
         modality: one word an image, for a stratified split.
         scenes: which images show the same thing.
         leaked: share of test images with a scene-mate in train or validation, were scenes not kept together.
@@ -65,6 +68,8 @@ class DataCard:
     modalities: dict[str, int]
     foreground: tuple[float, ...]
     objects: tuple[float, ...]
+    masks: str
+    classes: dict[str, float]
     modality: tuple[str, ...]
     scenes: Scenes
     leaked: float
@@ -93,6 +98,9 @@ class DataCard:
         if self.foreground:
             table.add_row("foreground", "mean {:.1%}, {:.1%} to {:.1%} an image".format(*self.foreground))
             table.add_row("objects", "mean {:.1f}, {:.0f} to {:.0f} an image".format(*self.objects))
+            table.add_row("masks", self.masks)
+        if self.classes:
+            table.add_row("classes", ", ".join(f"{name}: {share:.2%}" for name, share in self.classes.items()))
         table.add_row("scenes", self._scenes())
         for finding in self.findings:
             style = {"error": "bold red", "warning": "yellow", "notice": ""}[finding.severity]
@@ -123,7 +131,7 @@ def check(dataset: Dataset, groups: str = "auto") -> DataCard:
     `groups` says where scenes come from, as `scenes_of` takes it and refuses it.
     """
     scenes = scenes_of(dataset, groups)
-    path = dataset.folder / "check-3.json"
+    path = dataset.folder / "check-4.json"
     if path.exists():
         stored = json.loads(path.read_text())
     else:
@@ -139,6 +147,8 @@ def check(dataset: Dataset, groups: str = "auto") -> DataCard:
         modalities=dict(Counter(stored["modality"])),
         foreground=_spread(shares) if dataset.has_masks else (),
         objects=_spread(objects) if dataset.has_masks else (),
+        masks=f"{dataset.meaning}: {dataset.why}" if dataset.has_masks else "",
+        classes=dict(zip(dataset.classes, stored["classes"], strict=True)) if stored["classes"] else {},
         modality=tuple(stored["modality"]),
         scenes=scenes,
         leaked=leaked_share(dataset, scenes, stored["modality"]),
@@ -152,12 +162,16 @@ def _spread(values: np.ndarray) -> tuple[float, float, float]:
 
 def _measure(dataset: Dataset) -> dict[str, Any]:
     found: dict[str, Any] = {"modality": [], "flat": [], "foreground": [], "objects": []}
+    pixels = np.zeros(len(dataset.classes))
     for i in range(len(dataset)):  # one by one: all of them need not fit into memory
-        image, labels = dataset.image(i), dataset.labels(i)
+        image, labels = dataset.image(i), dataset.objects(i)
         found["modality"].append(_modality(image))
         found["flat"].append(bool(flat(image)))
         found["foreground"].append(float((labels > 0).mean()))
-        found["objects"].append(int(np.count_nonzero(np.unique(labels))))
+        found["objects"].append(int(np.count_nonzero(np.bincount(labels.ravel())[1:])))
+        if dataset.meaning == "classes":
+            pixels += np.bincount(dataset.class_map(i).ravel(), minlength=UNKNOWN + 1)[: len(pixels)]
+    found["classes"] = (pixels / pixels.sum()).tolist() if pixels.any() else []
     return found
 
 
@@ -216,14 +230,27 @@ def _findings(dataset: Dataset, scenes: Scenes, shares: np.ndarray, flat: np.nda
     if (count := len(sizes)) >= 3 and round(count * 0.15) < 5 and count < n:
         text = f"{count} scenes leave a test split of some {max(1, round(count * 0.15))}"
         add("D012", "warning", text, "no test tells models apart on fewer than 5; give more scenes")
-    if many := [i for i, levels in enumerate(dataset.levels) if levels > 2]:
-        text = f"{len(many)} masks hold more than two values, up to {max(dataset.levels)} ({some(np.array(many))})"
-        add("D010", "notice", text, "every value above 0 is foreground")
     if flat.any():
         add("D005", "warning", f"{flat.sum()} images of one flat colour ({some(np.flatnonzero(flat))})", "look at them")
+    return [*found, *_mask_findings(dataset, shares, some)]
+
+
+def _mask_findings(dataset: Dataset, shares: np.ndarray, some: Callable[[np.ndarray], str]) -> list[Finding]:
     if not dataset.has_masks:
-        add("D006", "notice", "no masks", "put one mask an image into masks/ to train and score")
-        return found
+        return [Finding("D006", "notice", "no masks", "put one mask an image into masks/ to train and score")]
+    found, n = [], len(dataset)
+
+    def add(code: str, severity: str, message: str, remedy: str) -> None:
+        found.append(Finding(code, severity, message, remedy))
+
+    many = [i for i, levels in enumerate(dataset.levels) if levels > 2]
+    if many and dataset.meaning == "binary":
+        text = f"{len(many)} masks hold more than two values, up to {max(dataset.levels)} ({some(np.array(many))})"
+        other = "masks=objects or masks=classes tells them apart"
+        add("D010", "notice", text, f"every value above 0 is foreground; {other}")
+    if dataset.meaning == "classes":
+        names = ", ".join(dataset.classes[1:])
+        add("D013", "notice", f"classes {names}", "training takes all of them for one foreground")
     empty = np.flatnonzero(shares == 0)
     if len(empty) == n:
         add("D007", "error", "all masks are empty", "masks must be above 0 where there is foreground")

@@ -88,7 +88,7 @@ SOURCES = {
 """Name to archive: nuclei of the Data Science Bowl 2018 with the community's mask fixes; sections of Drosophila larva
 for the ISBI 2012 challenge, whose labels are 255 inside cells and 0 on membranes; kitchen photographs, whose eggs and
 pans are above 0; a third-instar Drosophila nerve cord, whose masks mark membranes, so that the reader takes the rest
-for foreground (`readers.marks_membranes`) and both stacks mean the inside of cells."""
+for foreground (`layouts.base.marks_membranes`) and both stacks mean the inside of cells."""
 
 
 def fetch(name: str) -> Files:

@@ -36,6 +36,8 @@ class Reader:
 
     def __init__(self, files: Files, channels: str = "", pages: str = "all") -> None:
         self.files, self.channels, self.pages = files, channels, pages
+        # channels chosen are those of images, but where they are images of their own that holds for masks too
+        self._mask_channels = channels if channels == "pages" else ""
         self._open: dict[tuple[str, str], tuple[Pages, threading.Lock]] = {}
         self._lock = threading.Lock()
 
@@ -104,7 +106,7 @@ class Reader:
             yield replace(sample, id=f"{sample.id}-{page:0{digits}d}", page=page)
 
     def _count(self, name: str, image: bool) -> int:
-        with self.opened(name, self.channels if image else "") as pages:
+        with self.opened(name, self.channels if image else self._mask_channels) as pages:
             return pages.count
 
     def meaning(self, samples: list[Sample], asked: str) -> Meaning:
@@ -141,7 +143,7 @@ class Reader:
 
     def values(self, sample: Sample, name: str) -> Values:
         """What a mask file holds. Raises UserError naming the file."""
-        with self.opened(name) as pages, _named(name, sample):
+        with self.opened(name, self._mask_channels) as pages, _named(name, sample):
             _refuse_hidden_pages(pages, sample)
             stored = pages.read(sample.page or 0)
             return classes.values_of(stored, pages.lossy, pages.palette, pages.imagej)
