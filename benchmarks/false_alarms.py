@@ -48,8 +48,10 @@ REPEATS = 10
 DRAWS = 500
 METRIC = "native_dice"
 
-FEW = 20
+FEW = 40
 """Scenes below which a test and an interval are held to wider bounds."""
+
+BOUNDS = "3 to 7 % of pairs, 93 to 97 % of intervals, 7 % of groups and repeats; below 40 scenes 10 %, 90 % and 15 %"
 
 
 class Scores(NamedTuple):
@@ -206,15 +208,18 @@ def measure(splits: list[Scores], comparisons: int, seed: int) -> pd.DataFrame:
 
 
 def within_bounds(table: pd.DataFrame) -> bool:
-    """3 to 7 % of single pairs, 93 to 97 % of intervals and at most 7 % of groups and repeats from FEW scenes on; below
-    at most 10 %, 90 % at least."""
+    """Whether single pairs are called different in 3 to 7 %, intervals hold in 93 to 97 % and groups and repeats are
+    called different in at most 7 % from FEW scenes on; below in at most 10 %, 90 % at least and at most 15 %, since
+    with few scenes a mean of skewed differences is not yet symmetric in its tails, where Holm's correction looks.
+    """
     many, few = table[table["scenes"] >= FEW], table[table["scenes"] < FEW]
     others = ["family_called_different", "resampled_called_different"]
     return bool(
         many["called_different"].between(0.03, 0.07).all()
         and many["coverage"].between(0.93, 0.97).all()
         and (many[others] <= 0.07).all(axis=None)
-        and (few[["called_different", *others]] <= 0.10).all(axis=None)
+        and (few["called_different"] <= 0.10).all()
+        and (few[others] <= 0.15).all(axis=None)
         and (few["coverage"] >= 0.90).all()
     )
 
@@ -293,7 +298,7 @@ def main(experiment: str | None, comparisons: int, seed: int, picture: Path | No
             figures = {f"{row['data']}/{key}": value for key, value in row.items() if key not in ("data", "scenes")}
             mlflow.log_metrics(figures, step=int(row["scenes"]))
     if bad := [name for name, table in tables.items() if not within_bounds(table)]:
-        raise click.ClickException(f"a share of {', '.join(bad)} lies outside its bounds: {within_bounds.__doc__}")
+        raise click.ClickException(f"a share of {', '.join(bad)} lies outside its bounds: {BOUNDS}")
 
 
 if __name__ == "__main__":

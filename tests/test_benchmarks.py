@@ -42,7 +42,7 @@ def test_bounds_are_those_promised():
         "family_called_different": 0.03,
         "resampled_called_different": 0.02,
     }
-    good = pd.DataFrame([{"scenes": n, **row} for n in (8, 20, 75)])
+    good = pd.DataFrame([{"scenes": n, **row} for n in (8, 40, 75)])
     assert false_alarms.within_bounds(good)
     for name, bad in (("called_different", 0.08), ("called_different", 0.02), ("coverage", 0.92), ("coverage", 0.98)):
         assert not false_alarms.within_bounds(good.assign(**{name: [row[name], bad, row[name]]}))
