@@ -278,15 +278,6 @@ def expected_maximum(k: int) -> float:
     return float(np.trapezoid(x * k * stats.norm.pdf(x) * stats.norm.cdf(x) ** (k - 1), x))
 
 
-def _test_scenes(run: RunData) -> np.ndarray | None:
-    """The scene of each test image in the order of the scores, None where the run does not say."""
-    if run.sides is None:
-        return None
-    groups = run.sides.assign(id=run.sides["id"].astype(str)).drop_duplicates("id").set_index("id")["group"]
-    found = groups.reindex(run.scores["id"].astype(str))
-    return None if found.isna().any() else found.to_numpy()
-
-
 def _luck(run: RunData, scenes: np.ndarray | None) -> tuple[float, bool]:
     """Standard error of a mean Dice between equal models on these images, and whether it is only a bound.
 
