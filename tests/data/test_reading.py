@@ -205,7 +205,7 @@ def test_one_image_only_cannot_be_split(tmp_path):
     data = open_dataset(str(write_pairs(tmp_path / "one", n=1)))
     card = check(data)
     assert ("D001", "error") in [(f.code, f.severity) for f in card.findings]
-    with pytest.raises(UserError, match="1 images in 1 groups"):
+    with pytest.raises(UserError, match="1 images of 1 scene"):
         split(data.ids, card.groups, card.modality, seed=0)
 
 
