@@ -157,6 +157,5 @@ def test_every_page_of_a_stack_gets_a_mask_and_a_row(model, folder, tmp_path, ca
     assert "z.tif: it holds 4 pages of 2 channels each (Z 4, C 2); say which" in capsys.readouterr().err
     chosen = predict_folder(model, folder / "z.tif", tmp_path / "chosen", channels="2", pages="2-3")
     assert chosen["page"].tolist() == [1, 2] and (tmp_path / "chosen" / "masks" / "z-002.png").exists()
-    with pytest.raises(UserError, match="none of the 1 images"):
+    with pytest.raises(UserError, match=r"z\.tif: channels=7: there is no channel 7"):
         predict_folder(model, folder / "z.tif", tmp_path / "none", channels="7")
-    assert "channels=7: there is no channel 7" in capsys.readouterr().err
