@@ -35,7 +35,9 @@ def test_a_setup_runs_and_registers(store, tmp_path):
     assert set(runs["tags.role"]) == {"search", "final"} and set(runs["status"]) == {"FINISHED"}
     (version,) = mlflow.MlflowClient().search_model_versions("name = 'unetlab-nuclei-scratch'")
     assert version.run_id in set(runs["run_id"])
-    assert version.tags["gate"] == "refused" and "H002" in version.description  # one epoch on 16 images is worth nothing
+    assert (
+        version.tags["gate"] == "refused" and "H002" in version.description
+    )  # one epoch on 16 images is worth nothing
 
 
 def test_a_mistake_is_one_line_without_a_traceback(store):

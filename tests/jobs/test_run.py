@@ -84,7 +84,9 @@ def test_the_parent_carries_the_final_scores_beside_the_published_figures(search
     for side in ("val", "test"):
         assert {f"{side}/{name}" for name in ALL} <= set(run.data.metrics)
     assert run.data.metrics["published/val_accuracy"] == 0.9
-    assert {"baseline/otsu_native_dice", "gain/over_otsu", "gain/over_reference", "test/dice_low"} <= set(run.data.metrics)
+    assert {"baseline/otsu_native_dice", "gain/over_otsu", "gain/over_reference", "test/dice_low"} <= set(
+        run.data.metrics
+    )
     assert run.data.metrics["test/dice_low"] <= run.data.metrics["test/dice"] <= run.data.metrics["test/dice_high"]
     assert len(run.data.metrics) < 60
     tags = run.data.tags
