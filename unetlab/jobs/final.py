@@ -147,7 +147,7 @@ def _with_rivals(
     if bench.truth is not bench.dataset:
         table = table.assign(labels_native_dice=self_training.label_dice(bench.dataset, bench.truth, rows))
         names.append("labels")
-    rivals = {"baseline/otsu_dice": otsu["dice"].mean()}
+    rivals: dict[str, float] = {}
     for name in names:
         own = [column for column in table if column.startswith(f"{name}_native")]
         rivals |= {f"baseline/{column}": table[column].mean() for column in own}

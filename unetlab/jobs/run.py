@@ -103,15 +103,9 @@ def run_setup(
             options.threshold,
             scenes,
         )
-        tags = {
-            **own_tags,
-            **bench.tags("search"),
-            "encoder": _encoder_tag(setup, weights),
-            "precision": precision,
-            "labels": options.labels,
-            "scored_against": "masks" if dataset.has_masks else f"labels by {options.labels}",
-        }
-        with write.run(_name(setup, dataset, options), tags=tags, params=asdict(options)) as parent:
+        with write.run(
+            _name(setup, dataset, options), tags={**own_tags, **_tags(bench, options)}, params=asdict(options)
+        ) as parent:
             inputs = _log_data(bench, dataset, card)
 
             # search -> final -> scores on test, once
@@ -127,6 +121,18 @@ def run_setup(
             if options.register:
                 console.print(str(register(parent.info.run_id)), highlight=False)
             return Summary(parent.info.run_id, experiment_id, final.model_id, figures, setup.name)
+
+
+def _tags(bench: trial.Bench, options: Options) -> dict[str, str]:
+    """What a run says of itself: setup and data, and what was resolved of its options."""
+    by_masks = options.labels == "masks" or bench.truth is not bench.dataset
+    return {
+        **bench.tags("search"),
+        "encoder": _encoder_tag(bench.setup, bench.weights),
+        "precision": bench.precision,
+        "labels": options.labels,
+        "scored_against": "masks" if by_masks else f"labels by {options.labels}",
+    }
 
 
 def _split(dataset: Dataset, card: DataCard, options: Options) -> Split:
