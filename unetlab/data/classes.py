@@ -5,13 +5,12 @@ that nobody is sure of: label makers may leave some out, given masks only where 
 label makers write it and as networks learn it, has dtype uint8 and the same two codes.
 """
 
-import csv
-import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from unetlab.data.class_table import BACKGROUND_NAME, MOST_CLASSES, TABLE, UNKNOWN_NAME, read_table
 from unetlab.errors import UserError
 from unetlab.images.regions import components
 
@@ -26,12 +25,6 @@ MAX_OBJECTS = np.iinfo(np.uint16).max - 2
 
 JPEG_NOISE = 63
 """Grey values up to this one are background in a binary JPEG mask, since compression strews values about edges."""
-
-MOST_CLASSES = 64
-"""More different values than this are no classes."""
-
-TABLE = "classes.csv"
-BACKGROUND_NAME, UNKNOWN_NAME = "background", "unknown"
 
 
 @dataclass(frozen=True)
@@ -191,36 +184,8 @@ def _found(sample: Sequence[Values], files: str, why: str) -> Meaning:
 
 
 def _named(table: str, files: str, why: str) -> Meaning:
-    where = f"{files}: {TABLE}"
-    try:
-        lines = io.StringIO(table.lstrip("\ufeff"), newline=None)  # whatever the lines end with
-        rows = list(csv.DictReader(lines, skipinitialspace=True))
-    except csv.Error as error:
-        raise UserError(f"{where} is no table ({error})") from error
-    if not rows or not {"value", "name"} <= set(rows[0]):
-        raise UserError(f"{where} must have the columns value and name, and a row a class")
-    found: dict[int, str] = {}
-    colours = any(str(row["value"]).strip().startswith("#") for row in rows)
-    for number, row in enumerate(rows, start=2):
-        text, name = str(row["value"] or "").strip(), str(row["name"] or "").strip()
-        try:
-            value = int(text[1:], 16) if text.startswith("#") and len(text) == 7 else int(text)
-        except ValueError:
-            value = -1
-        if name.lower() in (BACKGROUND_NAME, UNKNOWN_NAME):
-            name = name.lower()
-        if value < 0 or not name:
-            raise UserError(
-                f"{where} line {number}: {text!r}, {name!r}; a row has a whole number or #rrggbb, and a name"
-            )
-        if value in found or name in found.values():
-            raise UserError(f"{where} line {number}: {text} or {name!r} stands there twice")
-        found[value] = name
-    order = [0, *(value for value in found if value != 0)]
-    found.setdefault(0, BACKGROUND_NAME)
-    if len(order) > MOST_CLASSES:
-        raise UserError(f"{where} has {len(order)} classes; there can be {MOST_CLASSES}")
-    return Meaning("classes", why, tuple(order), tuple(found[value] for value in order), colours)
+    names, colours = read_table(table, files)
+    return Meaning("classes", why, tuple(names), tuple(names.values()), colours)
 
 
 @dataclass(frozen=True)
