@@ -34,7 +34,7 @@ VIEW_BLOCKS = 32
 PART = 0.17
 """Share from which on they are frames of one take if their colours agree as well."""
 
-SOME = 0.02
+SOME = 0.08
 """Share of blocks in common from which on points are looked for as well, which takes longer."""
 
 POINTS_KEPT = 20_000
@@ -185,13 +185,16 @@ def found(dataset: Dataset, looks: Sequence[Look]) -> Scenes:
 def _by_colours(
     looks: Sequence[Look], ids: Sequence[str], rows: Sequence[int], partly: Sequence[Pair]
 ) -> Iterator[tuple[Pair, bool]]:
-    """Frames of a take that share some blocks, or follow each other by name, and whether their colours agree."""
+    """Frames of a take that share some blocks, or follow each other by name, and whether their colours agree.
+
+    Many blocks are enough for images in colour: a plate of another colour may stand where the first one stood.
+    """
 
     def alike(first: int, second: int) -> float:
         return takes.alike(looks[first].palette, looks[second].palette)
 
     for pair in partly:
-        if alike(pair.first, pair.second) >= takes.AGREE:
+        if pair.score >= VIEW or alike(pair.first, pair.second) >= takes.AGREE:
             yield Pair(pair.first, pair.second, "frame", pair.score, PART), True
     for first, second, limit in takes.neighbours(ids, rows):
         score = alike(first, second)
