@@ -1,7 +1,6 @@
 """The pictures of the README, from finished runs: masks of the best of them, and the report that compares them.
 
-    make nuclei
-    mlflow run . -e nuclei-scratch --env-manager local -P trials=1
+    mlflow run . -e showdown --env-manager local -P repeats=1 -P encoder_weights=none
     python -m benchmarks.pictures --out docs/pictures
 
 Writes masks.png (the first of the ranking) and comparison.png. Runs on the built-in twin show no image of anybody's.

@@ -37,7 +37,9 @@ def train_width(divisor: int, data: str, image_size: int, epochs: int, seed: int
     """Trains and tests the recipe with every filter count of the original divided by `divisor`; a row of the table."""
     filters = FULL_WIDTH // divisor
     recipe = SETUP.recipe.changed({"filters": filters, "image_size": image_size, "schedule": "cosine"})
-    setup = replace(SETUP, name=f"drosophila-{filters}-filters", recipe=recipe, on_twin={})
+    setup = replace(
+        SETUP, name=f"drosophila-{filters}-filters", recipe=recipe, space=lambda hp, recipe: None, on_twin={}
+    )
     started = time.perf_counter()
     summary = run_setup(setup, Options(data=data, trials=1, epochs=epochs, seed=seed, models="best", split="blocks"))
     minutes = (time.perf_counter() - started) / 60

@@ -46,6 +46,8 @@ def store(tmp_path, migrated, monkeypatch) -> str:
     uri = f"sqlite:///{folder / 'mlflow.db'}"
     for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID"):
         monkeypatch.delenv(name, raising=False)
+    # the experiment an earlier test has set is none of this store's
+    monkeypatch.setattr("mlflow.tracking.fluent._active_experiment_id", None)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     monkeypatch.chdir(folder)
     mlflow.set_tracking_uri(uri)

@@ -4,10 +4,14 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from unetlab import models
-from unetlab.data import layouts
+from unetlab.data import layouts, open_dataset
+from unetlab.health.checks import CHECKS
+from unetlab.health.finding import RunData
+from unetlab.images import codecs
 
 ROOT = Path(__file__).parent.parent
 PAGES = [*sorted((ROOT / "docs").glob("*.md")), *(ROOT / name for name in ("README.md", "CONTRIBUTING.md"))]
@@ -22,6 +26,7 @@ PROPOSED = {
     "unetlab/models/encoders/tiny.py",
     "unetlab/labels/bright.py",
     "unetlab/data/layouts/suffix.py",
+    "unetlab/images/graymap.py",
 }
 """Files that a reader of docs/extending.md would write."""
 
@@ -104,3 +109,29 @@ def test_the_layout_answers_or_passes(snippets):
     (sample,) = snippets["find"](None, ["a.png", "a.truth.png"], None)
     assert isinstance(sample, layouts.Sample) and (sample.id, sample.masks) == ("a", ("a.truth.png",))
     assert snippets["find"](None, ["a.png"], None) is None
+
+
+def test_the_layout_reads_a_folder_once_it_is_in_the_table(snippets, monkeypatch, tmp_path):
+    monkeypatch.setattr(layouts, "LAYOUTS", (*layouts.LAYOUTS[:-1], snippets["find"], layouts.LAYOUTS[-1]))
+    for k in range(3):
+        (tmp_path / f"{k}.png").write_bytes(codecs.encode_image(np.full((8, 8, 1), 9 * k, np.uint8)))
+        (tmp_path / f"{k}.truth.png").write_bytes(codecs.encode_mask(np.eye(8, dtype=bool)))
+    dataset = open_dataset(str(tmp_path))
+    assert dataset.ids == ("0", "1", "2") and dataset.has_masks and (dataset.objects(1) > 0).sum() == 8
+
+
+def test_the_format_is_read_once_it_is_in_the_table(snippets, monkeypatch):
+    monkeypatch.setattr(codecs, "FORMATS", (*codecs.FORMATS, snippets["FORMAT"]))
+    image, mode = codecs.decode(b"P5\n3 2\n255\n" + bytes(range(6)))
+    assert image[..., 0].tolist() == [[0, 1, 2], [3, 4, 5]] and mode == "uint8 grey"
+    for broken, said in ((b"P5\n3", "damaged"), (b"P5\n3 2\n255\n12", "damaged")):
+        with pytest.raises(codecs.PixelError, match=said):
+            codecs.decode(broken)
+
+
+def test_the_health_check_finds_what_is_slow(snippets):
+    def run(milliseconds):
+        return RunData({"test/ms_per_image": milliseconds}, {}, pd.DataFrame())
+
+    assert snippets["slow"](run(900)) is None and "1.2 s" in snippets["slow"](run(1200)).explanation
+    assert all(f"H00{k}" in check.__doc__ for k, check in enumerate(CHECKS, start=1)) and len(CHECKS) == 8

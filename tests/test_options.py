@@ -15,7 +15,7 @@ TAKEN = {**JOBS, **{name: of_setup(setup.defaults, setup.extras) for name, setup
 OWN_DEFAULTS = {("showdown", "models"): "best"}
 """Where a command that is no setup has a default of its own for an option that setups take."""
 
-OTHER_THINGS = {("predict", "threshold")}
+OTHER_THINGS = {("predict", "threshold"), ("evaluate", "data")}
 """What is called like an option of setups and is none: a number in place of the model's own."""
 
 EVERY = [pytest.param(job, option, id=f"{job} {option.name}") for job, own in TAKEN.items() for option in own]
@@ -78,7 +78,10 @@ def test_a_showdown_takes_what_every_setup_takes():
 
 
 def test_the_budget_is_what_a_difference_may_be_due_to():
-    assert set(BUDGET) == {"trials", "tuner", "epochs", "minutes", "labels", "rounds"}
+    assert set(BUDGET) == {
+        *("trials", "tuner", "epochs", "minutes", "labels", "rounds"),
+        *("encoder_weights", "precision", "split", "threshold"),
+    }
 
 
 def test_a_command_that_repeats_a_run_says_what_it_was_told_and_registers_nothing():

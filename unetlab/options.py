@@ -69,7 +69,7 @@ class Options:
 
     data: str = _said(
         "synthetic",
-        "A folder or zip (Data Science Bowl layout, images/ and masks/, TIFF stacks), the name of a public data set "
+        "A folder or zip (images/ and masks/, Data Science Bowl layout, stacks), the name of a public data set "
         "(dsb2018, isbi2012, kitchen, vnc), or synthetic, the built-in twin (synthetic-kitchen and so on: another "
         "one, as if it were data of your own).",
     )
@@ -129,7 +129,8 @@ class Options:
     )
     register: bool = _said(
         False,
-        "Register the final model as unetlab-<setup>: champion if it beats the standing one.",
+        "Register the final model as unetlab-<setup>: champion if there is none or it is shown to beat the standing "
+        "one by 0.01, and if it beats Otsu's threshold and one answer for all pixels.",
         repeated=False,
     )
     labels: str = _said(
@@ -160,12 +161,17 @@ class Options:
         "value is a class. auto: decided by what the masks hold, and said.",
         choices=("auto", "binary", "objects", "classes"),
     )
-    channels: str = _said("", "Which channels of a file with more than three, counted from 1, such as 1 or 1,2,3.")
+    channels: str = _said(
+        "",
+        "Which channels make the image where a file has others than grey or colour, counted from 1: 1 or 1,2,3. pages: "
+        "each channel is an image of its own.",
+    )
     pages: str = _said("all", "Which pages of a stack, counted from 1: all, or such as 1-10.")
     groups: str = _said(
         "auto",
-        "Which images belong to one scene and stay on one side of the split: auto finds copies and near copies, off "
-        "takes each image for itself, or a file groups.csv with the columns id and group.",
+        "Which images belong to one scene and stay on one side of the split. auto: the groups.csv beside the images, "
+        "else copies, frames of one take, tiles of one field and sections of one stack are found. off: each image for "
+        "itself. Or a CSV with the columns id and group.",
     )
     twin_seed: int | None = None
     """Of a built-in twin; None for `seed`. No option: a showdown keeps one twin on all its splits."""

@@ -10,7 +10,7 @@ import pytest
 from fake_runs import IDS, difficulty, log_setup_run, score_table, trials_csv
 from rich.console import Console
 
-from unetlab.comparison import report
+from unetlab.comparison import behind, report
 from unetlab.comparison.compare import compare, contest
 from unetlab.tracking import thumbnails
 
@@ -80,7 +80,7 @@ def test_the_page_opens_with_the_conclusion_and_holds_every_part(comparison):
         assert f"<h2>{title}" in page
     assert "Otsu&#39;s threshold, which learns nothing" in page
     assert "mlflow run . -e nuclei --env-manager local -P data=&#39;my cells.zip&#39; -P trials=12 -P seed=0" in page
-    assert page.count("<figure>") == report.MOST_IMAGES * 5  # the truth and four setups
+    assert page.count("<figure>") == behind.MOST_IMAGES * 5  # the truth and four setups
     assert "accuracy on validation" in page and "not logged" not in page
 
 

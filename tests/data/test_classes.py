@@ -60,6 +60,19 @@ def test_whole_numbers_of_imagej_are_labels_and_other_floats_are_not(tmp_path):
     assert binary.meaning == "binary" and binary.labels(0).max() == 3
 
 
+def test_two_whole_values_of_a_float_mask_stay_what_they_are(tmp_path):
+    def plain(path, mask):
+        tifffile.imwrite(path.with_suffix(".tif"), mask)
+
+    halves = np.where(np.indices((32, 32))[0] < 20, 1, 2).astype(np.float32)  # touching, no background
+    data = open_dataset(str(written(tmp_path / "halves", [halves], plain)))
+    assert data.meaning == "objects" and np.array_equal(data.labels(0), halves)
+    pan = np.where(touching() > 0, 128, 0).astype(np.float32)
+    folder = written(tmp_path / "pan", [pan], plain)
+    (folder / "classes.csv").write_text("value,name\n128,pan\n")
+    assert np.array_equal(open_dataset(str(folder)).class_map(0), touching() > 0)
+
+
 def test_values_may_have_gaps_and_need_not_be_one_piece(tmp_path):
     labels = touching(np.uint16)
     labels[labels == 2] = 40_000
@@ -173,6 +186,35 @@ def test_colours_of_a_palette_or_of_rgb_are_classes(tmp_path):
         UserError, match=r"masks/0\.png: 32 pixels of the undeclared value #090909; classes are #000000"
     ):
         open_dataset(str(tmp_path / "palette"))
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("start", ["", "\ufeff"])
+def test_a_table_of_classes_may_come_from_any_editor(tmp_path, end, start):
+    folder = written(tmp_path, [np.where(touching() > 1, 128, touching())])
+    rows = ["value, name", "0, Background", "1, pan", "128, Unknown", ""]
+    (folder / "classes.csv").write_bytes((start + end.join(rows)).encode())
+    data = open_dataset(str(folder))
+    assert data.classes == ("background", "pan")
+    assert np.array_equal(data.class_map(0), np.where(touching() > 1, classes.UNKNOWN, touching()))
+
+
+@pytest.mark.parametrize("table", ["value,name\n#ff0000,pan\n#ffffff,egg\n", None])
+def test_a_mask_of_colours_may_happen_to_be_grey_or_black(tmp_path, table):
+    egg, pan = touching() == 1, touching() == 2
+    colours = np.dstack([egg | pan, egg, egg]).astype(np.uint8) * 255
+    masks = [colours, np.dstack([egg] * 3).astype(np.uint8) * 255, colours * 0, egg.astype(np.uint8) * 255]
+    folder = written(tmp_path, masks)
+    if table:
+        (folder / "classes.csv").write_text(table)
+    data = open_dataset(str(folder), masks="classes")
+    names = np.array(data.classes)
+    white, red = ("egg", "pan") if table else ("#ffffff", "#ff0000")
+    assert set(data.classes) == {"background", white, red}
+    assert np.array_equal(names[data.class_map(0)] == red, pan)
+    for k in (0, 1, 3):
+        assert np.array_equal(names[data.class_map(k)] == white, egg)
+    assert not data.class_map(2).any()
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Layouts, formats and everything that can be wrong with a folder of images."""
 
 import io
+import shutil
 import struct
 import zipfile
 import zlib
@@ -204,7 +205,7 @@ def test_one_image_only_cannot_be_split(tmp_path):
     data = open_dataset(str(write_pairs(tmp_path / "one", n=1)))
     card = check(data)
     assert ("D001", "error") in [(f.code, f.severity) for f in card.findings]
-    with pytest.raises(UserError, match="1 images in 1 groups"):
+    with pytest.raises(UserError, match="1 images of 1 scene"):
         split(data.ids, card.groups, card.modality, seed=0)
 
 
@@ -248,6 +249,32 @@ def test_no_file_is_left_out_in_silence(tmp_path, names, message):
     _write(tmp_path / "data", {f"{name}.png": GREY for name in names})
     with pytest.raises(UserError, match=message):
         open_dataset(str(tmp_path / "data"))
+
+
+@pytest.mark.parametrize("name", ["masks/a.npy", "masks/a.gif", "images/b.webp"])
+def test_an_image_that_is_not_read_is_not_left_out_in_silence(tmp_path, name):
+    _write(tmp_path, {"images/a.png": GREY, name: GREY})
+    with pytest.raises(UserError, match=f"{name} is no PNG, JPEG, TIFF or BMP image; convert it"):
+        open_dataset(str(tmp_path))
+
+
+@pytest.mark.parametrize("ending", [".zarr", ".ZARR", ".ome.zarr"])
+def test_zarr_folders_are_images_and_masks(tmp_path, ending):
+    zarr = pytest.importorskip("zarr")
+    arrays = {}
+    for kind, stack in (("images", np.stack(SECTIONS)), ("masks", np.stack(TRUTH))):
+        path = tmp_path / "data" / kind / f"a{ending}"
+        arrays[kind] = zarr.create_array(path, shape=stack.shape, dtype=stack.dtype, chunks=(1, *stack.shape[1:]))
+        arrays[kind][...] = stack
+    data = open_dataset(str(tmp_path / "data"))
+    assert data.ids == tuple(f"a-{k:03d}" for k in range(len(SECTIONS)))
+    assert np.array_equal(data.image(1)[..., 0], SECTIONS[1])
+    assert np.array_equal(data.objects(1) > 0, TRUTH[1] > 0)
+    arrays["images"][1] = 7
+    assert (open_dataset(str(tmp_path / "data")).image(1) == 7).all()
+    packed = shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path / "data")
+    with pytest.raises(UserError, match=f"holds a{ending}, which is read from a folder only; unpack the zip"):
+        open_dataset(packed)
 
 
 def test_a_bowl_folder_without_any_mask_has_no_masks(tmp_path):
@@ -478,6 +505,17 @@ def test_chosen_pages_are_the_only_ones(tmp_path):
     _stack(tmp_path / "a-labels.tif", TRUTH, photometric="minisblack")
     data = open_dataset(str(tmp_path), pages="2-3")
     assert len(data) == 2 and np.array_equal(data.image(1)[..., 0], SECTIONS[2])
+    assert [name[-4:] for name in data.ids] == ["-001", "-002"]  # numbers of the file's pages, whichever are chosen
+    one = open_dataset(str(tmp_path), pages="3")
+    assert one.ids == data.ids[1:] and np.array_equal(one.image(0), data.image(1))
+
+
+def test_errors_name_the_page_of_the_file_whichever_are_chosen(tmp_path):
+    sections = np.stack(SECTIONS).astype(np.float32)
+    sections[2, 0, 0] = np.nan
+    _stack(tmp_path / "a.tif", sections, photometric="minisblack")
+    with pytest.raises(UserError, match=r"a\.tif page 3: the float32 image holds NaN"):
+        open_dataset(str(tmp_path), pages="2-3")
 
 
 def test_ome_is_a_part_of_the_ending(tmp_path):

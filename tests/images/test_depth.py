@@ -125,3 +125,9 @@ def test_tiny_images(shape):
     image = np.arange(np.prod(shape), dtype=np.uint16).reshape(shape)
     mapped = to_uint8(image)
     assert mapped.shape == shape and (np.diff(mapped.ravel().astype(int)) >= 0).all()
+
+
+def test_values_too_large_for_their_differences_are_refused():
+    for image in (np.full((8, 8, 1), 1.7e308), np.where(np.arange(64) > 9, 1e200, -1e-200).reshape(8, 8, 1)):
+        with pytest.raises(PixelError, match="float64 image holds values beyond 3e\\+38"):
+            to_uint8(image)

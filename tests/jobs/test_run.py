@@ -84,7 +84,9 @@ def test_the_parent_carries_the_final_scores_beside_the_published_figures(search
     for side in ("val", "test"):
         assert {f"{side}/{name}" for name in ALL} <= set(run.data.metrics)
     assert run.data.metrics["published/val_accuracy"] == 0.9
-    assert {"baseline/otsu_dice", "gain/over_otsu", "gain/over_reference", "test/dice_low"} <= set(run.data.metrics)
+    assert {"baseline/otsu_native_dice", "gain/over_otsu", "gain/over_reference", "test/dice_low"} <= set(
+        run.data.metrics
+    )
     assert run.data.metrics["test/dice_low"] <= run.data.metrics["test/dice"] <= run.data.metrics["test/dice_high"]
     assert len(run.data.metrics) < 60
     tags = run.data.tags
@@ -155,13 +157,15 @@ def test_the_run_table_has_its_view(searched):
     tags = MlflowClient().get_experiment(searched.experiment_id).tags
     for view in ("unetlab-dice", "unetlab-searches"):
         state = tags[f"mlflow.sharedViewState.{view}"]
-        assert "metrics.`test/native_dice`" in state and "metrics.`test/accuracy`" in state
+        assert "metrics.`val/native_dice`" in state and "metrics.`test/native_dice`" in state
+    assert '"orderByKey": "metrics.`val/native_dice`"' in tags["mlflow.sharedViewState.unetlab-dice"]
     assert "mlflow.note.content" in tags
 
 
-def test_registering_makes_the_champion(searched):
-    assert str(register(searched.run_id)).startswith("unetlab-tiny version 1 is champion")
-    version = MlflowClient().get_model_version_by_alias("unetlab-tiny", "champion")
+def test_a_worthless_model_is_registered_and_no_champion(searched):
+    said = str(register(searched.run_id))
+    assert said.startswith("unetlab-tiny version 1 is challenger: no model becomes champion with H002 or H003")
+    version = MlflowClient().get_model_version_by_alias("unetlab-tiny", "challenger")
     assert version.run_id == searched.run_id and "Test Dice" in version.description
     assert version.tags["split_digest"]
     trial = _children(searched.run_id)[0].info.run_id

@@ -269,7 +269,8 @@ def test_paired_interval_by_hand():
     found = intervals.paired_interval([2, 4, 6, 8], [1, 2, 3, 4])
     assert found.mean == 2.5
     assert found.p_value == pytest.approx(2 / 16)
-    assert 1 <= found.low < 2.5 < found.high <= 4
+    reach = 3.1824 * np.sqrt(5 / 3) / 2  # Student's t with 3 degrees of freedom: four differences say no more
+    assert (found.low, found.high) == pytest.approx((2.5 - reach, 2.5 + reach), abs=1e-3)
 
 
 def test_paired_interval_finds_a_small_shift_between_spread_images():

@@ -83,8 +83,16 @@ def test_a_missing_or_empty_folder(model, tmp_path):
 
 
 def test_none_readable(model, folder, tmp_path):
-    with pytest.raises(UserError, match="none of the 1 images"):
+    with pytest.raises(UserError, match="text.png: not a PNG, JPEG, TIFF or BMP image"):
         predict_folder(model, folder / "text.png", tmp_path / "out")
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((5, 2, 9, 9), np.uint8), imagej=True, metadata={"axes": "ZCYX"})
+    with pytest.raises(UserError, match="a.tif: it holds 5 pages of 2 channels each"):
+        predict_folder(model, tmp_path / "a.tif", tmp_path / "out")
+    for name in ("cut.png", "text.png"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    (tmp_path / "a.tif").unlink()
+    with pytest.raises(UserError, match="none of the 2 images"):
+        predict_folder(model, tmp_path, tmp_path / "out")
 
 
 @pytest.mark.parametrize("threshold", [-0.1, 1.5, float("nan")])
@@ -149,6 +157,5 @@ def test_every_page_of_a_stack_gets_a_mask_and_a_row(model, folder, tmp_path, ca
     assert "z.tif: it holds 4 pages of 2 channels each (Z 4, C 2); say which" in capsys.readouterr().err
     chosen = predict_folder(model, folder / "z.tif", tmp_path / "chosen", channels="2", pages="2-3")
     assert chosen["page"].tolist() == [1, 2] and (tmp_path / "chosen" / "masks" / "z-002.png").exists()
-    with pytest.raises(UserError, match="none of the 1 images"):
+    with pytest.raises(UserError, match=r"z\.tif: channels=7: there is no channel 7"):
         predict_folder(model, folder / "z.tif", tmp_path / "none", channels="7")
-    assert "channels=7: there is no channel 7" in capsys.readouterr().err

@@ -10,7 +10,10 @@ from unetlab.options import Options
 
 @command("check", "--data FOLDER --export FOLDER-AS-PNG")
 def check(export: Path | None, **values: Any) -> None:
-    """Look at a data set before training: sizes, modes, class balance, duplicates, unusable files."""
+    """Look at a data set before training: sizes, modes, what masks mean, class balance, scenes, unusable files.
+
+    Contact sheets of what was taken for one scene, and of the pairs nearest to it, are logged to MLflow.
+    """
     quiet.import_tensorflow()
     from unetlab.jobs.check import run_check
 

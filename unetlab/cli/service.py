@@ -13,7 +13,8 @@ from unetlab.cli.base import command
 def evaluate(model: str, data: str, allow_seen: bool, masks: str, channels: str, pages: str) -> None:
     """Score a logged or registered model on labelled images it has not seen, beside Otsu's threshold.
 
-    It goes through the code that serves the model. The run has role evaluation, and `compare` takes it by its id.
+    It goes through the code that serves the model. Images it was trained or validated on are refused. The run has role
+    evaluation, and `compare` takes it by its id.
     """
     quiet.import_tensorflow()
     from unetlab.jobs.evaluate import evaluate as evaluated

@@ -6,12 +6,21 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from unetlab.comparison.contenders import (
+    EVERY_PAIR,
+    TRAIN_SHARE,
+    listed,
+    names_of,
+    refuse_different,
+    refuse_other_budgets,
+    scenes_of,
+    test_share_of,
+)
 from unetlab.errors import UserError
 from unetlab.metrics import significance
 from unetlab.metrics.table import METRICS
 from unetlab.options import BUDGET
-from unetlab.tracking.read import SIDES, Record, budget, find, score_arrays, table
-from unetlab.tracking.read import scenes as read_scenes
+from unetlab.tracking.read import Record, budget, find, score_arrays
 
 
 def ranking_metric(names: Collection[str]) -> str:
@@ -25,16 +34,7 @@ def ranking_metric(names: Collection[str]) -> str:
     raise UserError(f"runs have none of {', '.join(METRICS)} for each test image; run them again with this version")
 
 
-EVERY_PAIR = 40
-"""Up to so many contenders (780 pairs) every pair is compared, beyond that each with the best."""
-
 LEVEL = 0.05
-
-LATEST = 10
-"""Runs that are asked which images show one scene: all have the same images, and one answer is enough."""
-
-TRAIN_SHARE = 0.15 / 0.70
-"""Test over training images, for runs that say neither scenes nor images."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class Comparison:
         over = f"{self.repeats} repeated splits" if self.repeats > 1 else self.images()
         if not others:
             return f"{first} is better than {'the other' if beaten == 1 else f'all {beaten} others'}, on {over}."
-        shown = _listed(others)
+        shown = listed(others)
         word = METRICS.get(self.metric, self.metric)
         tied = f"{first} has the highest mean {word}, but {shown} cannot be told from it on {over}"
         if not beaten:
@@ -193,9 +193,9 @@ def compare(
     if all("repeat" in each.tags for each in records):
         return _compare_repeats(records, seed)
     evaluated = any(each.tags.get("role") == "evaluation" for each in records)  # then only the images have to agree
-    _refuse_different(records, ("dataset_digest",) if evaluated else ("dataset_digest", "split_digest"))
+    refuse_different(records, ("dataset_digest",) if evaluated else ("dataset_digest", "split_digest"))
     ids, scores = score_arrays(records, list(METRICS))
-    return contest(_names(records), scores, ids, [(each,) for each in records], _scenes(records, ids), seed=seed)
+    return contest(names_of(records), scores, ids, [(each,) for each in records], scenes_of(records, ids), seed=seed)
 
 
 def contest(
@@ -286,10 +286,10 @@ def _pairs(
 
 def _compare_repeats(records: Sequence[Record], seed: int) -> Comparison:
     """Setups over repeats: seeds of one split averaged an image, splits taken as repeats."""
-    _refuse_different(records, ("dataset_digest",))
+    refuse_different(records, ("dataset_digest",))
     setups = list(dict.fromkeys(each.setup for each in records))
     for setup in setups:
-        _refuse_other_budgets([each for each in records if each.setup == setup])
+        refuse_other_budgets([each for each in records if each.setup == setup])
     splits = list(dict.fromkeys(each.tags.get("split_digest", "") for each in records))
     if len(setups) < 2:
         raise UserError(f"a comparison needs two setups or more, these repeats are all of {setups[0]}; run another one")
@@ -300,7 +300,7 @@ def _compare_repeats(records: Sequence[Record], seed: int) -> Comparison:
         missing = [setup for setup in setups if setup not in {each.setup for each in there}]
         if missing:
             raise UserError(
-                f"repeats must have every setup on every split: {_listed(missing)} has no run on split {split} "
+                f"repeats must have every setup on every split: {listed(missing)} has no run on split {split} "
                 f"(repeat {there[0].tags['repeat']}); finish it, or leave that repeat out"
             )
         ids, scores = score_arrays(there, list(METRICS))
@@ -308,20 +308,11 @@ def _compare_repeats(records: Sequence[Record], seed: int) -> Comparison:
         per_split.append({name: np.stack([v[own].mean(axis=0) for own in rows]) for name, v in scores.items()})
     behind = [tuple(each for each in records if each.setup == setup) for setup in setups]
     if len(splits) == 1:
-        return contest(setups, per_split[0], ids, behind, _scenes(records, ids), seed=seed)
+        return contest(setups, per_split[0], ids, behind, scenes_of(records, ids), seed=seed)
     shared = [name for name in METRICS if all(name in each for each in per_split)]
     means = {name: np.stack([each[name].mean(axis=1) for each in per_split], axis=1) for name in shared}
-    share = _test_share(records[0])
+    share = test_share_of(records[0])
     return contest(setups, means, splits, behind, repeats=len(splits), test_share=share, seed=seed)
-
-
-def _scenes(records: Sequence[Record], ids: Sequence[str]) -> tuple[str, ...]:
-    """The scene of each image as the latest run has it that knows them all; empty where none does."""
-    for record in records[: -LATEST - 1 : -1]:
-        known = read_scenes(record)
-        if set(ids) <= set(known):
-            return tuple(known[image] for image in ids)
-    return ()
 
 
 def _counted(images: int, scenes: Sequence[str]) -> str:
@@ -329,56 +320,6 @@ def _counted(images: int, scenes: Sequence[str]) -> str:
         return f"{images} test images"
     several = len(set(scenes))
     return f"{images} test images in {several} scene{'s' * (several != 1)}"
-
-
-def _test_share(of: Record) -> float:
-    """Test over training scenes, or images where the run does not know scenes."""
-    sides = table(of, SIDES, ["side", "group"])
-    if sides is not None and {"side", "group"} <= set(sides):
-        held = sides.groupby("side")["group"].nunique()
-        if {"train", "test"} <= set(held.index):
-            return float(held["test"] / held["train"])
-    if {"train", "test"} <= set(of.sides):
-        return of.sides["test"] / of.sides["train"]
-    return TRAIN_SHARE
-
-
-def _refuse_different(records: Sequence[Record], tags: Sequence[str]) -> None:
-    """Raises UserError for the first run that has another digest than the first of all."""
-    words = {"dataset_digest": "data", "split_digest": "split"}
-    first = records[0]
-    for tag in tags:
-        for other in records[1:]:
-            if other.tags.get(tag) != first.tags.get(tag):
-                raise UserError(
-                    f"runs must be scored on the same {words[tag]}: {first.name} ({first.run_id}) has {tag} "
-                    f"{first.tags.get(tag)}, {other.name} ({other.run_id}) has {other.tags.get(tag)}; "
-                    f"name runs of one {words[tag]}, or filter by tags.{tag} = '{first.tags.get(tag)}'"
-                )
-
-
-def _refuse_other_budgets(records: Sequence[Record]) -> None:
-    """Raises UserError if repeats of one setup were given different budgets: their mean would be of two things."""
-    first = records[0]
-    for other in records[1:]:
-        theirs = budget(other)
-        for name, value in budget(first).items():
-            if theirs.get(name, value) != value:
-                raise UserError(
-                    f"repeats of {first.setup} must have the same {name}: {first.name} ({first.run_id}) has {value}, "
-                    f"{other.name} ({other.run_id}) has {theirs[name]}; "
-                    f"filter by {'tags' if name in first.tags else 'params'}.{name} = '{value}'"
-                )
-
-
-def _names(records: Sequence[Record]) -> list[str]:
-    """The setups where each occurs once, else the runs' names, with the start of the id where those repeat."""
-    for candidates in ([each.setup for each in records], [each.name for each in records]):
-        if len(set(candidates)) == len(candidates):
-            return candidates
-    names = [each.name for each in records]
-    twice = {name for name in names if names.count(name) > 1} if len(names) <= EVERY_PAIR else set(names)
-    return [f"{each.name} {each.run_id[:6]}" if each.name in twice else each.name for each in records]
 
 
 def _notes(behind: Sequence[tuple[Record, ...]], k: int, n: int, scenes: tuple[str, ...], repeats: int) -> list[str]:
@@ -402,10 +343,5 @@ def _notes(behind: Sequence[tuple[Record, ...]], k: int, n: int, scenes: tuple[s
         )
     budgets = [budget(runs[0]) for runs in behind if runs]
     if differ := [name for name in BUDGET if len({given[name] for given in budgets if name in given}) > 1]:
-        notes.append(f"The contenders had different budgets ({_listed(differ)}): a difference may be due to that.")
+        notes.append(f"The contenders had different budgets ({listed(differ)}): a difference may be due to that.")
     return notes
-
-
-def _listed(words: Sequence[str], most: int = 4) -> str:
-    shown = list(words[:most]) + ([f"{len(words) - most} more"] if len(words) > most else [])
-    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"

@@ -1,38 +1,26 @@
 """A comparison for people: one self-contained HTML file, the same as CSV, and the short of it on the terminal."""
 
-import base64
 import math
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import mlflow
 import numpy as np
-import pandas as pd
 from mlflow.tracking import MlflowClient
 from rich import box
 from rich.table import Table
 
 from experiments import SETUPS
-from unetlab.comparison import pictures
+from unetlab.comparison import behind
 from unetlab.comparison.compare import Comparison
-from unetlab.comparison.pictures import overlay
-from unetlab.health import examine
 from unetlab.metrics.table import METRICS
-from unetlab.options import command, of_setup
-from unetlab.tracking import read, thumbnails
-from unetlab.tracking.read import Record
+from unetlab.tracking import read
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 
 MOST_ROWS = 40
 """Contenders in the ranking of the report; the CSV has all."""
-
-MOST_DETAILED = 8
-"""Contenders whose trials, health and masks are read and shown."""
-
-MOST_IMAGES = 6
 
 WIDTH = 260
 """Pixels of the drawn intervals."""
@@ -107,7 +95,7 @@ def table(comparison: Comparison) -> Table:
 def html(comparison: Comparison) -> str:
     """The report as one HTML document that loads nothing from anywhere."""
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    detailed = comparison.records[:MOST_DETAILED]
+    detailed = comparison.records[: behind.MOST_DETAILED]
     first = [own[0] for own in detailed if own]
     page = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     return page.render(
@@ -120,22 +108,17 @@ def html(comparison: Comparison) -> str:
         metrics=METRICS,
         pairs=_pairs(comparison),
         splits=_splits(comparison),
-        gains=[_gain(name, own) for name, own in _named(comparison)],
-        costs=_costs(comparison),
-        cost_plot=_cost_plot(comparison),
-        trials_plot=_trials_plot(comparison),
-        disagreements=_disagreements(comparison),
+        gains=[behind.gain(name, own) for name, own in behind.named(comparison)],
+        costs=behind.costs(comparison),
+        cost_plot=behind.cost_plot(comparison),
+        trials_plot=behind.trials_plot(comparison),
+        disagreements=behind.disagreements(comparison),
         card=read.json_artifact(first[0], "data_card.json") if first else None,
-        published=[row for name, own in _named(comparison) for row in _published(name, own)],
-        health=[_health(name, own) for name, own in _named(comparison)],
-        commands=_commands([record for own in comparison.records[:MOST_ROWS] for record in own]),
+        published=[row for name, own in behind.named(comparison) for row in behind.published(name, own)],
+        health=[behind.health(name, own) for name, own in behind.named(comparison)],
+        commands=behind.commands([record for own in comparison.records[:MOST_ROWS] for record in own]),
         width=WIDTH,
     )
-
-
-def _named(comparison: Comparison) -> list[tuple[str, tuple[Record, ...]]]:
-    pairs = zip(comparison.names[:MOST_DETAILED], comparison.records[:MOST_DETAILED], strict=True)
-    return [(name, own) for name, own in pairs if own]
 
 
 def _units(comparison: Comparison) -> str:
@@ -168,7 +151,7 @@ def _facts(comparison: Comparison) -> list[str]:
             f"{second[ranks]:.3f}. Given these {'splits' if comparison.repeats > 1 else 'images'} the true "
             f"difference may lie anywhere from {-second['behind_high']:+.3f} to {-second['behind_low']:+.3f}."
         )
-    otsu = _mean(comparison.records[0], f"baseline/otsu_{ranks}")
+    otsu = behind.mean(comparison.records[0], f"baseline/otsu_{ranks}")
     if otsu is not None:
         better = "above" if top[ranks] > otsu else "below"
         facts.append(
@@ -176,11 +159,6 @@ def _facts(comparison: Comparison) -> list[str]:
             f"is {abs(top[ranks] - otsu):.3f} {better} it."
         )
     return [*facts, *comparison.notes]
-
-
-def _mean(records: Sequence[Record], metric: str) -> float | None:
-    values = [record.metrics[metric] for record in records if metric in record.metrics]
-    return float(np.mean(values)) if values else None
 
 
 def _scale(low: np.ndarray, high: np.ndarray, zero: bool = False) -> tuple[float, float]:
@@ -261,149 +239,3 @@ def _splits(comparison: Comparison) -> list[dict[str, Any]]:
         return []
     dice = next(iter(comparison.scores.values()))
     return [{"name": name, "dice": list(dice[i])} for i, name in enumerate(comparison.names[:MOST_ROWS])]
-
-
-def _gain(name: str, own: Sequence[Record]) -> dict[str, Any]:
-    """What the search gained over the published recipe and over Otsu; of several repeats each."""
-    rows = []
-    for record in own:
-        row: dict[str, Any] = {"run": record.name, "trials": record.params.get("trials", "")}
-        for rival in ("reference", "otsu"):
-            keys = [f"gain/over_{rival}{end}" for end in ("", "_low", "_high")]
-            row[rival] = [record.metrics[key] for key in keys] if set(keys) <= set(record.metrics) else None
-        rows.append(row)
-    return {"name": name, "rows": rows}
-
-
-def _costs(comparison: Comparison) -> list[dict[str, Any]]:
-    rows = []
-    for place, (name, own) in enumerate(_named(comparison)):
-        finals = [run.data.metrics for record in own for run in read.children(record) if _is_final(run)]
-        first = comparison.metric
-        rows.append(
-            {
-                "name": name,
-                "dice": float(comparison.scores[first][place].mean()),
-                "low": float(comparison.intervals[place, 0]),
-                "high": float(comparison.intervals[place, 1]),
-                "parameters": _average(finals, "train/parameters"),
-                "minutes": _average(finals, "train/seconds", 60),
-                "milliseconds": _average([record.metrics for record in own], "test/ms_per_image"),
-            }
-        )
-    return rows
-
-
-def _is_final(run: Any) -> bool:
-    return bool(run.data.tags.get("role") == "final")
-
-
-def _average(metrics: Sequence[Mapping[str, float]], name: str, divisor: float = 1) -> float:
-    values = [each[name] / divisor for each in metrics if name in each]
-    return float(np.mean(values)) if values else float("nan")
-
-
-def _cost_plot(comparison: Comparison) -> str:
-    costs = pd.DataFrame(_costs(comparison))
-    if costs.empty or costs[["parameters", "minutes", "milliseconds"]].isna().all(axis=None):
-        return ""
-    return _data("image/png", pictures.cost_plot(costs, METRICS[comparison.metric]))
-
-
-def _trials_plot(comparison: Comparison) -> str:
-    trials: dict[str, pd.DataFrame] = {}
-    for name, own in _named(comparison):
-        tables = [found for record in own if (found := read.table(record, "search/trials.csv")) is not None]
-        if tables:
-            trials[name] = pd.concat(tables, ignore_index=True)
-    picture = pictures.hyperparameter_plot(trials) if trials else None
-    return _data("image/png", picture) if picture else ""
-
-
-def _data(kind: str, content: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
-
-
-def _disagreements(comparison: Comparison) -> list[dict[str, Any]]:
-    """The images whose Dice differs most between contenders, with their masks where runs keep an album."""
-    named = _named(comparison)
-    splits = list(dict.fromkeys(record.tags.get("split_digest", "") for _, own in named for record in own))
-    found = []
-    for split in splits:
-        there = {name: next((r for r in own if r.tags.get("split_digest", "") == split), None) for name, own in named}
-        present = {name: record for name, record in there.items() if record is not None}
-        if len(present) < 2:
-            continue
-        ids, scores = read.score_arrays(list(present.values()), ["native_dice"])
-        dice = scores["native_dice"]
-        spread = np.ptp(dice, axis=0)
-        for i in np.argsort(-spread, kind="stable")[:MOST_IMAGES]:
-            scored = dict(zip(present, dice[:, i], strict=True))
-            found.append({"id": ids[i], "split": split, "spread": float(spread[i]), "dice": scored, "runs": present})
-    found = sorted(found, key=lambda image: -image["spread"])[:MOST_IMAGES]
-    albums: dict[str, thumbnails.Album | None] = {}
-    for image in found:
-        image["pictures"] = _pictures(image, albums)
-    return found
-
-
-def _pictures(image: dict[str, Any], albums: dict[str, thumbnails.Album | None]) -> list[dict[str, Any]]:
-    """The image with its truth, then with each contender's outline; empty where no run keeps an album."""
-    pictures: list[dict[str, Any]] = []
-    for name, record in image["runs"].items():
-        if record.run_id not in albums:
-            content = read.artifact(record, thumbnails.PATH)
-            albums[record.run_id] = None if content is None else thumbnails.unpack(content)
-        kept = albums[record.run_id]
-        if kept is None or image["id"] not in kept.ids:
-            continue
-        i = kept.ids.index(image["id"])
-        if not pictures:
-            plain = overlay(kept.images[i], kept.truth[i], None)
-            pictures.append({"label": "truth", "source": _data("image/jpeg", plain)})
-        drawn = overlay(kept.images[i], kept.truth[i], kept.masks[i])
-        label = f"{name}: Dice {image['dice'][name]:.3f}"
-        pictures.append({"label": label, "source": _data("image/jpeg", drawn)})
-    return pictures
-
-
-def _published(name: str, own: Sequence[Record]) -> list[dict[str, Any]]:
-    """Each published figure beside ours of the same name, the mean of repeats."""
-    figures = {key.removeprefix("published/") for record in own for key in record.metrics if key.startswith("publ")}
-    rows = []
-    for figure in sorted(figures):
-        side, _, metric = figure.partition("_")
-        rows.append(
-            {
-                "name": name,
-                "figure": f"{metric or side} on {({'val': 'validation', 'train': 'training'}).get(side, side)}",
-                "published": _mean(own, f"published/{figure}"),
-                "ours": _mean(own, f"{side}/{metric}"),
-            }
-        )
-    return rows
-
-
-def _health(name: str, own: Sequence[Record]) -> dict[str, Any]:
-    """Findings of a contender's runs, one for each code, with the number of runs that have it."""
-    found: dict[str, dict[str, Any]] = {}
-    for record in own:
-        for finding in examine.check_run(examine.gather(record, own)):
-            found.setdefault(finding.code, {"finding": finding, "runs": 0})["runs"] += 1
-    return {"name": name, "of": len(own), "findings": [found[code] for code in sorted(found)]}
-
-
-def _commands(records: Sequence[Record]) -> dict[str, list[Record]]:
-    """Each command to the runs it made."""
-    made: dict[str, list[Record]] = {}
-    for record in records:
-        made.setdefault(_command(record), []).append(record)
-    return made
-
-
-def _command(record: Record) -> str:
-    """The command that made a run: the one it says it is part of, else its setup's with the params it was given."""
-    if "command" in record.tags:
-        return record.tags["command"]
-    extras = SETUPS[record.setup].extras if record.setup in SETUPS else ()
-    return command(record.setup, of_setup({}, extras), record.params)

@@ -88,8 +88,8 @@ def values_of(
 ) -> Values:
     """A decoded mask, (h, w, c) of any dtype, as one plane of whole values; alpha does not count.
 
-    Raises UserError for floats, but for masks of two values and for whole numbers in a file of ImageJ's, which has no
-    other type of 32 bits; for negative values; and for NaN.
+    Raises UserError for floats, but for masks of two values (which stay what they are where they are whole numbers) and
+    for whole numbers in a file of ImageJ's, which has no other type of 32 bits; for negative values; and for NaN.
     """
     array = stored[..., : {2: 1, 4: 3}.get(stored.shape[2], stored.shape[2])]
     if array.dtype.kind == "f":
@@ -111,10 +111,13 @@ def values_of(
 def _whole(array: np.ndarray, imagej: bool) -> np.ndarray:
     if not np.isfinite(array).all():
         raise UserError(f"the {array.dtype} mask holds NaN or infinite values; replace them first")
-    if len(np.unique(array)) <= 2:
-        return (array > 0).astype(np.uint8)
-    if imagej and np.array_equal(array, np.rint(array)) and np.abs(array).max() < 2**24:
+    found = np.unique(array)
+    whole = bool(np.array_equal(found, np.rint(found)) and np.abs(found).max(initial=0) < 2**24)
+    few = len(found) <= 2
+    if whole and (found.min(initial=0) >= 0 if few else imagej):
         return array.astype(np.int32)
+    if few:
+        return (array > 0).astype(np.uint8)
     raise UserError(
         f"the mask holds many {array.dtype} values; labels are whole numbers: save it as 8 or 16 bit integers"
     )
@@ -176,7 +179,8 @@ def _found(sample: Sequence[Values], files: str, why: str) -> Meaning:
     if not exact:
         raise UserError(f"{files}: masks=classes needs a {TABLE} (columns value, name) where all masks are JPEG")
     colours = any(values.colours for values in exact)
-    found = sorted({int(value) for values in exact for value in np.unique(values.plane)} - {0})
+    planes = [_coloured(values) if colours else values.plane for values in exact]
+    found = sorted({int(value) for plane in planes for value in np.unique(plane)} - {0})
     if len(found) > MOST_CLASSES:
         raise UserError(
             f"{files}: the masks hold {len(found)} values, too many to be classes; give a {TABLE} (columns value, "
@@ -188,7 +192,11 @@ def _found(sample: Sequence[Values], files: str, why: str) -> Meaning:
 
 def _named(table: str, files: str, why: str) -> Meaning:
     where = f"{files}: {TABLE}"
-    rows = list(csv.DictReader(io.StringIO(table.lstrip("\ufeff"))))
+    try:
+        lines = io.StringIO(table.lstrip("\ufeff"), newline=None)  # whatever the lines end with
+        rows = list(csv.DictReader(lines, skipinitialspace=True))
+    except csv.Error as error:
+        raise UserError(f"{where} is no table ({error})") from error
     if not rows or not {"value", "name"} <= set(rows[0]):
         raise UserError(f"{where} must have the columns value and name, and a row a class")
     found: dict[int, str] = {}
@@ -199,6 +207,8 @@ def _named(table: str, files: str, why: str) -> Meaning:
             value = int(text[1:], 16) if text.startswith("#") and len(text) == 7 else int(text)
         except ValueError:
             value = -1
+        if name.lower() in (BACKGROUND_NAME, UNKNOWN_NAME):
+            name = name.lower()
         if value < 0 or not name:
             raise UserError(
                 f"{where} line {number}: {text!r}, {name!r}; a row has a whole number or #rrggbb, and a name"
@@ -283,13 +293,10 @@ def _one_class(objects: int) -> np.ndarray:
 def _labelled_classes(values: Values, meaning: Meaning) -> Labels:
     order = np.argsort(meaning.values)
     declared, plane = np.array(meaning.values)[order], values.plane
-    if meaning.colours and values.palette is not None:
-        red, green, blue = values.palette.astype(np.int64).T
-        plane = ((red << 16) | (green << 8) | blue)[plane]
-    elif meaning.colours != values.colours:
-        raise UserError(
-            f"the mask holds {'colours' if values.colours else 'grey values'}, the classes are the other kind"
-        )
+    if meaning.colours:
+        plane = _coloured(values)
+    elif values.colours:
+        raise UserError(f"the mask holds colours, the classes are numbers; write colours as #rrggbb into {TABLE}")
     if values.lossy:
         place = _nearest(plane, declared, meaning.colours)
     else:
@@ -306,6 +313,18 @@ def _labelled_classes(values: Values, meaning: Meaning) -> Labels:
         labels[regions > 0] = regions[regions > 0] + len(classes) - 1
         classes += [kind] * int(regions.max())
     return Labels(smallest(labels, mapped == UNKNOWN), np.array(classes, np.uint8), len(np.unique(place)))
+
+
+def _coloured(values: Values) -> np.ndarray:
+    """The plane of a mask as colours 0xRRGGBB: a file of colours that are all grey, or black, is as good as others."""
+    if values.colours:
+        return values.plane
+    if values.palette is not None:
+        red, green, blue = values.palette.astype(np.int64).T
+        return np.asarray(((red << 16) | (green << 8) | blue)[values.plane])
+    if values.plane.max(initial=0) > 255:
+        raise UserError("the mask holds grey values of more than 8 bits, the classes are colours")
+    return values.plane.astype(np.int64) * 0x010101
 
 
 def _nearest(plane: np.ndarray, declared: np.ndarray, colours: bool) -> np.ndarray:

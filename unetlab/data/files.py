@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from unetlab.errors import UserError
+from unetlab.images.codecs import CONTAINERS, is_container
 
 GROUPS = "groups.csv"
 """Beside the images, says which of them show the same scene; no image, and no reason to decode anew."""
@@ -113,6 +114,8 @@ class ZipFiles:
             parts = PurePosixPath(name.replace("\\", "/"))
             if parts.is_absolute() or ".." in parts.parts:
                 raise UserError(f"{path} holds the name {name!r}, which leads out of the zip; make the zip anew")
+            if inside := [part for part in parts.parts[:-1] if PurePosixPath(part).suffix.lower() in CONTAINERS]:
+                raise UserError(f"{path} holds {inside[0]}, which is read from a folder only; unpack the zip")
         self.names = sorted(name for name in self.infos if _wanted(name) and relative(name) is not None)
 
     def read(self, name: str) -> bytes:
@@ -180,7 +183,7 @@ def given_groups(files: Files) -> str:
 def _walk(folder: Path) -> Iterator[str]:
     """Relative names of the files below a folder; a Zarr image, itself a folder, counts as one file."""
     for where, folders, files in os.walk(folder, followlinks=True):
-        images = [name for name in folders if name.endswith(".zarr")]
+        images = [name for name in folders if is_container(Path(where) / name)]
         folders[:] = [name for name in folders if name not in images]
         for name in (*files, *images):
             yield (Path(where) / name).relative_to(folder).as_posix()

@@ -93,21 +93,21 @@ class Reader:
         if sample.instances or not stacks:
             yield sample
             return
-        counts = {name: self._count(name, name == sample.image) if name in stacks else 1 for name in names}
-        if len(set(counts.values())) > 1:
-            said = " and ".join(f"{name} has {count} page{'s' * (count > 1)}" for name, count in counts.items())
+        found = {name: self._numbers(name, name == sample.image) if name in stacks else range(1) for name in names}
+        if len({len(numbers) for numbers in found.values()}) > 1:
+            said = " and ".join(f"{name} has {len(n)} page{'s' * (len(n) > 1)}" for name, n in found.items())
             raise UserError(f"{self.files.label}: {said}; image and label stack must be of one length")
-        count = counts[sample.image]
-        if count == 1:
+        numbers = found[sample.image]
+        if numbers == range(1):
             yield sample
             return
-        digits = max(3, len(str(count - 1)))
-        for page in range(count):
+        digits = max(3, len(str(numbers[-1])))
+        for page in numbers:
             yield replace(sample, id=f"{sample.id}-{page:0{digits}d}", page=page)
 
-    def _count(self, name: str, image: bool) -> int:
+    def _numbers(self, name: str, image: bool) -> range:
         with self.opened(name, self.channels if image else self._mask_channels) as pages:
-            return pages.count
+            return pages.numbers
 
     def meaning(self, samples: list[Sample], asked: str) -> Meaning:
         """What the masks' values mean; raises UserError as `classes.decide` does."""
@@ -145,7 +145,7 @@ class Reader:
         """What a mask file holds. Raises UserError naming the file."""
         with self.opened(name, self._mask_channels) as pages, _named(name, sample):
             _refuse_hidden_pages(pages, sample)
-            stored = pages.read(sample.page or 0)
+            stored = pages.read(_place(pages, sample))
             return classes.values_of(stored, pages.lossy, pages.palette, pages.imagej)
 
     def read(self, sample: Sample, meaning: Meaning) -> Decoded:
@@ -156,7 +156,7 @@ class Reader:
         """
         with self.opened(sample.image, self.channels) as pages, _named(sample.image, sample):
             _refuse_hidden_pages(pages, sample)
-            image, mode = codecs.image_of(pages, sample.page or 0), pages.mode
+            image, mode = codecs.image_of(pages, _place(pages, sample)), pages.mode
         size = image.shape[:2]
         if not sample.masks:
             return Decoded(sample.id, image, np.zeros(size, np.uint8), mode)
@@ -178,6 +178,11 @@ class Reader:
             with _named(name, sample):
                 raise UserError(f"the mask is {sizes}; they must be of one size")
         return values
+
+
+def _place(pages: Pages, sample: Sample) -> int:
+    """Which of the pages chosen is the sample's."""
+    return 0 if sample.page is None else pages.numbers.index(sample.page)
 
 
 def _refuse_hidden_pages(pages: Pages, sample: Sample) -> None:

@@ -1,4 +1,4 @@
-"""Train, validation and test: seeded, stratified by modality or in blocks of sections, duplicates on one side."""
+"""Train, validation and test: seeded, stratified by modality or in blocks of sections, scenes whole."""
 
 import hashlib
 import re

@@ -10,6 +10,9 @@ TAIL = 0.001
 LEAST_TAIL = 40
 """Values beyond either end at least, since a percentile of a small image would follow its single brightest pixel."""
 
+LARGEST = float(np.finfo(np.float32).max)
+"""Larger values have differences and ratios that float64 does not hold."""
+
 RANGE = (8, 215)
 """Grey levels of the two percentiles; what lies beyond them is squeezed into the levels that are left."""
 
@@ -23,7 +26,7 @@ def to_uint8(array: np.ndarray) -> np.ndarray:
     brighter than all the ground, and a hot pixel, whose own value counts nowhere, moves no other pixel by more than a
     level. An image of one value becomes the lower end of RANGE everywhere.
 
-    Raises PixelError if a float image holds NaN or infinity, and for complex numbers.
+    Raises PixelError if a float image holds NaN, infinity or values beyond LARGEST, and for complex numbers.
     """
     if array.dtype == np.uint8:
         return np.ascontiguousarray(array)
@@ -33,6 +36,8 @@ def to_uint8(array: np.ndarray) -> np.ndarray:
         raise PixelError(f"the image holds {array.dtype} values; save real numbers")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise PixelError(f"the {array.dtype} image holds NaN or infinite values; replace them first")
+    if array.dtype == np.float64 and np.abs(array).max(initial=0) > LARGEST:
+        raise PixelError(f"the {array.dtype} image holds values beyond {LARGEST:.1g}, up or down; rescale it")
     low, high = value_range(array)
     span = high - low or _typical_distance(array, low)
     if array.dtype.itemsize <= 2 and array.dtype.kind != "f":  # a table of all values there can be is quicker

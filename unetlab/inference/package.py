@@ -59,7 +59,7 @@ def log_segmenter(
         name: what MLflow lists it as.
         image_size: height and width that images are resized to.
         channels: 1 or 3.
-        normalise: as `pixels.normalise` takes it.
+        normalise: as `geometry.normalise` takes it.
         threshold: the model's own: a number or "mean".
         example: the bytes of an image, logged as input example.
         tags: of the logged model.

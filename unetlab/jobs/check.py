@@ -30,7 +30,8 @@ def run_check(options: Options, folder: Path | None = None) -> DataCard:
     console = Console()
     console.print(card.table())
     if folder is not None:
-        console.print(f"wrote {export(dataset, folder)} images to {folder}", highlight=False)
+        again = f"; read them with masks={dataset.meaning}" if dataset.has_masks else ""
+        console.print(f"wrote {export(dataset, folder)} images to {folder}{again}", highlight=False)
     ui.open_experiment()
     tags = {"role": "check", "dataset": dataset.name, "dataset_digest": dataset.digest}
     params = {"data": options.data, "seed": options.seed, "groups": options.groups, **options.reading()}

@@ -15,6 +15,7 @@ from unetlab.images.otsu import otsu_mask
 from unetlab.inference import predict
 from unetlab.jobs import self_training, trial
 from unetlab.metrics import baselines, intervals, membranes, pixelwise
+from unetlab.metrics.significance import count_scenes
 from unetlab.metrics.table import score_images
 from unetlab.setup import Recipe
 from unetlab.tracking import figures, thumbnails, write
@@ -60,8 +61,8 @@ def finish(
     shown |= {name: f"{name}_native_dice" for name in ("reference", "labels")}
     strips = {name: table[column] for name, column in shown.items() if column in table}
     write.log_figure(dice_strips(strips), "test_dice.png")
-    dice = intervals.interval(table["dice"])
-    native = intervals.interval(table["native_dice"])
+    dice = intervals.interval(table["dice"], bench.test_scenes)
+    native = intervals.interval(table["native_dice"], bench.test_scenes)
     figures = {
         **{f"val/{key}": value for key, value in final.val.items()},
         **{f"test/{key}": value for key, value in tested.figures.items()},
@@ -70,6 +71,7 @@ def finish(
         "test/native_dice_low": native.low,
         "test/native_dice_high": native.high,
         "test/images": float(len(table)),
+        "test/scenes": float(count_scenes(bench.test_scenes, len(table))),
         "test/ms_per_image": _milliseconds(bench, final),
         **cuts,
         **rivals,
@@ -145,13 +147,13 @@ def _with_rivals(
     if bench.truth is not bench.dataset:
         table = table.assign(labels_native_dice=self_training.label_dice(bench.dataset, bench.truth, rows))
         names.append("labels")
-    rivals = {"baseline/otsu_dice": otsu["dice"].mean()}
+    rivals: dict[str, float] = {}
     for name in names:
         own = [column for column in table if column.startswith(f"{name}_native")]
         rivals |= {f"baseline/{column}": table[column].mean() for column in own}
         for column, key in (("native_dice", f"gain/over_{name}"), ("native_v_rand", f"gain/over_{name}_v_rand")):
             if f"{name}_{column}" in table:
-                gain = intervals.paired_interval(table[column], table[f"{name}_{column}"])
+                gain = intervals.paired_interval(table[column], table[f"{name}_{column}"], bench.test_scenes)
                 rivals |= {key: gain.mean, f"{key}_low": gain.low, f"{key}_high": gain.high}
     return table, rivals
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import mlflow
+import numpy as np
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
@@ -121,13 +122,14 @@ def _rows(setup: Setup, source: str, summary: Summary, minutes: float) -> list[d
     record = find_one(summary.run_id)
     found = {"test": read.table(record), "val": read.table(_final(record), "scores/validation.csv")}
     tables = {side: table for side, table in found.items() if table is not None}
-    rows = []
+    rows, scene_of = [], read.scenes(record)
     for key, figure in setup.published.items():
         side, _, score = key.partition("_")
         row: dict[str, Any] = {"setup": setup.name, "data": source, "figure": key, "published": figure}
         row |= {"minutes": minutes, "note": setup.as_read}
         if side in tables and score != "loss":
-            ours = intervals.pooled_interval(tables[side], score)
+            scenes = np.array([scene_of.get(image, image) for image in tables[side]["id"]])
+            ours = intervals.pooled_interval(tables[side], score, scenes)
             row |= {"ours": ours.mean, "low": ours.low, "high": ours.high, "images": len(tables[side])}
         else:  # a training or loss figure: one number, no interval over images
             row |= {"ours": summary.figures[f"{side}/{score}"], "images": record.sides.get(side, float("nan"))}

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Any
 
 import mlflow
+import numpy as np
 import pandas as pd
 from rich.console import Console
 
@@ -48,7 +49,8 @@ class Summary:
         low, high = (found.get(f"test/native_dice_{end}", float("nan")) for end in ("low", "high"))
         return (
             f"{self.setup}: test Dice {found['test/native_dice']:.4f} at native size (95 % {low:.4f} to {high:.4f}, "
-            f"{found['test/images']:.0f} images; Otsu {found['baseline/otsu_native_dice']:.4f}), "
+            f"{found['test/images']:.0f} images in {found.get('test/scenes', found['test/images']):.0f} scenes; "
+            f"Otsu {found['baseline/otsu_native_dice']:.4f}), "
             f"{v_rand}accuracy {found['test/accuracy']:.4f}"
         )
 
@@ -77,6 +79,8 @@ def run_setup(
     console.print(card.table())
     refuse_unusable(card, dataset.has_masks, options.labels)
     sides = _split(dataset, card, options)
+    # blocks part stacks, so that each of their sections is a scene there
+    scenes = card.scenes.sections if options.split == "blocks" else card.groups
     learnt = dataset if options.labels == "masks" else made.made_labels(dataset, options.labels, console)
     truth = dataset if dataset.has_masks else learnt
 
@@ -97,17 +101,12 @@ def run_setup(
             options.minutes,
             _rivals(learnt, sides, learnt is dataset),
             options.threshold,
+            scenes,
         )
-        tags = {
-            **own_tags,
-            **bench.tags("search"),
-            "encoder": _encoder_tag(setup, weights),
-            "precision": precision,
-            "labels": options.labels,
-            "scored_against": "masks" if dataset.has_masks else f"labels by {options.labels}",
-        }
-        with write.run(_name(setup, dataset, options), tags=tags, params=asdict(options)) as parent:
-            inputs = _log_data(bench, dataset, card, options.split == "blocks")
+        with write.run(
+            _name(setup, dataset, options), tags={**own_tags, **_tags(bench, options)}, params=asdict(options)
+        ) as parent:
+            inputs = _log_data(bench, dataset, card)
 
             # search -> final -> scores on test, once
             reference, best = (None, recipe) if options.trials == 1 else search_recipe(bench, recipe, options)
@@ -122,6 +121,18 @@ def run_setup(
             if options.register:
                 console.print(str(register(parent.info.run_id)), highlight=False)
             return Summary(parent.info.run_id, experiment_id, final.model_id, figures, setup.name)
+
+
+def _tags(bench: trial.Bench, options: Options) -> dict[str, str]:
+    """What a run says of itself: setup and data, and what was resolved of its options."""
+    by_masks = options.labels == "masks" or bench.truth is not bench.dataset
+    return {
+        **bench.tags("search"),
+        "encoder": _encoder_tag(bench.setup, bench.weights),
+        "precision": bench.precision,
+        "labels": options.labels,
+        "scored_against": "masks" if by_masks else f"labels by {options.labels}",
+    }
 
 
 def _split(dataset: Dataset, card: DataCard, options: Options) -> Split:
@@ -147,10 +158,10 @@ def _name(setup: Setup, dataset: Dataset, options: Options) -> str:
     return f"{setup.name} seed {options.seed} {dataset.name}{labels}{trials}{epochs}"
 
 
-def _log_data(bench: trial.Bench, dataset: Dataset, card: DataCard, blocks: bool) -> Mapping[str, Any]:
+def _log_data(bench: trial.Bench, dataset: Dataset, card: DataCard) -> Mapping[str, Any]:
     """Logs what the run learns from and is scored on; returns MLflow's description of each side."""
     mlflow.log_dict(card.to_json(), "data_card.json")
-    write.log_table(_sides(dataset, card, bench.split, blocks), "split.csv")
+    write.log_table(_sides(dataset, bench), "split.csv")
     inputs = bench.inputs()
     mlflow.log_inputs(list(inputs.values()), ["training", "validation", "testing"], [None] * len(inputs))
     if bench.dataset is not dataset:
@@ -158,15 +169,12 @@ def _log_data(bench: trial.Bench, dataset: Dataset, card: DataCard, blocks: bool
     return inputs
 
 
-def _sides(dataset: Dataset, card: DataCard, sides: Split, blocks: bool) -> pd.DataFrame:
+def _sides(dataset: Dataset, bench: trial.Bench) -> pd.DataFrame:
     """Which image is on which side, its scene, and the hash of its pixels, by which `evaluate` and the gate know what
-    a model has seen; images on no side are left out.
-
-    A split by blocks parts stacks, so that each of their sections is a scene there.
-    """
-    scene = card.scenes.sections if blocks else card.groups
+    a model has seen; images on no side are left out."""
+    sides, scenes = bench.split, np.arange(len(dataset)) if bench.scenes is None else bench.scenes
     parts = {"train": sides.train, "validation": sides.validation, "test": sides.test}
-    rows = [(dataset.ids[i], side, int(scene[i]), dataset.sha[i]) for side, part in parts.items() for i in part]
+    rows = [(dataset.ids[i], side, int(scenes[i]), dataset.sha[i]) for side, part in parts.items() for i in part]
     return pd.DataFrame(rows, columns=["id", "side", "group", "sha"])
 
 

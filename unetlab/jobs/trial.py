@@ -46,6 +46,7 @@ class Bench:
         minutes: of each training at most; 0 for no limit.
         rivals: that the final model meets.
         threshold: "recipe" or "validation", as `Options` has it.
+        scenes: int (n,), the scene of each image, None for each its own.
     """
 
     setup: Setup
@@ -60,6 +61,12 @@ class Bench:
     minutes: float = 0.0
     rivals: Rivals = Rivals()
     threshold: str = "recipe"
+    scenes: np.ndarray | None = None
+
+    @property
+    def test_scenes(self) -> np.ndarray | None:
+        """The scene of each test image, in the order of the split."""
+        return None if self.scenes is None else self.scenes[self.split.test]
 
     @property
     def objective(self) -> str:

@@ -82,7 +82,12 @@ def _pooled_ends(
 
 
 def interval(values: np.ndarray | pd.Series, scenes: Scenes = None, seed: int = 0, draws: int = 10_000) -> Interval:
-    """Mean and its 95 % interval, by `significance.bootstrap_interval`."""
+    """Mean of scores in [0, 1] and its 95 % interval, by `significance.bootstrap_interval`, cut to [0, 1]."""
+    mean, low, high = _interval(values, scenes, seed, draws)
+    return Interval(mean, max(low, min(0.0, mean)), min(high, max(1.0, mean)))
+
+
+def _interval(values: np.ndarray | pd.Series, scenes: Scenes, seed: int, draws: int) -> Interval:
     sample = np.asarray(values, dtype=np.float64)
     mean = float(sample.mean()) if len(sample) else float("nan")
     if len(sample) < 2:
@@ -104,7 +109,7 @@ def paired_interval(
     if first.shape != second.shape:
         raise ValueError(f"pairs need as many values on either side. Received: {first.shape} and {second.shape}")
     difference = first - second
-    found = interval(difference, scenes, seed, draws)
+    found = _interval(difference, scenes, seed, draws)
     if len(difference) < 2 or not difference.any():
         return PairedInterval(*found, 1.0 if len(difference) else float("nan"))
     return PairedInterval(*found, float(significance.sign_flip_test(difference[None], scenes, draws, seed)[0]))

@@ -223,6 +223,8 @@ def _segment(
 
 def _report(table: pd.DataFrame, images: Path, out: Path, console: Console) -> None:
     failed = table[table["error"] != ""]
+    if len(table) == len(failed) == 1:
+        raise UserError(f"{images}: {failed['error'].iloc[0]}")
     for row in failed.to_dict("records"):
         where = row["file"] if pd.isna(row["page"]) else f"{row['file']} page {row['page'] + 1}"
         console.print(f"not segmented: {where}: {row['error']}", highlight=False, soft_wrap=True, markup=False)

@@ -5,9 +5,12 @@ from pathlib import PurePosixPath
 
 from unetlab.data.files import Files
 from unetlab.data.layouts import bowl, folders, words
-from unetlab.data.layouts.base import Folders, Sample
+from unetlab.data.layouts.base import FOLDERS, Folders, Sample
 from unetlab.errors import UserError
-from unetlab.images.codecs import ENDINGS
+from unetlab.images.codecs import ENDINGS, KNOWN
+
+UNREAD = (".gif", ".webp", ".npy", ".npz", ".jp2", ".svs", ".h5")
+"""Endings of images that are not read; beside others in images/ or masks/ they would be left out in silence."""
 
 LAYOUTS = (bowl.find, folders.find, words.find)
 """Each answers with samples, or None where files are laid out otherwise; a new layout is one file and one name here."""
@@ -17,13 +20,17 @@ def find_samples(files: Files) -> list[Sample]:
     """Pairs images and masks by name, sorted by id; a stack of pages is one sample here.
 
     Raises UserError naming the file for an image without a mask, a mask without an image, a name that occurs twice,
-    and a file in a folder below images/ or masks/; and if there is no image at all.
+    a file in a folder below images/ or masks/, and one there that is not read; and if there is no image at all.
     """
     names = [name for name in files.names if PurePosixPath(name).suffix.lower() in ENDINGS]
     if not names:
         raise UserError(
             f"{files.label} holds no PNG, JPEG, TIFF or BMP image; put images into images/, masks into masks/"
         )
+    for name in files.names:
+        path = PurePosixPath(name)
+        if path.suffix.lower() in UNREAD and path.parent.name in FOLDERS:
+            raise UserError(f"{files.label}: {name} is no {KNOWN} image; convert it to PNG or TIFF, or take it away")
     there = Folders(names)
     there.refuse_stray(files, names)
     samples = next(found for find in LAYOUTS if (found := find(files, names, there)) is not None)

@@ -34,7 +34,7 @@ class Sample:
         image: file name of the image.
         masks: file names of its masks; one an object if `instances`, empty where there are none.
         instances: whether each mask holds one object.
-        page: of a stack, counted from 0; None where each image has a file of its own.
+        page: its number in the stack, counted from 0, whichever are chosen; None where an image has a file of its own.
     """
 
     id: str

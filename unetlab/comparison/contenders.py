@@ -1,0 +1,80 @@
+"""Which runs can be compared, what they are called, and what they say of their images."""
+
+from collections.abc import Sequence
+
+from unetlab.errors import UserError
+from unetlab.tracking.read import SIDES, Record, budget, table
+from unetlab.tracking.read import scenes as read_scenes
+
+EVERY_PAIR = 40
+"""Up to so many contenders (780 pairs) every pair is compared, beyond that each with the best."""
+
+LATEST = 10
+"""Runs that are asked which images show one scene: all have the same images, and one answer is enough."""
+
+TRAIN_SHARE = 0.15 / 0.70
+"""Test over training images, for runs that say neither scenes nor images."""
+
+
+def scenes_of(records: Sequence[Record], ids: Sequence[str]) -> tuple[str, ...]:
+    """The scene of each image as the latest run has it that knows them all; empty where none does."""
+    for record in records[: -LATEST - 1 : -1]:
+        known = read_scenes(record)
+        if set(ids) <= set(known):
+            return tuple(known[image] for image in ids)
+    return ()
+
+
+def test_share_of(of: Record) -> float:
+    """Test over training scenes, or images where the run does not know scenes."""
+    sides = table(of, SIDES, ["side", "group"])
+    if sides is not None and {"side", "group"} <= set(sides):
+        held = sides.groupby("side")["group"].nunique()
+        if {"train", "test"} <= set(held.index):
+            return float(held["test"] / held["train"])
+    if {"train", "test"} <= set(of.sides):
+        return of.sides["test"] / of.sides["train"]
+    return TRAIN_SHARE
+
+
+def refuse_different(records: Sequence[Record], tags: Sequence[str]) -> None:
+    """Raises UserError for the first run that has another digest than the first of all."""
+    words = {"dataset_digest": "data", "split_digest": "split"}
+    first = records[0]
+    for tag in tags:
+        for other in records[1:]:
+            if other.tags.get(tag) != first.tags.get(tag):
+                raise UserError(
+                    f"runs must be scored on the same {words[tag]}: {first.name} ({first.run_id}) has {tag} "
+                    f"{first.tags.get(tag)}, {other.name} ({other.run_id}) has {other.tags.get(tag)}; "
+                    f"name runs of one {words[tag]}, or filter by tags.{tag} = '{first.tags.get(tag)}'"
+                )
+
+
+def refuse_other_budgets(records: Sequence[Record]) -> None:
+    """Raises UserError if repeats of one setup were given different budgets: their mean would be of two things."""
+    first = records[0]
+    for other in records[1:]:
+        theirs = budget(other)
+        for name, value in budget(first).items():
+            if theirs.get(name, value) != value:
+                raise UserError(
+                    f"repeats of {first.setup} must have the same {name}: {first.name} ({first.run_id}) has {value}, "
+                    f"{other.name} ({other.run_id}) has {theirs[name]}; "
+                    f"filter by {'tags' if name in first.tags else 'params'}.{name} = '{value}'"
+                )
+
+
+def names_of(records: Sequence[Record]) -> list[str]:
+    """The setups where each occurs once, else the runs' names, with the start of the id where those repeat."""
+    for candidates in ([each.setup for each in records], [each.name for each in records]):
+        if len(set(candidates)) == len(candidates):
+            return candidates
+    names = [each.name for each in records]
+    twice = {name for name in names if names.count(name) > 1} if len(names) <= EVERY_PAIR else set(names)
+    return [f"{each.name} {each.run_id[:6]}" if each.name in twice else each.name for each in records]
+
+
+def listed(words: Sequence[str], most: int = 4) -> str:
+    shown = list(words[:most]) + ([f"{len(words) - most} more"] if len(words) > most else [])
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
