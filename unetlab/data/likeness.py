@@ -9,6 +9,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from scipy.fft import dct, dctn, irfft2, rfft2
 from scipy.ndimage import convolve, gaussian_filter, gaussian_filter1d, maximum_filter
 
+from unetlab.data.takes import palette
 from unetlab.images import geometry
 
 SIDE = 64
@@ -68,11 +69,13 @@ class Look:
         texture: float16 (SIDE, SIDE), grey, with smooth shading (a vignette, say) taken out.
         spectrum: complex64 (SIDE, SIDE / 2 + 1), Fourier transform of the levelled texture.
         edges: left, right, top and bottom border, each uint8 (2, length): the outermost line and the one inside it.
+        palette: how common each colour is, as `takes.palette` has it; None for a grey image.
     """
 
     texture: np.ndarray
     spectrum: np.ndarray
     edges: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+    palette: np.ndarray | None
 
 
 def look(image: np.ndarray) -> Look:
@@ -85,7 +88,15 @@ def look(image: np.ndarray) -> Look:
     columns = grey[:, [0, inner[1], -1, -1 - inner[1]]].T
     rows = grey[[0, inner[0], -1, -1 - inner[0]]]
     edges = (columns[:2].copy(), columns[2:].copy(), rows[:2].copy(), rows[2:].copy())
-    return Look(texture.astype(np.float16), rfft2(levelled(texture)).astype(np.complex64), edges)
+    spectrum = rfft2(levelled(texture)).astype(np.complex64)
+    return Look(texture.astype(np.float16), spectrum, edges, _palette(image))
+
+
+def _palette(image: np.ndarray) -> np.ndarray | None:
+    if image.shape[2] == 1:
+        return None
+    bands = [geometry.resize_map(image[:, :, band].astype(np.float32), SIDE, SIDE) for band in range(3)]
+    return palette(np.clip(np.stack(bands, axis=2), 0, 255))
 
 
 def _block_sums(squares: np.ndarray) -> np.ndarray:

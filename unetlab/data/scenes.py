@@ -14,40 +14,31 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
-from scipy.stats import norm
 
-from unetlab.data import cache
+from unetlab.data import cache, takes, tiles
 from unetlab.data.dataset import Dataset
 from unetlab.data.files import GROUPS
 from unetlab.data.keypoints import points, same_place
-from unetlab.data.likeness import Look, continues, correlation, edge_key, look, same_view, texture_key
+from unetlab.data.likeness import Look, correlation, look, same_view, texture_key
 from unetlab.errors import UserError
 
 COPY = 0.97
 """Correlation of two images' textures at and above which one is a copy of the other."""
 
-VIEW = 0.17
-"""Share of blocks that two frames of one take have in common at least."""
+VIEW = 0.4
+"""Share of blocks in common from which on two images are frames of one take, whatever else."""
 
-VIEW_BLOCKS = 8
-"""And how many blocks those must be."""
+VIEW_BLOCKS = 32
+"""And how many blocks those must be, half an image: fewer may be one round thing that lies elsewhere."""
 
-SOME = 0.02
+PART = 0.17
+"""Share from which on they are frames of one take if their colours agree as well."""
+
+SOME = 0.08
 """Share of blocks in common from which on points are looked for as well, which takes longer."""
 
 POINTS_KEPT = 20_000
 """Images whose points stay in memory, 8 KB each."""
-
-DETAIL = 0.8
-"""Correlation of two borders, shading taken out, at and above which one continues the other."""
-
-PLAIN = 0.97
-"""The same for borders as they are; the detail must then correlate by DETAIL_LEAST."""
-
-DETAIL_LEAST = 0.6
-
-SEAM = 1.5
-"""The step across a seam is at most so many times the steps beside it."""
 
 SECTION = 0.25
 """Correlation of the textures of neighbouring sections of one stack; sections further apart have one of about 0."""
@@ -56,7 +47,7 @@ POINTS = 6
 """Points that moved together make frames of one take of two images that share some blocks, if too few of them."""
 
 NEIGHBOURS = 5
-"""Images, and borders, that each is compared with: what the index says lies nearest."""
+"""Images that each is compared with: what the index says lies nearest."""
 
 NEXT = 3
 """Images after each in the order of names it is compared with too: frames of a take are named in order."""
@@ -74,7 +65,8 @@ class Pair:
 
     Args:
         first, second: their rows.
-        kind: "copy", "frame" (blocks), "points" (frames that turned or came closer), "tile", "section".
+        kind: "copy", "frame" (blocks), "points" (frames that turned or came closer), "colours" (frames told by their
+            names' order and their colours), "tile", "section".
         score: how alike they are: correlation, for frames the share of blocks or the points in common.
         limit: the score from which on two are one scene.
     """
@@ -124,6 +116,36 @@ class _Forest:
         self.parent[self.root(i)] = self.root(j)
 
 
+class _Finding:
+    """Scenes as they are being found."""
+
+    def __init__(self, n: int) -> None:
+        self.forest = _Forest(n)
+        self.joined: list[Pair] = []
+        self.near: list[Pair] = []
+        self.compared = 0
+
+    def apart(self, first: int, second: int) -> bool:
+        return self.forest.root(first) != self.forest.root(second)
+
+    def take(self, pair: Pair, is_joined: bool) -> None:
+        """Notes a pair that was compared."""
+        self.compared += 1
+        if is_joined and self.apart(pair.first, pair.second):
+            self.forest.join(pair.first, pair.second)
+            self.joined.append(pair)
+        elif not is_joined:
+            self.near.append(pair)
+            if len(self.near) > 4 * KEPT:
+                self.near = _nearest_first(self.near)
+
+    def scenes(self) -> Scenes:
+        n = len(self.forest.parent)
+        sections = _components(n, [pair for pair in self.joined if pair.kind != "section"])
+        near = tuple(pair for pair in _nearest_first(self.near) if self.apart(pair.first, pair.second))
+        return Scenes(_components(n, self.joined), sections, tuple(self.joined), near, self.compared, "auto")
+
+
 def found(dataset: Dataset, looks: Sequence[Look]) -> Scenes:
     """Scenes found from what images look like.
 
@@ -131,42 +153,52 @@ def found(dataset: Dataset, looks: Sequence[Look]) -> Scenes:
     memory grow with n log n; a pair whose images are in one scene already is not compared.
     """
     n = len(dataset)
-    forest = _Forest(n)
+    finding = _Finding(n)
     held = functools.lru_cache(maxsize=POINTS_KEPT)(lambda row: points(dataset.image(row)))
-    joined: list[Pair] = []
-    near: list[Pair] = []
-    compared = 0
     for first, second in _exact(dataset.sha):
-        forest.join(first, second)
-        joined.append(Pair(first, second, "copy", 1.0, COPY))
-    alone = np.unique(np.asarray(dataset.sha), return_index=True)[1]
+        finding.take(Pair(first, second, "copy", 1.0, COPY), True)
+    rows = sorted(map(int, np.unique(np.asarray(dataset.sha), return_index=True)[1]))
     seen = set()
-    for kind, first, second, sides in _candidates(looks, sorted(map(int, alone)), dataset):
-        key = (kind, sides, first, second) if kind == "tile" else (kind, min(first, second), max(first, second))
-        if key in seen or forest.root(first) == forest.root(second):
+    partly: list[Pair] = []
+    for kind, first, second in _candidates(looks, rows, dataset):
+        key = (kind, min(first, second), max(first, second))
+        if key in seen or not finding.apart(first, second):
             continue
         seen.add(key)
-        compared += 1
-        pair, is_joined = _compare(looks, first, second, kind, sides)
+        pair, is_joined = _compare(looks, first, second, kind)
         if pair.kind == "frame" and not is_joined and pair.score >= SOME:
             moved = same_place(held(first), held(second))
             if moved >= POINTS:
                 pair, is_joined = Pair(first, second, "points", moved, POINTS), True
-        if is_joined:
-            forest.join(first, second)
-            joined.append(pair)
-        else:
-            near.append(pair)
-            if len(near) > 4 * KEPT:
-                near = _nearest_first(near)
-    return Scenes(
-        _components(n, joined),
-        _components(n, [pair for pair in joined if pair.kind != "section"]),
-        tuple(joined),
-        tuple(pair for pair in _nearest_first(near) if forest.root(pair.first) != forest.root(pair.second)),
-        compared,
-        "auto",
-    )
+            elif pair.score >= PART:
+                partly.append(pair)
+        finding.take(pair, is_joined)
+    if takes.telling([each.palette for each in looks], _components(n, finding.joined)):
+        for pair, is_joined in _by_colours(looks, dataset.ids, rows, partly):
+            finding.take(pair, is_joined)
+    seams, limit = tiles.seams(looks, rows, finding.apart)
+    for tile in seams:
+        finding.take(Pair(tile.first, tile.second, "tile", tile.score, max(limit, tiles.LEAST)), tile.score >= limit)
+    return finding.scenes()
+
+
+def _by_colours(
+    looks: Sequence[Look], ids: Sequence[str], rows: Sequence[int], partly: Sequence[Pair]
+) -> Iterator[tuple[Pair, bool]]:
+    """Frames of a take that share some blocks, or follow each other by name, and whether their colours agree.
+
+    Many blocks are enough for images in colour: a plate of another colour may stand where the first one stood.
+    """
+
+    def alike(first: int, second: int) -> float:
+        return takes.alike(looks[first].palette, looks[second].palette)
+
+    for pair in partly:
+        if pair.score >= VIEW or alike(pair.first, pair.second) >= takes.AGREE:
+            yield Pair(pair.first, pair.second, "frame", pair.score, PART), True
+    for first, second, limit in takes.neighbours(ids, rows):
+        score = alike(first, second)
+        yield Pair(first, second, "colours", score, limit), score >= limit
 
 
 def _nearest_first(pairs: list[Pair]) -> list[Pair]:
@@ -186,19 +218,9 @@ def _exact(sha: Sequence[str]) -> Iterator[tuple[int, int]]:
             yield first[value], row
 
 
-def _compare(looks: Sequence[Look], first: int, second: int, kind: str, sides: tuple[int, int]) -> tuple[Pair, bool]:
-    """Compares two images as `kind` says; whether they are one scene.
-
-    Of n images n * n pairs of borders may touch: the more there are, the rarer a seam must be by chance. The step
-    across it rules out most of those that are left.
-    """
+def _compare(looks: Sequence[Look], first: int, second: int, kind: str) -> tuple[Pair, bool]:
+    """Compares two images as `kind` says; whether they are one scene."""
     one, other = looks[first], looks[second]
-    if kind == "tile":
-        seam = continues(one.edges[sides[0]], other.edges[sides[1]])
-        rare = float(norm.isf(len(looks) ** (-0.75 if seam.plain >= PLAIN else -1.5)))
-        fits = seam.step <= SEAM and seam.sigmas >= rare
-        is_joined = fits and (seam.detail >= DETAIL or (seam.plain >= PLAIN and seam.detail >= DETAIL_LEAST))
-        return Pair(first, second, kind, seam.detail if fits else min(seam.detail, DETAIL_LEAST), DETAIL), is_joined
     copied = correlation(one.texture, other.texture)
     if copied >= COPY:
         return Pair(first, second, "copy", copied, COPY), True
@@ -208,16 +230,13 @@ def _compare(looks: Sequence[Look], first: int, second: int, kind: str, sides: t
     return Pair(first, second, "frame", share, VIEW), share >= VIEW and blocks >= VIEW_BLOCKS
 
 
-def _candidates(
-    looks: Sequence[Look], rows: Sequence[int], dataset: Dataset
-) -> Iterator[tuple[str, int, int, tuple[int, int]]]:
-    """Pairs worth comparing, the likelier first: kind, both rows, and for tiles the sides that may touch."""
-    yield from (("frame", i, j, (0, 0)) for i, j in _near_textures(looks, rows))
+def _candidates(looks: Sequence[Look], rows: Sequence[int], dataset: Dataset) -> Iterator[tuple[str, int, int]]:
+    """Pairs worth comparing, the likelier first: kind and both rows."""
+    yield from (("frame", i, j) for i, j in _near_textures(looks, rows))
+    ordered = sorted(rows, key=lambda row: takes.natural(dataset.ids[row]))
     for step in range(1, NEXT + 1):
-        yield from (("frame", i, j, (0, 0)) for i, j in zip(rows, rows[step:], strict=False))
-    for sides in ((1, 0), (3, 2)):  # right to left, bottom to top
-        yield from (("tile", i, j, sides) for i, j in _near_edges(looks, rows, sides))
-    yield from (("section", i, j, (0, 0)) for i, j in _next_sections(looks, dataset, rows))
+        yield from (("frame", i, j) for i, j in zip(ordered, ordered[step:], strict=False))
+    yield from (("section", i, j) for i, j in _next_sections(looks, dataset, rows))
 
 
 def _near_textures(looks: Sequence[Look], rows: Sequence[int]) -> Iterator[tuple[int, int]]:
@@ -227,35 +246,13 @@ def _near_textures(looks: Sequence[Look], rows: Sequence[int]) -> Iterator[tuple
     keys = np.stack([key for _, key in keyed])
     axes = np.linalg.eigh(keys.T @ keys)[1][:, ::-1][:, :DIMENSIONS]
     points = keys @ axes
-    yield from _near(points, points, [row for row, _ in keyed], [row for row, _ in keyed], np.inf)
-
-
-def _near_edges(looks: Sequence[Look], rows: Sequence[int], sides: tuple[int, int]) -> Iterator[tuple[int, int]]:
-    """Borders of one length whose details may correlate by DETAIL_LEAST."""
-    keyed: list[dict[int, list[tuple[int, np.ndarray]]]] = [defaultdict(list), defaultdict(list)]
-    for side, held in zip(sides, keyed, strict=True):
-        for row in rows:
-            edge = looks[row].edges[side]
-            if (key := edge_key(edge)) is not None:
-                held[edge.shape[1]].append((row, key))
-    bound = float(np.sqrt(2 - 2 * DETAIL_LEAST))
-    for length in sorted(keyed[0].keys() & keyed[1].keys()):
-        ours, theirs = keyed[0][length], keyed[1][length]
-        keys = [np.stack([key for _, key in held]) for held in (ours, theirs)]
-        yield from _near(keys[0], keys[1], [row for row, _ in ours], [row for row, _ in theirs], bound)
-
-
-def _near(
-    queries: np.ndarray, points: np.ndarray, ours: list[int], theirs: list[int], bound: float
-) -> Iterator[tuple[int, int]]:
-    """Pairs of rows whose points are near, the nearest first."""
     k = min(NEIGHBOURS + 1, len(points))
-    distances, found = cKDTree(points).query(queries, k=k, distance_upper_bound=bound, workers=-1)
-    distances, found = distances.reshape(len(queries), k), found.reshape(len(queries), k)
-    order = np.argsort(distances, axis=None, kind="stable")
-    for query, rank in zip(*np.unravel_index(order, distances.shape), strict=True):
-        if found[query, rank] < len(points) and ours[query] != theirs[found[query, rank]]:
-            yield ours[query], theirs[found[query, rank]]
+    distances, found = cKDTree(points).query(points, k=k, workers=-1)
+    for query, rank in zip(
+        *np.unravel_index(np.argsort(distances, axis=None, kind="stable"), found.shape), strict=True
+    ):
+        if query != found[query, rank]:
+            yield keyed[query][0], keyed[found[query, rank]][0]
 
 
 def _next_sections(looks: Sequence[Look], dataset: Dataset, rows: Sequence[int]) -> Iterator[tuple[int, int]]:
@@ -308,7 +305,7 @@ def scenes_of(dataset: Dataset, groups: str = "auto") -> Scenes:
 
 
 def _cached(dataset: Dataset) -> Scenes:
-    path = dataset.folder / "scenes-2.json"
+    path = dataset.folder / "scenes-4.json"
     if not path.exists():
         made = found(dataset, [look(dataset.image(i)) for i in range(len(dataset))])
         cache.write_text(path, json.dumps(asdict(made), default=np.ndarray.tolist))

@@ -45,8 +45,10 @@ def run_check(options: Options, folder: Path | None = None) -> DataCard:
 def _log_pairs(dataset: Dataset, card: DataCard, seed: int) -> None:
     """Contact sheets: pairs that were joined, and the nearest pairs that the split with this seed parts."""
     if len(np.unique(card.groups)) >= 3:
-        test = np.isin(np.arange(len(dataset)), split(dataset.ids, card.groups, card.modality, seed).test)
-        if apart := [pair for pair in card.scenes.near if test[pair.first] != test[pair.second]]:
+        sides = split(dataset.ids, card.groups, card.modality, seed)
+        side = np.zeros(len(dataset), int)
+        side[sides.validation], side[sides.test] = 1, 2
+        if apart := [pair for pair in card.scenes.near if side[pair.first] != side[pair.second]]:
             mlflow.log_figure(pictures.sheet(dataset, apart), "scenes/nearest_pairs.png")
     if card.scenes.joined:
         weakest = sorted(card.scenes.joined, key=lambda pair: pair.score / pair.limit)
