@@ -18,6 +18,9 @@ from unetlab.images.regions import flat
 SPLITS = 20
 """Seeds over which the leak of a split without scenes is averaged."""
 
+LEAST = 6
+"""With fewer test scenes no difference passes a sign-flip test at 5 %, however large: 2 / 2**5 is 0.06."""
+
 SMALL = 20
 """Fewer images than this give intervals too wide to tell models apart."""
 
@@ -138,6 +141,7 @@ def check(dataset: Dataset, groups: str = "auto") -> DataCard:
         stored = _measure(dataset)
         cache.write_text(path, json.dumps(stored))
     shares, objects = np.array(stored["foreground"]), np.array(stored["objects"])
+    tested = _tested(dataset, scenes, stored["modality"])
     return DataCard(
         name=dataset.name,
         digest=dataset.digest,
@@ -152,7 +156,7 @@ def check(dataset: Dataset, groups: str = "auto") -> DataCard:
         modality=tuple(stored["modality"]),
         scenes=scenes,
         leaked=leaked_share(dataset, scenes, stored["modality"]),
-        findings=tuple(_findings(dataset, scenes, shares, np.array(stored["flat"]))),
+        findings=tuple(_findings(dataset, scenes, shares, np.array(stored["flat"]), tested)),
     )
 
 
@@ -197,7 +201,14 @@ def leaked_share(dataset: Dataset, scenes: Scenes, modality: Sequence[str]) -> f
     return float(np.mean(shares))
 
 
-def _findings(dataset: Dataset, scenes: Scenes, shares: np.ndarray, flat: np.ndarray) -> list[Finding]:
+def _tested(dataset: Dataset, scenes: Scenes, modality: Sequence[str]) -> int:
+    """Scenes on the test side of a split by seed 0; 0 where there are too few to split."""
+    if len(np.unique(scenes.scene)) < 3:
+        return 0
+    return len(np.unique(scenes.scene[split(dataset.ids, scenes.scene, modality, 0).test]))
+
+
+def _findings(dataset: Dataset, scenes: Scenes, shares: np.ndarray, flat: np.ndarray, tested: int) -> list[Finding]:
     found = []
 
     def add(code: str, severity: str, message: str, remedy: str) -> None:
@@ -227,9 +238,9 @@ def _findings(dataset: Dataset, scenes: Scenes, shares: np.ndarray, flat: np.nda
         row = np.flatnonzero(scenes.scene == sizes.argmax())
         text = f"{shared} scenes of several images hold {sizes[sizes > 1].sum()} images, the largest {sizes.max()}"
         add("D004", "notice", f"{text} ({some(row)})", "each stays on one side of the split")
-    if (count := len(sizes)) >= 3 and round(count * 0.15) < 5 and count < n:
-        text = f"{count} scenes leave a test split of some {max(1, round(count * 0.15))}"
-        add("D012", "warning", text, "no test tells models apart on fewer than 5; give more scenes")
+    if 0 < tested < LEAST and len(sizes) < n:
+        text = f"{len(sizes)} scenes leave {tested} for the test split"
+        add("D012", "warning", text, f"no test tells models apart on fewer than {LEAST}; give more scenes")
     if flat.any():
         add("D005", "warning", f"{flat.sum()} images of one flat colour ({some(np.flatnonzero(flat))})", "look at them")
     return [*found, *_mask_findings(dataset, shares, some)]
