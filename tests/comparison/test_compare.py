@@ -7,7 +7,7 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import pytest
-from fake_runs import IDS, difficulty, log_setup_run, random_id, score_table
+from fake_runs import IDS, difficulty, log_setup_run, score_table
 from scipy import stats
 
 from unetlab.comparison import report
@@ -71,38 +71,6 @@ def test_runs_on_other_images_are_refused_by_name_and_digest(store, tag):
     assert "\n" not in str(caught.value)
     log_setup_run("third", difficulty())
     assert len(compare(where=f"tags.{tag} != 'f00d'").names) == 2
-
-
-def test_equal_digests_with_other_images_are_refused(store):
-    log_setup_run("a", difficulty())
-    log_setup_run("b", difficulty(), ids=[*IDS[:-1], "stranger"])
-    with pytest.raises(UserError, match="not in both: (stranger|image029)"):
-        compare()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"runs": [random_id()]}, "no run"),
-        ({"experiment": "nowhere"}, "no experiment 'nowhere' .* there are: .*unetlab"),
-        ({"where": "metrics.dice >< 3"}, "does not understand the filter"),
-        ({}, "two finished setup runs or more, found: none"),
-    ],
-)
-def test_wrong_requests_are_one_line(store, arguments, message):
-    with pytest.raises(UserError, match=message) as caught:
-        compare(**arguments)
-    assert "\n" not in str(caught.value)
-
-
-def test_an_unfinished_run_is_refused_by_id_and_left_out_of_an_experiment(store):
-    done = [log_setup_run(name, difficulty() + _noise(1)) for name in ("a", "b")]
-    client = mlflow.MlflowClient()
-    experiment = client.get_run(done[0]).info.experiment_id
-    running = client.create_run(experiment, tags={"role": "search", "setup": "c"}).info.run_id
-    assert set(compare().names) == {"a", "b"}
-    with pytest.raises(UserError, match="is RUNNING with role search"):
-        compare([done[0], running])
 
 
 def test_a_run_without_scores_is_named(store):

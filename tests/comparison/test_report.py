@@ -139,24 +139,6 @@ def test_many_contenders_are_cut_short():
     assert "10 more in ranking.csv" in page
 
 
-@pytest.mark.parametrize("size", [64, 128, 200, 512])
-@pytest.mark.parametrize("channels", [1, 3])
-def test_an_album_gives_back_masks_and_nearly_the_images(size, channels):
-    rng = np.random.default_rng(0)
-    blocks = rng.integers(0, 256, (5, size // 8, size // 8, channels)).astype(np.uint8)
-    images = blocks.repeat(8, axis=1).repeat(8, axis=2)
-    masks = rng.random((5, size, size)) < 0.3
-    found = thumbnails.unpack(thumbnails.pack([f"i{k}" for k in range(5)], images, masks, ~masks))
-    step = -(-size // thumbnails.SIZE)
-    assert found.images.shape == (5, *masks[:, ::step, ::step].shape[1:], 3) and found.ids == tuple(
-        f"i{k}" for k in range(5)
-    )
-    np.testing.assert_array_equal(found.truth, masks[:, ::step, ::step])
-    np.testing.assert_array_equal(found.masks, ~masks[:, ::step, ::step])
-    if channels == 1 and step == 1:
-        assert np.abs(found.images.astype(int) - images).mean() < 12
-
-
 def test_the_fake_table_means_what_its_columns_say():
     table = score_table(np.array([0.9, 0.5]), ["a", "b"])
     assert (2 * table["tp"] / (2 * table["tp"] + table["fp"] + table["fn"])).tolist() == table["dice"].tolist()

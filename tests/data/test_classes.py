@@ -4,34 +4,13 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
+from small_labels import GREY, touching, written
 
 from unetlab.data import classes, open_dataset
 from unetlab.data.export import export
 from unetlab.errors import UserError
 from unetlab.metrics.table import object_scores
 from unetlab.setup import Recipe
-
-GREY = np.arange(1024, dtype=np.uint8).reshape(32, 32)
-
-
-def touching(dtype=np.uint8, first=1) -> np.ndarray:
-    """Two objects side by side, and one of its own in two pieces."""
-    labels = np.zeros((32, 32), dtype)
-    labels[4:14, 4:10], labels[4:14, 10:16] = first, first + 1
-    labels[20:24, 4:8], labels[26:30, 20:24] = first + 2, first + 2
-    return labels
-
-
-def written(folder, masks, write=None):
-    """images/ and masks/ with one image a mask."""
-    (folder / "images").mkdir(parents=True, exist_ok=True)
-    (folder / "masks").mkdir(exist_ok=True)
-    for k, mask in enumerate(masks):
-        Image.fromarray(np.roll(GREY, k)).save(folder / "images" / f"{k}.png")
-        (write or (lambda path, mask: Image.fromarray(mask).save(path.with_suffix(".png"))))(
-            folder / "masks" / f"{k}.png", mask
-        )
-    return folder
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.uint32])
@@ -153,14 +132,6 @@ def test_classes_have_names_and_jpeg_masks_snap_to_the_nearest(tmp_path):
     assert again.classes == data.classes and np.array_equal(again.class_map(0), data.class_map(0))
 
 
-def test_a_class_called_unknown_is_known_to_nobody(tmp_path):
-    folder = written(tmp_path, [touching()])
-    (folder / "classes.csv").write_text("value,name\n0,background\n1,cell\n2,unknown\n3,debris\n")
-    data = open_dataset(str(folder))
-    assert data.classes == ("background", "cell", "debris")
-    assert np.array_equal(~data.known(0), touching() == 2) and not (data.objects(0)[touching() == 2]).any()
-
-
 def palette_mask(path, index):
     image = Image.fromarray(index.astype(np.uint8)).convert("P")
     image.putpalette([0, 0, 0, 255, 0, 0, 0, 0, 255, 9, 9, 9])
@@ -188,17 +159,6 @@ def test_colours_of_a_palette_or_of_rgb_are_classes(tmp_path):
         open_dataset(str(tmp_path / "palette"))
 
 
-@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-@pytest.mark.parametrize("start", ["", "\ufeff"])
-def test_a_table_of_classes_may_come_from_any_editor(tmp_path, end, start):
-    folder = written(tmp_path, [np.where(touching() > 1, 128, touching())])
-    rows = ["value, name", "0, Background", "1, pan", "128, Unknown", ""]
-    (folder / "classes.csv").write_bytes((start + end.join(rows)).encode())
-    data = open_dataset(str(folder))
-    assert data.classes == ("background", "pan")
-    assert np.array_equal(data.class_map(0), np.where(touching() > 1, classes.UNKNOWN, touching()))
-
-
 @pytest.mark.parametrize("table", ["value,name\n#ff0000,pan\n#ffffff,egg\n", None])
 def test_a_mask_of_colours_may_happen_to_be_grey_or_black(tmp_path, table):
     egg, pan = touching() == 1, touching() == 2
@@ -215,24 +175,6 @@ def test_a_mask_of_colours_may_happen_to_be_grey_or_black(tmp_path, table):
     for k in (0, 1, 3):
         assert np.array_equal(names[data.class_map(k)] == white, egg)
     assert not data.class_map(2).any()
-
-
-@pytest.mark.parametrize(
-    ("table", "said"),
-    [
-        ("value,colour\n1,red\n", "must have the columns value and name"),
-        ("value,name\nred,cell\n", "line 2: 'red', 'cell'; a row has a whole number"),
-        ("value,name\n1,cell\n1,debris\n", "line 3: 1 or 'debris' stands there twice"),
-        ("value,name\n1,cell\n2,debris\n", "32 pixels of the undeclared value 3; classes are 0, 1, 2"),
-        ("", "must have the columns value and name"),
-    ],
-)
-def test_a_bad_table_of_classes_is_told_in_one_line(tmp_path, table, said):
-    folder = written(tmp_path, [touching()])
-    (folder / "classes.csv").write_text(table)
-    with pytest.raises(UserError) as caught:
-        open_dataset(str(folder))
-    assert said in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_unknown_is_one_code_however_many_objects_there_are():

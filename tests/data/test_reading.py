@@ -1,9 +1,6 @@
-"""Layouts, formats and everything that can be wrong with a folder of images."""
+"""Images and masks as they are decoded, page by page, and everything that can be wrong with one."""
 
-import io
-import shutil
 import struct
-import zipfile
 import zlib
 
 import numpy as np
@@ -11,50 +8,13 @@ import pytest
 import tifffile
 from conftest import write_pairs
 from PIL import Image
+from small_folders import GREY, SECTIONS, TRUTH, png, write_files, write_stack
 
 from unetlab.data import open_dataset
 from unetlab.data.check import check
 from unetlab.data.split import split
 from unetlab.errors import UserError
 from unetlab.images import codecs
-
-
-def _png(array: np.ndarray, mode: str | None = None) -> bytes:
-    buffer = io.BytesIO()
-    image = Image.fromarray(array)
-    (image.convert(mode) if mode else image).save(buffer, format="PNG")
-    return buffer.getvalue()
-
-
-def _bowl(folder, n=3):
-    """The Data Science Bowl's layout: two nuclei an image, one PNG each."""
-    for i in range(n):
-        for kind in ("images", "masks"):
-            (folder / f"id{i}" / kind).mkdir(parents=True)
-        rng = np.random.default_rng(i)
-        rgba = np.dstack([rng.integers(0, 255, (20, 30, 3), dtype=np.uint8), np.full((20, 30), 255, np.uint8)])
-        (folder / f"id{i}" / "images" / f"id{i}.png").write_bytes(_png(rgba))
-        for k, rows in enumerate((slice(0, 5), slice(8, 12))):
-            mask = np.zeros((20, 30), np.uint8)
-            mask[rows, 3:9] = 255
-            (folder / f"id{i}" / "masks" / f"nucleus{k}.png").write_bytes(_png(mask))
-    return folder
-
-
-def _zipped(folder, path):
-    with zipfile.ZipFile(path, "w") as archive:
-        for file in sorted(folder.rglob("*.png")):
-            archive.write(file, f"stage1_train/{file.relative_to(folder).as_posix()}")
-    return path
-
-
-def test_bowl_folder_and_zip_give_the_same_data(tmp_path):
-    folder = _bowl(tmp_path / "bowl")
-    one = open_dataset(str(folder))
-    two = open_dataset(str(_zipped(folder, tmp_path / "bowl.zip")))
-    assert one.digest == two.digest and one.ids == ("id0", "id1", "id2")
-    assert one.labels(0).max() == 2 and (one.labels(0) > 0).sum() == 6 * (5 + 4)
-    assert one.image(1).shape == (20, 30, 3) and one.modes[0] == "uint8 RGBA"
 
 
 def test_plain_masks_are_taken_apart_into_objects(pairs):
@@ -66,7 +26,7 @@ def test_plain_masks_are_taken_apart_into_objects(pairs):
 def test_masks_of_several_values_are_one_foreground(pairs):
     mask = np.zeros((40, 40), np.uint8)
     mask[:5], mask[10:15], mask[20:25] = 85, 170, 255
-    (pairs / "masks" / "cell00.png").write_bytes(_png(mask))
+    (pairs / "masks" / "cell00.png").write_bytes(png(mask))
     labels = open_dataset(str(pairs)).labels(0)
     assert labels.max() == 3 and (labels > 0).sum() == 15 * 40
 
@@ -128,7 +88,7 @@ def _break(name):
         elif name == "text named .png":
             image.write_text("this is no image")
         elif name == "mask of another size":
-            mask.write_bytes(_png(np.zeros((41, 40), np.uint8)))
+            mask.write_bytes(png(np.zeros((41, 40), np.uint8)))
         elif name == "image without mask":
             mask.unlink()
         elif name == "mask without image":
@@ -171,32 +131,9 @@ def test_all_bad_files_are_listed_at_once(pairs):
         open_dataset(str(pairs))
 
 
-@pytest.mark.parametrize("name", ["../escape.png", "/absolute.png"])
-def test_a_zip_that_leads_out_is_refused(tmp_path, name):
-    with zipfile.ZipFile(tmp_path / "evil.zip", "w") as archive:
-        archive.writestr(name, _png(np.zeros((4, 4), np.uint8)))
-    with pytest.raises(UserError, match="leads out of the zip"):
-        open_dataset(str(tmp_path / "evil.zip"))
-
-
-def test_missing_empty_and_other_files(tmp_path):
-    with pytest.raises(UserError, match="no folder or zip at .*nowhere"):
-        open_dataset(str(tmp_path / "nowhere"))
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="empty holds no files"):
-        open_dataset(str(tmp_path / "empty"))
-    (tmp_path / "notes.zip").write_text("no zip")
-    with pytest.raises(UserError, match=r"notes\.zip is no readable zip"):
-        open_dataset(str(tmp_path / "notes.zip"))
-    (tmp_path / "text").mkdir()
-    (tmp_path / "text" / "readme.txt").write_text("nothing to see")
-    with pytest.raises(UserError, match="text holds no PNG, JPEG, TIFF or BMP image"):
-        open_dataset(str(tmp_path / "text"))
-
-
 def test_empty_masks_are_an_error_of_the_check(pairs):
     for path in (pairs / "masks").iterdir():
-        path.write_bytes(_png(np.zeros((40, 40), np.uint8)))
+        path.write_bytes(png(np.zeros((40, 40), np.uint8)))
     findings = check(open_dataset(str(pairs))).findings
     assert [(f.code, f.severity) for f in findings if f.severity == "error"] == [("D007", "error")]
 
@@ -217,75 +154,10 @@ def test_images_without_masks_are_readable_and_say_so(pairs):
     assert "D006" in [f.code for f in check(data).findings]
 
 
-def test_hidden_files_are_left_out(pairs):
-    (pairs / "images" / "._cell00.png").write_text("resource fork")
-    (pairs / "images" / "Thumbs.db").write_text("thumbnails")
-    assert len(open_dataset(str(pairs))) == 12
-
-
-def _write(folder, files):
-    for name, array in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(_png(array))
-    return folder
-
-
-GREY = np.arange(64, dtype=np.uint8).reshape(8, 8)
-
-
-@pytest.mark.parametrize(
-    ("names", "message"),
-    [
-        (("a/x/images/x", "a/x/masks/1", "b/x/images/x", "b/x/masks/1"), "a/x/images/x.png and b/x/images/x.png have"),
-        (("x/images/x", "x/masks/1", "y/masks/1"), "y/masks/1.png has no image"),
-        (("x/images/x", "x/masks/1", "y/images/y"), "y/images/y.png has no mask"),
-        (("masks/a", "masks/b"), "masks/a.png has no image"),
-        (("images/a", "masks/a", "images/more/b"), "images/more/b.png lies too deep"),
-        (("images/a", "images/b", "images/c", "masks/a"), r"images/b.png has no mask \(nor have 1 more\)"),
-    ],
-)
-def test_no_file_is_left_out_in_silence(tmp_path, names, message):
-    _write(tmp_path / "data", {f"{name}.png": GREY for name in names})
-    with pytest.raises(UserError, match=message):
-        open_dataset(str(tmp_path / "data"))
-
-
-@pytest.mark.parametrize("name", ["masks/a.npy", "masks/a.gif", "images/b.webp"])
-def test_an_image_that_is_not_read_is_not_left_out_in_silence(tmp_path, name):
-    _write(tmp_path, {"images/a.png": GREY, name: GREY})
-    with pytest.raises(UserError, match=f"{name} is no PNG, JPEG, TIFF or BMP image; convert it"):
-        open_dataset(str(tmp_path))
-
-
-@pytest.mark.parametrize("ending", [".zarr", ".ZARR", ".ome.zarr"])
-def test_zarr_folders_are_images_and_masks(tmp_path, ending):
-    zarr = pytest.importorskip("zarr")
-    arrays = {}
-    for kind, stack in (("images", np.stack(SECTIONS)), ("masks", np.stack(TRUTH))):
-        path = tmp_path / "data" / kind / f"a{ending}"
-        arrays[kind] = zarr.create_array(path, shape=stack.shape, dtype=stack.dtype, chunks=(1, *stack.shape[1:]))
-        arrays[kind][...] = stack
-    data = open_dataset(str(tmp_path / "data"))
-    assert data.ids == tuple(f"a-{k:03d}" for k in range(len(SECTIONS)))
-    assert np.array_equal(data.image(1)[..., 0], SECTIONS[1])
-    assert np.array_equal(data.objects(1) > 0, TRUTH[1] > 0)
-    arrays["images"][1] = 7
-    assert (open_dataset(str(tmp_path / "data")).image(1) == 7).all()
-    packed = shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path / "data")
-    with pytest.raises(UserError, match=f"holds a{ending}, which is read from a folder only; unpack the zip"):
-        open_dataset(packed)
-
-
-def test_a_bowl_folder_without_any_mask_has_no_masks(tmp_path):
-    data = open_dataset(str(_write(tmp_path / "test", {f"{name}/images/{name}.png": GREY for name in "ab"})))
-    assert data.ids == ("a", "b") and not data.has_masks
-
-
 def test_more_objects_than_labels_can_number_are_refused(tmp_path):
     speckle = np.zeros((520, 520), np.uint8)
     speckle[::2, ::2] = 255
-    _write(tmp_path / "data", {"images/a.png": speckle, "masks/a.png": speckle})
+    write_files(tmp_path / "data", {"images/a.png": speckle, "masks/a.png": speckle})
     with pytest.raises(UserError, match=r"masks/a.png: 67,600 objects, at most 65,533"):
         open_dataset(str(tmp_path / "data"))
 
@@ -295,50 +167,19 @@ def test_a_palette_mask_is_read_by_its_index(tmp_path):
     index[:3], index[5:] = 1, 2
     mask = Image.fromarray(index).convert("P")
     mask.putpalette([200, 0, 0, 0, 0, 0, 9, 9, 9])
-    _write(tmp_path, {"images/a.png": GREY})
+    write_files(tmp_path, {"images/a.png": GREY})
     (tmp_path / "masks").mkdir()
     mask.save(tmp_path / "masks" / "a.png")
     labels = open_dataset(str(tmp_path)).labels(0)
     assert np.array_equal(labels > 0, np.asarray(mask) > 0) and labels.max() == 2
 
 
-def test_damaged_bytes_inside_a_zip_are_named(tmp_path):
-    path = tmp_path / "damaged.zip"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("images/a.png", b"A" * 200 + _png(GREY))
-        archive.writestr("masks/a.png", _png(GREY))
-    data = bytearray(path.read_bytes())
-    start = 30 + len("images/a.png")  # after the local file header
-    data[start : start + 20] = b"\xff" * 20
-    path.write_bytes(data)
-    with pytest.raises(UserError, match="images/a.png cannot be read"):
-        open_dataset(str(path))
-
-
-def test_a_file_that_may_not_be_read_is_named(pairs, monkeypatch):
-    def denied(path):
-        raise PermissionError(13, "Permission denied", str(path))
-
-    monkeypatch.setattr("pathlib.Path.read_bytes", denied)
-    with pytest.raises(UserError, match=r"cell00\.png: cannot be opened \(Permission denied\)"):
-        open_dataset(str(pairs))
-
-
-def _stack(path, pages, **settings):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    tifffile.imwrite(path, np.stack(pages), **settings)
-
-
-SECTIONS = [np.full((12, 16), 20 * k, np.uint8) for k in range(4)]
-TRUTH = [np.pad(np.full((4, 4), 255, np.uint8), ((k, 8 - k), (2, 10))) for k in range(4)]
-
-
 @pytest.mark.parametrize(
     "settings", [{"photometric": "minisblack"}, {"imagej": True, "metadata": {"axes": "ZYX"}}], ids=["pages", "imagej"]
 )
 def test_each_page_of_a_stack_is_an_image(tmp_path, settings):
-    _stack(tmp_path / "train-volume.tif", SECTIONS, **settings)
-    _stack(tmp_path / "train-labels.tif", TRUTH, **settings)
+    write_stack(tmp_path / "train-volume.tif", SECTIONS, **settings)
+    write_stack(tmp_path / "train-labels.tif", TRUTH, **settings)
     data = open_dataset(str(tmp_path))
     assert data.ids == tuple(f"train-volume-{k:03d}" for k in range(4))
     for k in range(4):
@@ -346,19 +187,9 @@ def test_each_page_of_a_stack_is_an_image(tmp_path, settings):
         assert np.array_equal(data.labels(k) > 0, TRUTH[k] > 0)
 
 
-@pytest.mark.parametrize("folders", [("image", "label"), ("raw", "membranes"), ("images", "masks")])
-def test_folders_of_sections_may_have_their_fields_names(tmp_path, folders):
-    for k in range(3):
-        for folder, pages in zip(folders, (SECTIONS, TRUTH), strict=True):
-            (tmp_path / folder).mkdir(exist_ok=True)
-            Image.fromarray(pages[k]).save(tmp_path / folder / f"{k}.png")
-    data = open_dataset(str(tmp_path))
-    assert data.ids == ("0", "1", "2") and data.has_masks
-
-
 def test_stacks_of_different_length_are_named_with_their_lengths(tmp_path):
-    _stack(tmp_path / "images" / "a.tif", SECTIONS, photometric="minisblack")
-    _stack(tmp_path / "masks" / "a.tif", TRUTH[:3], photometric="minisblack")
+    write_stack(tmp_path / "images" / "a.tif", SECTIONS, photometric="minisblack")
+    write_stack(tmp_path / "masks" / "a.tif", TRUTH[:3], photometric="minisblack")
     with pytest.raises(UserError, match=r"images/a.tif has 4 pages and masks/a.tif has 3 pages.*one length"):
         open_dataset(str(tmp_path))
 
@@ -366,17 +197,17 @@ def test_stacks_of_different_length_are_named_with_their_lengths(tmp_path):
 def test_a_float_section_with_nan_is_named_with_its_page(tmp_path):
     pages = [np.ones((8, 8), np.float32) * k for k in range(3)]
     pages[1][2, 2] = np.nan
-    _stack(tmp_path / "a-volume.tif", pages, photometric="minisblack")
-    _stack(tmp_path / "a-labels.tif", [p[:8, :8] for p in TRUTH[:3]], photometric="minisblack")
+    write_stack(tmp_path / "a-volume.tif", pages, photometric="minisblack")
+    write_stack(tmp_path / "a-labels.tif", [p[:8, :8] for p in TRUTH[:3]], photometric="minisblack")
     with pytest.raises(UserError, match="a-volume.tif page 2: the float32 image holds NaN"):
         open_dataset(str(tmp_path))
 
 
 def test_labels_of_many_values_are_foreground_with_a_notice(tmp_path):
-    _stack(tmp_path / "a-volume.tif", SECTIONS, photometric="minisblack")
+    write_stack(tmp_path / "a-volume.tif", SECTIONS, photometric="minisblack")
     many = [np.where(page > 0, 7 + k, 0).astype(np.uint8) for k, page in enumerate(TRUTH)]
     many[2][0, 0] = 200
-    _stack(tmp_path / "a-labels.tif", many, photometric="minisblack")
+    write_stack(tmp_path / "a-labels.tif", many, photometric="minisblack")
     data = open_dataset(str(tmp_path))
     assert data.levels == (2, 2, 3, 2) and data.labels(2)[0, 0] > 0
     found = next(finding for finding in check(data).findings if finding.code == "D010")
@@ -392,48 +223,6 @@ def test_jpeg_masks_are_cut_above_what_compression_adds(tmp_path):
     assert all(np.array_equal(data.labels(k) > 0, TRUTH[k] > 0) for k in range(3))
 
 
-def test_images_that_differ_in_their_endings_pair_with_masks_of_the_same_name(tmp_path):
-    for ending, k in ((".png", 0), (".bmp", 1)):
-        for kind, pages in (("images", SECTIONS), ("masks", TRUTH)):
-            (tmp_path / kind).mkdir(exist_ok=True)
-            Image.fromarray(pages[k]).save(tmp_path / kind / f"a{ending}")
-    data = open_dataset(str(tmp_path))
-    assert data.ids == ("a.bmp", "a.png")
-    assert np.array_equal(data.labels(1) > 0, TRUTH[0] > 0)
-
-
-def test_images_alone_may_differ_in_their_endings_only(tmp_path):
-    (tmp_path / "images").mkdir()
-    for ending, page in ((".png", SECTIONS[0]), (".bmp", SECTIONS[1])):
-        Image.fromarray(page).save(tmp_path / "images" / f"a{ending}")
-    data = open_dataset(str(tmp_path))
-    assert data.ids == ("a.bmp", "a.png") and not data.has_masks
-
-
-@pytest.mark.parametrize(
-    ("image", "mask", "id"),
-    [
-        ("images.tif", "masks.tif", "images"),
-        ("train-volume.tif", "train-labels.tif", "train-volume"),
-        ("cell 1.png", "cell 1_mask.png", "cell 1"),
-        ("image_07.png", "label_07.tif", "image_07"),
-        ("volume_volumetric.tif", "labels_volumetric.tif", "volume_volumetric"),
-    ],
-)
-def test_files_side_by_side_pair_by_a_word_in_their_names(tmp_path, image, mask, id):
-    for name, page in ((image, SECTIONS[1]), (mask, TRUTH[1])):
-        (tmp_path / name).write_bytes(_png(page)) if name.endswith("png") else tifffile.imwrite(tmp_path / name, page)
-    data = open_dataset(str(tmp_path))
-    assert data.ids == (id,) and np.array_equal(data.labels(0) > 0, TRUTH[1] > 0)
-
-
-def test_a_volume_without_labels_is_named_with_what_is_wanted(tmp_path):
-    for name in ("train-volume", "train-labels", "test-volume"):
-        _stack(tmp_path / f"{name}.tif", TRUTH, photometric="minisblack")
-    with pytest.raises(UserError, match=r"test-volume.tif has no mask; add test-labels.tif or take the image away"):
-        open_dataset(str(tmp_path))
-
-
 @pytest.mark.parametrize("lines", [0, 255], ids=["lines are 0", "lines are 255"])
 def test_masks_of_membranes_mean_the_inside_of_cells(tmp_path, lines):
     inside = np.ones((12, 16), bool)
@@ -441,28 +230,21 @@ def test_masks_of_membranes_mean_the_inside_of_cells(tmp_path, lines):
     mask = np.where(inside, 255 - lines, lines).astype(np.uint8)
     for folder, page in (("raw", SECTIONS[0]), ("membranes", mask)):
         (tmp_path / folder).mkdir()
-        (tmp_path / folder / "00.png").write_bytes(_png(page))
+        (tmp_path / folder / "00.png").write_bytes(png(page))
     assert np.array_equal(open_dataset(str(tmp_path)).labels(0) > 0, inside)
-
-
-def test_a_page_that_would_have_the_name_of_a_file_is_refused(tmp_path):
-    _stack(tmp_path / "a.tif", SECTIONS, photometric="minisblack")
-    tifffile.imwrite(tmp_path / "a-001.tif", SECTIONS[0])
-    with pytest.raises(UserError, match="would both be called a-001"):
-        open_dataset(str(tmp_path))
 
 
 def test_a_mask_stored_with_white_as_zero_is_turned_page_by_page(tmp_path):
     stored = [255 - page for page in TRUTH[:2]] + [np.full((12, 16), 255, np.uint8)]  # the last one is black
-    _stack(tmp_path / "a-volume.tif", SECTIONS[:3], photometric="minisblack")
-    _stack(tmp_path / "a-labels.tif", stored, photometric="miniswhite")
+    write_stack(tmp_path / "a-volume.tif", SECTIONS[:3], photometric="minisblack")
+    write_stack(tmp_path / "a-labels.tif", stored, photometric="miniswhite")
     data = open_dataset(str(tmp_path))
     assert np.array_equal(data.labels(1) > 0, TRUTH[1] > 0) and not data.labels(2).any()
 
 
 def test_no_page_is_decoded_twice(tmp_path, monkeypatch):
-    _stack(tmp_path / "a-volume.tif", SECTIONS, photometric="minisblack")
-    _stack(tmp_path / "a-labels.tif", TRUTH, photometric="minisblack")
+    write_stack(tmp_path / "a-volume.tif", SECTIONS, photometric="minisblack")
+    write_stack(tmp_path / "a-labels.tif", TRUTH, photometric="minisblack")
     decoded, original = [], codecs.Pages.read
     monkeypatch.setattr(codecs.Pages, "read", lambda self, page: decoded.append(page) or original(self, page))
     open_dataset(str(tmp_path), masks="binary")  # said, so that no mask is looked at beforehand
@@ -480,29 +262,15 @@ def test_real_sections_and_photographs(real_data):
 
 def test_a_stack_whose_name_hides_it_is_refused_and_not_cut_to_its_first_page(tmp_path):
     (tmp_path / "images").mkdir()
-    _stack(tmp_path / "a.tif", SECTIONS, photometric="minisblack")
+    write_stack(tmp_path / "a.tif", SECTIONS, photometric="minisblack")
     (tmp_path / "a.tif").rename(tmp_path / "images" / "a.png")
     with pytest.raises(UserError, match=r"images/a\.png: it holds 4 pages where one is wanted"):
         open_dataset(str(tmp_path))
 
 
-def test_a_large_stack_in_a_zip_is_read_from_disk(tmp_path, monkeypatch):
-    _stack(tmp_path / "a-volume.tif", SECTIONS, photometric="minisblack")
-    _stack(tmp_path / "a-labels.tif", TRUTH, photometric="minisblack")
-    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
-        for name in ("a-volume.tif", "a-labels.tif"):
-            archive.write(tmp_path / name, name)
-    monkeypatch.setattr("unetlab.data.files.LARGE", 100)
-    opened, original = [], codecs.open_pages
-    monkeypatch.setattr(codecs, "open_pages", lambda source, *rest: opened.append(source) or original(source, *rest))
-    data = open_dataset(str(tmp_path / "a.zip"))
-    assert len(data) == 4 and all(isinstance(source, type(tmp_path)) for source in opened)
-    assert not any(source.exists() for source in opened)  # the copies are gone
-
-
 def test_chosen_pages_are_the_only_ones(tmp_path):
-    _stack(tmp_path / "a-volume.tif", SECTIONS, photometric="minisblack")
-    _stack(tmp_path / "a-labels.tif", TRUTH, photometric="minisblack")
+    write_stack(tmp_path / "a-volume.tif", SECTIONS, photometric="minisblack")
+    write_stack(tmp_path / "a-labels.tif", TRUTH, photometric="minisblack")
     data = open_dataset(str(tmp_path), pages="2-3")
     assert len(data) == 2 and np.array_equal(data.image(1)[..., 0], SECTIONS[2])
     assert [name[-4:] for name in data.ids] == ["-001", "-002"]  # numbers of the file's pages, whichever are chosen
@@ -513,14 +281,6 @@ def test_chosen_pages_are_the_only_ones(tmp_path):
 def test_errors_name_the_page_of_the_file_whichever_are_chosen(tmp_path):
     sections = np.stack(SECTIONS).astype(np.float32)
     sections[2, 0, 0] = np.nan
-    _stack(tmp_path / "a.tif", sections, photometric="minisblack")
+    write_stack(tmp_path / "a.tif", sections, photometric="minisblack")
     with pytest.raises(UserError, match=r"a\.tif page 3: the float32 image holds NaN"):
         open_dataset(str(tmp_path), pages="2-3")
-
-
-def test_ome_is_a_part_of_the_ending(tmp_path):
-    for kind, name, pages in (("images", "a.ome.tif", SECTIONS), ("masks", "a.png", TRUTH)):
-        (tmp_path / kind).mkdir()
-        path = tmp_path / kind / name
-        path.write_bytes(_png(pages[1])) if kind == "masks" else tifffile.imwrite(path, pages[1], ome=True)
-    assert open_dataset(str(tmp_path)).ids == ("a",)

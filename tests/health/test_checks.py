@@ -2,17 +2,14 @@
 
 import dataclasses
 
-import mlflow
 import numpy as np
 import pandas as pd
 import pytest
-from fake_runs import IDS, difficulty, log_setup_run, score_table, trials_csv
+from fake_runs import difficulty, score_table
 
-from unetlab.errors import UserError
-from unetlab.health import checks, examine
+from unetlab.health import checks
 from unetlab.health.examine import check_run
 from unetlab.health.finding import RunData
-from unetlab.tracking.read import find, find_one
 
 HEALTHY = RunData(
     metrics={"train/loss": 0.08, "val/loss": 0.09, "train/accuracy": 0.97, "val/accuracy": 0.965},
@@ -188,27 +185,6 @@ def test_the_expected_maximum_is_that_of_the_tables(k, expected):
     assert checks.expected_maximum(k) == pytest.approx(expected, abs=1e-4)
 
 
-def test_h007_counts_scorings_of_a_split_in_all_experiments_by_evaluations_and_by_deleted_runs(store):
-    client = mlflow.MlflowClient()
-    first = log_setup_run("a", difficulty())
-    assert examine.gather(find_one(first)).test_scorings == 1
-    log_setup_run("b", difficulty(), tags={"split_digest": "other"})
-    log_setup_run("b", difficulty(), tags={"dataset_digest": "other"})
-    assert examine.gather(find_one(first)).test_scorings == 1
-    gone = log_setup_run("b", difficulty())
-    client.delete_run(gone)
-    elsewhere = client.create_experiment("elsewhere")
-    same = {"dataset_digest": "d1", "split_digest": "s1"}
-    for role in ("evaluation", "trial"):  # a trial is not scored on test, whatever it is called
-        run = client.create_run(elsewhere, tags={**same, "role": role})
-        client.log_metric(run.info.run_id, "test/native_dice", 0.9)
-    client.create_run(elsewhere, tags={**same, "role": "search"})  # has not come to its test split
-    data = examine.gather(find_one(first))
-    assert data.test_scorings == 3 and data.peers.shape == (1, 30)
-    (finding,) = examine.examine(first)
-    assert finding.code == "H007" and "3 models were scored" in finding.explanation
-
-
 @pytest.mark.parametrize(("shift", "expected"), [(0.1, ["H008"]), (0.005, [])])
 @pytest.mark.parametrize("split", ["s0", "s1"])
 def test_h008_seeds_disagree(shift, split, expected):
@@ -221,37 +197,6 @@ def test_seeds_on_other_splits_may_differ_by_what_images_explain():
     dice = difficulty(60, seed=5) - 0.015
     assert abs(dice.mean() - HEALTHY.scores["native_dice"].mean()) > checks.SEED_RANGE
     assert _codes(_changed(seeds={"1": ("s1", [f"other{i}" for i in range(60)], dice)})) == []
-
-
-def test_a_run_in_mlflow_is_checked_and_tagged(store):
-    trials = trials_csv(learning_rate=[1e-4, 1e-3, 1e-2], loss=["bce", "dice", "bce"])
-    run_id = log_setup_run("a", difficulty(), artifacts={"search/trials.csv": trials}, finals=2)
-    findings = examine.examine(run_id)
-    assert [finding.code for finding in findings] == ["H004", "H007"]
-    tags = mlflow.MlflowClient().get_run(run_id).data.tags
-    assert tags["health"] == "H004 H007" and tags["health/H004"].startswith("best value at the edge")
-
-
-def test_a_healthy_run_in_mlflow_is_tagged_healthy_and_other_seeds_are_read(store):
-    first = log_setup_run("a", difficulty(), seed=0)
-    log_setup_run("b", difficulty() - 0.1, seed=1, tags={"split_digest": "s2"})
-    assert examine.examine(first) == []
-    assert mlflow.MlflowClient().get_run(first).data.tags["health"] == "healthy"
-    second = log_setup_run("a", difficulty() - 0.1, seed=1)
-    assert [finding.code for finding in examine.examine(second)] == ["H007", "H008"]
-    record = find_one(first)
-    assert [finding.code for finding in check_run(examine.gather(record, find()))] == ["H007", "H008"]
-
-
-def test_a_run_without_scores_is_one_line(store):
-    client = mlflow.MlflowClient()
-    run = client.create_run(client.get_experiment_by_name("unetlab").experiment_id, run_name="bare")
-    with pytest.raises(UserError, match=r"bare .* has no scores/test.csv"):
-        examine.examine(run.info.run_id)
-
-
-def test_the_fake_runs_have_as_many_images_as_ids(store):
-    assert len(examine.gather(find_one(log_setup_run("a", difficulty()))).scores) == len(IDS)
 
 
 def test_a_value_of_none_at_all_is_no_edge():

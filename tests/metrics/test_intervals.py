@@ -51,3 +51,50 @@ def test_a_score_over_pixels_is_drawn_by_scene(name):
     assert twice.high - twice.low == pytest.approx(once.high - once.low, rel=0.15)
     alone = intervals.pooled_interval(copied, name, ["one"] * 40)
     assert np.isnan([alone.low, alone.high]).all()
+
+
+def test_interval_holds_the_mean_and_is_repeatable():
+    values = np.random.default_rng(0).beta(8, 2, 80)
+    found = intervals.interval(values)
+    half = 1.96 * values.std(ddof=1) / np.sqrt(80)
+    assert found.low < found.mean < found.high
+    assert (found.high - found.low) / 2 == pytest.approx(half, rel=0.1)
+    assert found == intervals.interval(pd.Series(values))
+
+
+@pytest.mark.parametrize("values", [[0.3, 0.3, 0.3], [1.0] * 50, [0.0, 0.0]])
+def test_interval_of_equal_values_is_a_point(values):
+    assert intervals.interval(values) == pytest.approx((values[0],) * 3)
+
+
+def test_interval_of_too_few_values():
+    assert intervals.interval([0.5]) == pytest.approx((0.5, np.nan, np.nan), nan_ok=True)
+    assert np.isnan(intervals.interval([]).mean)
+
+
+def test_interval_of_nearly_equal_values():
+    found = intervals.interval([1.0] * 60 + [0.0])
+    assert 0.9 < found.low < found.mean < found.high <= 1.0
+
+
+def test_paired_interval_by_hand():
+    # Differences 1, 2, 3, 4: of 16 flips of signs only two are as far from 0 as all equal: p = 2 / 16.
+    found = intervals.paired_interval([2, 4, 6, 8], [1, 2, 3, 4])
+    assert found.mean == 2.5
+    assert found.p_value == pytest.approx(2 / 16)
+    reach = 3.1824 * np.sqrt(5 / 3) / 2  # Student's t with 3 degrees of freedom: four differences say no more
+    assert (found.low, found.high) == pytest.approx((2.5 - reach, 2.5 + reach), abs=1e-3)
+
+
+def test_paired_interval_finds_a_small_shift_between_spread_images():
+    rng = np.random.default_rng(2)
+    base = rng.uniform(0.3, 0.9, 60)
+    found = intervals.paired_interval(base + 0.01 + 0.01 * rng.standard_normal(60), base)
+    assert found.low > 0 and found.p_value < 0.001
+    swapped = intervals.paired_interval(base, base)
+    assert swapped == (0.0, 0.0, 0.0, 1.0)
+
+
+def test_paired_interval_refuses_unequal_lengths():
+    with pytest.raises(ValueError, match=r"Received: \(2,\) and \(3,\)"):
+        intervals.paired_interval([1, 2], [1, 2, 3])

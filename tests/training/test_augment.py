@@ -4,12 +4,10 @@ import hashlib
 
 import numpy as np
 import pytest
+from small_batches import PLAIN, image_and_mask
 
-from unetlab.setup import Recipe
 from unetlab.training.augment import CHANGES, augment
-from unetlab.training.batches import Batches
 
-PLAIN = Recipe(image_size=16, channels=3, epochs=1, batch_size=4)
 AUGMENTATIONS = [
     {"flips": "horizontal"},
     {"flips": "both"},
@@ -18,19 +16,15 @@ AUGMENTATIONS = [
     {"brightness": 0.4},
     {"flips": "both", "quarter_turns": True, "invert": 0.5, "brightness": 0.4},
 ]
+
+
 GEOMETRIC = AUGMENTATIONS[:3]
 WARPS = [{"rotation": 20.0}, {"shift": 0.1}, {"shear": 10.0}, {"zoom": 0.2}]
 
 
-def _pair(n: int = 32) -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(0)
-    masks = (rng.random((n, 16, 16, 1)) < 0.3).astype(np.uint8)
-    return np.repeat(masks * 200, 3, axis=3), masks
-
-
 @pytest.mark.parametrize("changes", AUGMENTATIONS, ids=str)
 def test_masks_stay_binary_and_keep_their_area(changes):
-    images, masks = _pair()
+    images, masks = image_and_mask()
     _, after = augment(images, masks, PLAIN.changed(changes), np.random.default_rng(1))
     assert set(np.unique(after)) == {0, 1}
     assert after.sum(axis=(1, 2, 3)).tolist() == masks.sum(axis=(1, 2, 3)).tolist()
@@ -38,7 +32,7 @@ def test_masks_stay_binary_and_keep_their_area(changes):
 
 @pytest.mark.parametrize("changes", GEOMETRIC, ids=str)
 def test_image_and_mask_move_together(changes):
-    images, masks = _pair()
+    images, masks = image_and_mask()
     moved, after = augment(images, masks, PLAIN.changed(changes), np.random.default_rng(1))
     assert np.array_equal(moved[..., :1], after * 200)
     assert not np.array_equal(after, masks)
@@ -46,44 +40,16 @@ def test_image_and_mask_move_together(changes):
 
 @pytest.mark.parametrize("changes", [{"invert": 1.0}, {"brightness": 0.4}], ids=str)
 def test_changes_of_light_leave_the_mask_alone(changes):
-    images, masks = _pair()
+    images, masks = image_and_mask()
     lit, after = augment(images, masks, PLAIN.changed(changes), np.random.default_rng(1))
     assert np.array_equal(after, masks)
     assert not np.array_equal(lit, images)
 
 
 def test_no_augmentation_changes_nothing():
-    images, masks = _pair()
+    images, masks = image_and_mask()
     same, after = augment(images, masks, PLAIN, np.random.default_rng(1))
     assert np.array_equal(same, images) and np.array_equal(after, masks)
-
-
-def test_the_same_seed_gives_the_same_batches_and_another_epoch_does_not():
-    images, masks = _pair()
-    recipe = PLAIN.changed({"flips": "both", "brightness": 0.2})
-    first, second = (Batches(images, masks, np.arange(32), recipe, seed=3, training=True) for _ in range(2))
-    for (a, b), (c, d) in zip((first[i] for i in range(8)), (second[i] for i in range(8)), strict=True):
-        assert np.array_equal(a, c) and np.array_equal(b, d)
-    before = first[0][0]
-    first.on_epoch_end()
-    assert not np.array_equal(before, first[0][0])
-
-
-def test_an_epoch_sees_every_row_once_and_the_last_batch_may_be_short():
-    images, masks = _pair(10)
-    images[:, 0, 0, 0] = np.arange(10)
-    batches = Batches(images, masks, np.arange(10), PLAIN, seed=0, training=True)
-    assert len(batches) == 3
-    seen = np.concatenate([batches[i][0][:, 0, 0, 0] for i in range(3)])
-    assert sorted(np.rint(seen * 255).astype(int)) == list(range(10))
-    assert batches[0][1].dtype == np.float32
-
-
-def test_validation_batches_are_in_order_and_unchanged():
-    images, masks = _pair(6)
-    recipe = PLAIN.changed({"flips": "both", "quarter_turns": True, "invert": 1.0})
-    x, y = Batches(images, masks, np.arange(6), recipe, seed=0, training=False)[0]
-    assert np.allclose(x, images[:4] / 255) and np.array_equal(y, masks[:4])
 
 
 @pytest.mark.parametrize("changes", WARPS, ids=str)
@@ -98,21 +64,10 @@ def test_warps_move_image_and_mask_together_and_keep_two_values(changes):
 
 
 def test_warped_masks_keep_the_pixels_nobody_knows():
-    images, masks = _pair()
+    images, masks = image_and_mask()
     masks[:, :8] = 2
     _, after = augment(images, masks, PLAIN.changed({"rotation": 30.0, "zoom": 0.2}), np.random.default_rng(1))
     assert set(np.unique(after)) == {0, 1, 2}
-
-
-def test_symmetries_give_each_image_eight_times_an_epoch_with_its_mask():
-    images, masks = _pair(3)
-    batches = Batches(images, masks, np.array([0, 2]), PLAIN.changed({"symmetries": True}), seed=0, training=True)
-    assert len(batches) == 4
-    x, y = (np.concatenate(parts) for parts in zip(*(batches[i] for i in range(4)), strict=True))
-    assert np.allclose(x[..., :1] * 255, y * 200)
-    assert len(np.unique(y.reshape(16, -1), axis=0)) == 16
-    validation = Batches(images, masks, np.arange(3), PLAIN.changed({"symmetries": True}), seed=0, training=False)
-    assert len(validation) == 1
 
 
 # changes, the random number drawn after them, a hash of image and mask, the sums of either
@@ -128,6 +83,8 @@ PINNED = [
     ({"invert": 0.5}, 2765224490, "bdd38ba10a7033c7", 781147, 618),
     ({"brightness": 0.4}, 4195779083, "", 815147, 618),
 ]
+
+
 EVERY = {name: value for changes, *_ in PINNED for name, value in changes.items()}
 
 

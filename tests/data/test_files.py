@@ -1,0 +1,96 @@
+"""Where files come from: a folder or a zip, and what is wrong with either."""
+
+import shutil
+import zipfile
+
+import numpy as np
+import pytest
+from small_folders import GREY, SECTIONS, TRUTH, png, write_stack
+
+from unetlab.data import open_dataset
+from unetlab.errors import UserError
+from unetlab.images import codecs
+
+
+@pytest.mark.parametrize("name", ["../escape.png", "/absolute.png"])
+def test_a_zip_that_leads_out_is_refused(tmp_path, name):
+    with zipfile.ZipFile(tmp_path / "evil.zip", "w") as archive:
+        archive.writestr(name, png(np.zeros((4, 4), np.uint8)))
+    with pytest.raises(UserError, match="leads out of the zip"):
+        open_dataset(str(tmp_path / "evil.zip"))
+
+
+def test_missing_empty_and_other_files(tmp_path):
+    with pytest.raises(UserError, match="no folder or zip at .*nowhere"):
+        open_dataset(str(tmp_path / "nowhere"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="empty holds no files"):
+        open_dataset(str(tmp_path / "empty"))
+    (tmp_path / "notes.zip").write_text("no zip")
+    with pytest.raises(UserError, match=r"notes\.zip is no readable zip"):
+        open_dataset(str(tmp_path / "notes.zip"))
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "readme.txt").write_text("nothing to see")
+    with pytest.raises(UserError, match="text holds no PNG, JPEG, TIFF or BMP image"):
+        open_dataset(str(tmp_path / "text"))
+
+
+def test_hidden_files_are_left_out(pairs):
+    (pairs / "images" / "._cell00.png").write_text("resource fork")
+    (pairs / "images" / "Thumbs.db").write_text("thumbnails")
+    assert len(open_dataset(str(pairs))) == 12
+
+
+@pytest.mark.parametrize("ending", [".zarr", ".ZARR", ".ome.zarr"])
+def test_zarr_folders_are_images_and_masks(tmp_path, ending):
+    zarr = pytest.importorskip("zarr")
+    arrays = {}
+    for kind, stack in (("images", np.stack(SECTIONS)), ("masks", np.stack(TRUTH))):
+        path = tmp_path / "data" / kind / f"a{ending}"
+        arrays[kind] = zarr.create_array(path, shape=stack.shape, dtype=stack.dtype, chunks=(1, *stack.shape[1:]))
+        arrays[kind][...] = stack
+    data = open_dataset(str(tmp_path / "data"))
+    assert data.ids == tuple(f"a-{k:03d}" for k in range(len(SECTIONS)))
+    assert np.array_equal(data.image(1)[..., 0], SECTIONS[1])
+    assert np.array_equal(data.objects(1) > 0, TRUTH[1] > 0)
+    arrays["images"][1] = 7
+    assert (open_dataset(str(tmp_path / "data")).image(1) == 7).all()
+    packed = shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path / "data")
+    with pytest.raises(UserError, match=f"holds a{ending}, which is read from a folder only; unpack the zip"):
+        open_dataset(packed)
+
+
+def test_damaged_bytes_inside_a_zip_are_named(tmp_path):
+    path = tmp_path / "damaged.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("images/a.png", b"A" * 200 + png(GREY))
+        archive.writestr("masks/a.png", png(GREY))
+    data = bytearray(path.read_bytes())
+    start = 30 + len("images/a.png")  # after the local file header
+    data[start : start + 20] = b"\xff" * 20
+    path.write_bytes(data)
+    with pytest.raises(UserError, match="images/a.png cannot be read"):
+        open_dataset(str(path))
+
+
+def test_a_file_that_may_not_be_read_is_named(pairs, monkeypatch):
+    def denied(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("pathlib.Path.read_bytes", denied)
+    with pytest.raises(UserError, match=r"cell00\.png: cannot be opened \(Permission denied\)"):
+        open_dataset(str(pairs))
+
+
+def test_a_large_stack_in_a_zip_is_read_from_disk(tmp_path, monkeypatch):
+    write_stack(tmp_path / "a-volume.tif", SECTIONS, photometric="minisblack")
+    write_stack(tmp_path / "a-labels.tif", TRUTH, photometric="minisblack")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name in ("a-volume.tif", "a-labels.tif"):
+            archive.write(tmp_path / name, name)
+    monkeypatch.setattr("unetlab.data.files.LARGE", 100)
+    opened, original = [], codecs.open_pages
+    monkeypatch.setattr(codecs, "open_pages", lambda source, *rest: opened.append(source) or original(source, *rest))
+    data = open_dataset(str(tmp_path / "a.zip"))
+    assert len(data) == 4 and all(isinstance(source, type(tmp_path)) for source in opened)
+    assert not any(source.exists() for source in opened)  # the copies are gone

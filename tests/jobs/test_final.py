@@ -1,0 +1,62 @@
+"""The final model: scored on test once, beside rivals that learn nothing, and timed as served."""
+
+import io
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow.tracking import MlflowClient
+from PIL import Image
+from tiny_setup import QUIET, TINY, children_of
+
+from unetlab.data import open_dataset
+from unetlab.jobs.run import run_setup
+from unetlab.options import Options
+
+
+def test_only_the_final_model_is_scored_on_test_and_once(searched):
+    final = children_of(searched.run_id)[-1]
+    assert len(MlflowClient().get_metric_history(final.info.run_id, "test/dice")) == 1
+    table = pd.read_csv(io.StringIO(mlflow.artifacts.load_text(f"runs:/{searched.run_id}/scores/test.csv")))
+    assert len(table) == int(searched.figures["test/images"])
+    assert table["dice"].mean() == pytest.approx(final.data.metrics["test/dice"])
+    assert {"otsu_dice", "otsu_native_dice", "reference_dice", "reference_native_dice"} <= set(table)
+
+
+def test_models_are_linked_to_run_data_and_scores(searched):
+    client = MlflowClient()
+    model = client.get_logged_model(searched.model_id)
+    assert model.source_run_id == children_of(searched.run_id)[-1].info.run_id
+    metrics = {metric.key: metric for metric in model.metrics}
+    assert {"val/dice", "val/accuracy", "test/dice", "test/accuracy"} <= set(metrics)
+    assert metrics["test/dice"].dataset_name == "cells-test"
+    experiment = client.get_run(searched.run_id).info.experiment_id
+    assert len(client.search_logged_models([experiment])) == 3  # two trials and the final one
+
+
+def test_a_constant_answer_and_otsu_s_polarity_are_settled_on_the_training_masks(store, pairs):
+    for path in (pairs / "masks").iterdir():  # foreground is all but the cells, and the larger side
+        Image.fromarray(255 - np.asarray(Image.open(path))).save(path)
+    summary = run_setup(TINY, Options(data=str(pairs), trials=1, models="best"), QUIET)
+    run = MlflowClient().get_run(summary.run_id)
+    table = pd.read_csv(mlflow.artifacts.download_artifacts(f"runs:/{summary.run_id}/scores/test.csv"))
+    assert (run.data.tags["otsu_polarity"], run.data.tags["constant_answer"]) == ("dark", "foreground")
+    assert mlflow.get_logged_model(summary.model_id).tags["otsu_polarity"] == "dark"
+    assert run.data.metrics["baseline/otsu_native_dice"] > 0.95
+    share = [(data_labels > 0).mean() for data_labels in _test_labels(pairs, table["id"])]
+    assert table["constant_native_dice"].tolist() == pytest.approx([2 * each / (1 + each) for each in share])
+    assert run.data.metrics["baseline/constant_native_dice"] == pytest.approx(table["constant_native_dice"].mean())
+    assert {"gain/over_constant", "gain/over_constant_low", "gain/over_constant_high"} <= set(run.data.metrics)
+
+
+def _test_labels(folder, ids):
+    data = open_dataset(str(folder))
+    return [data.labels(data.ids.index(each)) for each in ids]
+
+
+def test_the_time_of_an_answer_is_that_of_the_model_as_served(store, pairs, monkeypatch):
+    loaded, real = [], mlflow.pyfunc.load_model
+    monkeypatch.setattr(mlflow.pyfunc, "load_model", lambda uri: loaded.append(uri) or real(uri))
+    summary = run_setup(TINY, Options(data=str(pairs), trials=1, models="best", epochs=1), QUIET)
+    assert loaded == [f"models:/{summary.model_id}"] and summary.figures["test/ms_per_image"] > 0

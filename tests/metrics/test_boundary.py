@@ -1,0 +1,42 @@
+"""The boundary score: what a boundary is, and how far off it may be."""
+
+import numpy as np
+import pytest
+
+from unetlab.metrics import boundary
+
+
+@pytest.mark.parametrize(("row", "column", "expected"), [(5, 7, 1.0), (6, 6, 1.0), (5, 8, 0.0), (6, 7, 0.0)])
+def test_boundary_tolerance_is_two_pixels_in_a_straight_line(row, column, expected):
+    truth, predicted = np.zeros((2, 1, 12, 12), dtype=bool)
+    truth[0, 5, 5] = predicted[0, row, column] = True  # a step of (1, 2) is the square root of 5 long
+    assert boundary.boundary_f1(predicted, truth)[0] == expected
+
+
+def test_boundary_f1_by_hand():
+    # The edge of a 3 x 3 square is its 8 outer pixels; the prediction finds them all and adds a far pixel:
+    # precision 8 / 9, recall 1.
+    truth = np.zeros((1, 12, 12), dtype=bool)
+    truth[0, 1:4, 1:4] = True
+    predicted = truth.copy()
+    predicted[0, 10, 10] = True
+    assert boundary.boundary_f1(predicted, truth)[0] == pytest.approx(2 * (8 / 9) / (8 / 9 + 1))
+
+
+def test_masks_without_a_boundary_agree_or_not():
+    full = np.ones((1, 8, 8), dtype=bool)
+    assert boundary.boundary_f1(full, full)[0] == 1.0
+    assert boundary.boundary_f1(full, ~full)[0] == boundary.boundary_f1(~full, full)[0] == 0.0
+
+
+def test_the_image_s_frame_is_no_boundary():
+    half = np.zeros((1, 128, 128), dtype=bool)
+    half[:, :, :60] = True
+    far, near = np.roll(half, 20, axis=2), np.roll(half, 2, axis=2)
+    far[:, :, :20] = near[:, :, :2] = True
+    assert boundary.boundary_f1(far, half)[0] == 0.0  # counting the frame, 0.6
+    assert boundary.boundary_f1(near, half)[0] == 1.0
+    assert boundary.boundary_f1(np.ones_like(half), half)[0] == 0.0  # no line drawn at all
+    inset = half.copy()
+    inset[:, 0] = False  # foreground that ends one pixel before the frame does end there
+    assert 0.6 < boundary.boundary_f1(half, inset)[0] < 1.0

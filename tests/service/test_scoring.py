@@ -1,0 +1,58 @@
+"""What a scored model leaves: its run, its table, and masks as the served model answers."""
+
+import io
+
+import matplotlib.image
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import write_pairs
+from mlflow.tracking import MlflowClient
+from PIL import Image
+from taught_models import taught, tiny
+
+from unetlab.data import open_dataset
+from unetlab.jobs.evaluate import evaluate
+from unetlab.tracking import read, thumbnails
+
+
+def test_a_model_of_three_channels_on_grey_data_leaves_a_run_that_holds_all(store, pairs):
+    model = taught(write_pairs(pairs.parent / "others", seed=3))
+    found = evaluate(model, str(pairs))
+    run = read.find_one(found.run_id)
+    wanted = {"role": "evaluation", "setup": "tiny", "dataset": "pairs", "seen_images": "0"}
+    assert wanted.items() <= run.tags.items() and run.tags["final_model"] == model.removeprefix("models:/")
+    assert MlflowClient().get_run(run.tags["evaluated_run"]).data.tags["role"] == "search"
+    assert run.tags["dataset_digest"] == open_dataset(str(pairs)).digest and run.sides == {"test": 12}
+
+    table = read.table(run)
+    assert list(table["id"]) == list(open_dataset(str(pairs)).ids)
+    assert {"native_iou", "native_boundary_f1", "ap50", "ap_dsb", "count_true", "count_error", "tp"} <= set(table)
+    assert run.metrics["test/native_dice"] == pytest.approx(table["native_dice"].mean())
+    assert run.metrics["test/native_dice_low"] < run.metrics["test/native_dice"] < run.metrics["test/native_dice_high"]
+    gain = (table["native_dice"] - table["otsu_native_dice"]).mean()
+    assert run.metrics["gain/over_otsu"] == pytest.approx(gain) and "gain/over_constant_low" in run.metrics
+    counts = table[["tp", "fp", "fn", "tn"]]
+    assert (counts.sum(axis=1) == 1600).all()
+    assert np.allclose(2 * table["tp"] / (2 * table["tp"] + table["fp"] + table["fn"]), table["native_dice"])
+
+    assert [*read.table(run, "split.csv")] == ["id", "side", "group", "sha"]
+    album = thumbnails.unpack(read.artifact(run, thumbnails.PATH))
+    assert album.ids == tuple(table["id"]) and album.masks.shape == (12, 160, 160) and album.truth.any()
+    for name in ("predictions.png", "test_dice.png", "confusion.png"):
+        assert matplotlib.image.imread(io.BytesIO(read.artifact(run, name))).std() > 0.05
+    assert read.json_artifact(run, "data_card.json")["images"] == 12
+    assert "health" in run.tags and run.tags["command"].startswith("mlflow run . -e evaluate")
+    assert "Otsu" in found.headline() and "12 images of 12 scenes" in found.headline()
+
+
+def test_it_is_scored_as_the_served_model_answers(store, pairs):
+    model = tiny()
+    table = read.table(read.find_one(evaluate(model, str(pairs)).run_id)).set_index("id")
+    served = mlflow.pyfunc.load_model(model)
+    path = pairs / "images" / "cell05.png"
+    answer = served.predict(pd.DataFrame({"image": [path.read_bytes()]}))["mask"][0]
+    mask = np.asarray(Image.open(io.BytesIO(answer))) > 0
+    truth = np.asarray(Image.open(pairs / "masks" / "cell05.png")) > 0
+    assert table["native_dice"]["cell05"] == pytest.approx(2 * (mask & truth).sum() / (mask.sum() + truth.sum()))

@@ -1,0 +1,45 @@
+"""Which runs are found, and what is said of those that are not or are not finished."""
+
+import mlflow
+import numpy as np
+import pytest
+from fake_runs import IDS, difficulty, log_setup_run, random_id
+
+from unetlab.comparison.compare import compare
+from unetlab.errors import UserError
+
+
+def _noise(seed: int, size: float = 0.02, n: int = len(IDS)) -> np.ndarray:
+    return np.random.default_rng(seed).normal(0, size, n)
+
+
+def test_equal_digests_with_other_images_are_refused(store):
+    log_setup_run("a", difficulty())
+    log_setup_run("b", difficulty(), ids=[*IDS[:-1], "stranger"])
+    with pytest.raises(UserError, match="not in both: (stranger|image029)"):
+        compare()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"runs": [random_id()]}, "no run"),
+        ({"experiment": "nowhere"}, "no experiment 'nowhere' .* there are: .*unetlab"),
+        ({"where": "metrics.dice >< 3"}, "does not understand the filter"),
+        ({}, "two finished setup runs or more, found: none"),
+    ],
+)
+def test_wrong_requests_are_one_line(store, arguments, message):
+    with pytest.raises(UserError, match=message) as caught:
+        compare(**arguments)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unfinished_run_is_refused_by_id_and_left_out_of_an_experiment(store):
+    done = [log_setup_run(name, difficulty() + _noise(1)) for name in ("a", "b")]
+    client = mlflow.MlflowClient()
+    experiment = client.get_run(done[0]).info.experiment_id
+    running = client.create_run(experiment, tags={"role": "search", "setup": "c"}).info.run_id
+    assert set(compare().names) == {"a", "b"}
+    with pytest.raises(UserError, match="is RUNNING with role search"):
+        compare([done[0], running])
