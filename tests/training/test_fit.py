@@ -41,6 +41,7 @@ def test_the_same_seed_trains_the_same_model():
     assert one["val_loss"].tolist() == two["val_loss"].tolist()
 
 
+@pytest.mark.slow  # eight trainings
 def test_memory_does_not_grow_from_training_to_training():
     def resident() -> float:
         return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 2**20
