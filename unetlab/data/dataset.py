@@ -18,9 +18,8 @@ from unetlab.data.reading import Reader
 from unetlab.data.twins import TWINS
 from unetlab.errors import UserError
 from unetlab.images import geometry
+from unetlab.options import OPTIONS
 from unetlab.setup import Recipe
-
-MASKS = ("auto", "binary", "objects", "classes")
 
 Job = Callable[[], cache.Decoded]
 """Makes or decodes one image."""
@@ -168,8 +167,8 @@ def open_dataset(
     Raises UserError for everything that is wrong with the source, naming the files; UnusableFiles where only some
     files cannot be decoded.
     """
-    if masks not in MASKS:
-        raise UserError(f"masks must be one of {', '.join(MASKS)}. Received: {masks!r}")
+    if masks not in (allowed := OPTIONS["masks"].choices):
+        raise UserError(f"masks must be one of {', '.join(allowed)}. Received: {masks!r}")
     if source == "synthetic" or source.startswith("synthetic-"):
         return _open_twin(source.removeprefix("synthetic").removeprefix("-") or twin, seed)
     told = (masks, channels, pages)

@@ -72,8 +72,3 @@ def log_bytes(content: bytes, path: str) -> None:
         local = Path(folder) / Path(path).name
         local.write_bytes(content)
         mlflow.log_artifact(str(local), str(Path(path).parent))
-
-
-def local_store(uri: str) -> Path | None:
-    """The file behind a SQLite tracking store, None for a server."""
-    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
