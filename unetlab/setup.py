@@ -38,6 +38,17 @@ class Recipe:
         zoom: largest relative change of size along each axis.
         invert: share of training images, 0..1, whose brightness is inverted.
         brightness: largest relative change of brightness and contrast, 0 for none.
+        view: "whole" (images squeezed to the square of image_size) or "patches" (training on crops of image_size at a
+            working scale, prediction in overlapping tiles).
+        scale: of patches: pixels of the network per pixel of the image.
+        patches: of an epoch in that view; 0 for as many as cover the pixels of the training images.
+        objects: how objects are parted, a name of `inference.objects.METHODS`; "border" and "distance" give the network
+            a second sigmoid channel. Validation chooses between it and the plainer ones.
+        seeds: what that method is told of its seeds; 0 for its default. Validation chooses it.
+        border_weight: weight of pixels between two objects that nearly touch, beside 1 for all others; 0 for none. The
+            w0 of the U-Net paper, https://arxiv.org/abs/1505.04597, which has 10.
+        tta: symmetries of an image whose predictions are averaged, 0, 4 or 8.
+        thaw: epochs after which a frozen encoder begins to learn; 0 for never.
         threshold: probability above which a pixel is foreground, or "mean": each image's mean prediction.
         model: keyword arguments of the setup's model builder.
     """
@@ -61,6 +72,15 @@ class Recipe:
     zoom: float = 0.0
     invert: float = 0.0
     brightness: float = 0.0
+    scale_jitter: float = 0.0
+    view: str = "whole"
+    scale: float = 1.0
+    patches: int = 0
+    objects: str = "components"
+    seeds: float = 0.0
+    border_weight: float = 0.0
+    tta: int = 0
+    thaw: int = 0
     threshold: float | Literal["mean"] = 0.5
     model: Mapping[str, Any] = field(default_factory=dict)
 

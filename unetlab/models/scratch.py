@@ -15,6 +15,7 @@ def scratch_unet(
     upsampling: str = "transposed",
     activation: str = "relu",
     initializer: str = "he_normal",
+    heads: int = 0,
 ) -> keras.Model:
     """Builds a U-Net with `depth` halvings and filters, 2 * filters, 4 * filters, ... channels.
 
@@ -30,14 +31,15 @@ def scratch_unet(
         upsampling: "transposed" (2x2 transposed convolution) or "resize" (2x2 repetition, then a 2x2 convolution).
         activation: of the hidden convolutions.
         initializer: of all kernels but the output's.
+        heads: channels beside the mask's probability.
 
     Returns:
-        An uncompiled model from float images (n, h, w, c) to float32 probabilities (n, h, w, 1).
+        An uncompiled model from float images (n, h, w, c) to float32 probabilities (n, h, w, 1 + heads).
 
     Raises:
         ValueError: if a side is not divisible by 2 ** depth.
     """
-    if input_shape[0] % 2**depth or input_shape[1] % 2**depth:
+    if any(side is not None and side % 2**depth for side in input_shape[:2]):
         raise ValueError(f"image sides must be divisible by {2**depth} at depth {depth}. Received: {input_shape[:2]}")
 
     def convolve(x: keras.KerasTensor, channels: int, size: int) -> keras.KerasTensor:
@@ -68,7 +70,7 @@ def scratch_unet(
     for index in reversed(range(depth)):
         x = level(layers.Concatenate()([skips[index], up(x, index)]), index)
     # the output stays in float32 under mixed precision, so that the loss sees all digits
-    outputs = layers.Conv2D(1, 1, activation="sigmoid", dtype="float32", name="probability")(x)
+    outputs = layers.Conv2D(1 + heads, 1, activation="sigmoid", dtype="float32", name="probability")(x)
     return keras.Model(inputs, outputs, name="scratch_unet")
 
 
