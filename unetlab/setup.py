@@ -38,6 +38,14 @@ class Recipe:
         zoom: largest relative change of size along each axis.
         invert: share of training images, 0..1, whose brightness is inverted.
         brightness: largest relative change of brightness and contrast, 0 for none.
+        scale_jitter: largest change of size, both axes alike: 0.5 is between 1 / 1.5 and 1.5 times.
+        elastic: largest displacement of a smooth bend, as a share of the side; 0.05 is about the U-Net paper's.
+        stain: largest relative change of each stain of bright-field images.
+        colour: largest change of hue, as a share of half the circle, and of saturation; grey images keep theirs.
+        grey: share of colour images, 0..1, that are turned to grey.
+        gamma: largest change of a power of the brightness: 0.5 is between 1 / 1.5 and 1.5.
+        blur: largest standard deviation of a Gaussian blur in pixels.
+        noise: largest standard deviation of Gaussian noise, as a share of the image's range of values.
         threshold: probability above which a pixel is foreground, or "mean": each image's mean prediction.
         model: keyword arguments of the setup's model builder.
     """
@@ -61,6 +69,14 @@ class Recipe:
     zoom: float = 0.0
     invert: float = 0.0
     brightness: float = 0.0
+    scale_jitter: float = 0.0
+    elastic: float = 0.0
+    stain: float = 0.0
+    colour: float = 0.0
+    grey: float = 0.0
+    gamma: float = 0.0
+    blur: float = 0.0
+    noise: float = 0.0
     threshold: float | Literal["mean"] = 0.5
     model: Mapping[str, Any] = field(default_factory=dict)
 
