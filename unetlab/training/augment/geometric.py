@@ -2,6 +2,7 @@
 
 import functools
 import math
+from collections.abc import Iterator
 
 import numpy as np
 from scipy.interpolate import BSpline
@@ -45,8 +46,8 @@ def warp(image: np.ndarray, mask: np.ndarray, recipe: Recipe, rng: np.random.Gen
     All of it is one resampling, so that an image is smoothed once.
     """
     matrix, offset = affine(len(image), recipe, rng)
-    bend = bending(len(image), recipe.elastic, rng) if recipe.elastic else None
-    return resampled(image, mask, matrix, offset, bend)
+    knots = bends(len(image), recipe.elastic, rng) if recipe.elastic else None
+    return resampled(image, mask, matrix, offset, knots)
 
 
 def affine(side: int, recipe: Recipe, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -63,29 +64,29 @@ def affine(side: int, recipe: Recipe, rng: np.random.Generator) -> tuple[np.ndar
     return matrix, middle - matrix @ middle + shift
 
 
-def bending(side: int, elastic: float, rng: np.random.Generator) -> np.ndarray:
-    """A smooth random field of displacements in pixels, float64 (2, side, side), none above elastic * side.
+def bends(side: int, elastic: float, rng: np.random.Generator) -> np.ndarray:
+    """Random displacements in pixels, float64 (2, CELLS + 3, CELLS + 3), at the knots of a cubic B-spline.
 
     Elastic deformation (Simard et al. 2003) from a coarse grid, as in the U-Net paper (Ronneberger et al. 2015), whose
-    3 by 3 random displacements are interpolated by bicubic splines. Here the grid has CELLS cells a side and uniform
-    displacements, and its cubic B-spline never exceeds them; 0.05 bends about as much as the paper does. Below 0.12 it
-    folds nothing over: such a field is one to one while displacements are under 0.48 cells (Choi and Lee 2000).
+    3 by 3 random displacements are interpolated by bicubic splines. Here they are uniform, and since the B-spline never
+    exceeds them, no pixel moves further than elastic * side along an axis; 0.05 bends about as much as the paper does.
+    Up to 0.12 nothing folds over: such a field is one to one while displacements are under 0.48 cells (Choi and Lee
+    2000).
     """
-    weights = _spline(side)
-    return elastic * side * (weights @ rng.uniform(-1, 1, (2, weights.shape[1], weights.shape[1])) @ weights.T)
+    return elastic * side * rng.uniform(-1, 1, (2, CELLS + 3, CELLS + 3))
 
 
 @functools.lru_cache(maxsize=8)
-def _spline(side: int) -> np.ndarray:
+def spline(side: int) -> np.ndarray:
     """float64 (side, CELLS + 3): how much each knot of a row of the grid weighs at each pixel; rows sum to 1."""
     knots = np.arange(-3, CELLS + 4, dtype=np.float64)
     return np.asarray(BSpline.design_matrix(np.linspace(0, CELLS, side), knots, 3).toarray())
 
 
 def resampled(
-    image: np.ndarray, mask: np.ndarray, matrix: np.ndarray, offset: np.ndarray, bend: np.ndarray | None
+    image: np.ndarray, mask: np.ndarray, matrix: np.ndarray, offset: np.ndarray, knots: np.ndarray | None
 ) -> Pair:
-    """Each pixel from where matrix, offset and bend say, mirrored at the edges.
+    """Each pixel from where matrix and offset say, and the displacements at knots if any; mirrored at the edges.
 
     It gives the pixels of `scipy.ndimage.map_coordinates(mode="mirror")`, of order 1 for the image and 0 for the mask,
     in half the time, since all channels share the places and their weights.
@@ -98,8 +99,8 @@ def resampled(
     for rows in (slice(top, min(top + step, side)) for top in range(0, side, step)):
         y, x = columns[rows, None], columns[None]
         at = np.stack([m[0] * y + m[1] * x + o for m, o in zip(matrix, offset, strict=True)])
-        if bend is not None:
-            at += bend[:, rows]
+        if knots is not None:
+            at += spline(side)[rows] @ knots @ spline(side).T
         at = _mirrored(at, side - 1)
         near = (at + 0.5).astype(np.intp)
         after[rows] = labels.take(near[0] * side + near[1], axis=0)
@@ -115,10 +116,19 @@ def _mirrored(at: np.ndarray, last: int) -> np.ndarray:
     return np.asarray(last - np.abs(last - np.abs(at)))
 
 
-def _linear(planes: np.ndarray, at: np.ndarray, side: int) -> list[np.ndarray]:
+def _linear(planes: np.ndarray, at: np.ndarray, side: int) -> Iterator[np.ndarray]:
     """Of each plane of side * side pixels its values at places (2, rows, side): bilinear, plus a half for rounding."""
     corner = np.minimum(at.astype(np.intp), side - 2)
     y, x = at - corner
-    first, both = corner[0] * side + corner[1], y * x
-    corners = ((first, 1 - y - x + both), (first + 1, x - both), (first + side, y - both), (first + side + 1, both))
-    return [sum((plane.take(place) * weight for place, weight in corners), np.full(x.shape, 0.5)) for plane in planes]
+    first = corner[0] * side + corner[1]
+    for plane in planes:
+        above, below = (_between(plane.take(left), plane.take(left + 1), x) for left in (first, first + side))
+        yield _between(above, below, y) + 0.5
+
+
+def _between(one: np.ndarray, other: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """Linear from one (0) to the other (1), in float64; in place, since fresh memory costs more than the sums."""
+    step = other - one.astype(np.float64)
+    step *= share
+    step += one
+    return step

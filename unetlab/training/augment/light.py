@@ -38,7 +38,10 @@ def stain(image: np.ndarray, mask: np.ndarray, recipe: Recipe, rng: np.random.Ge
     mixed = (hed_from_rgb @ strengths @ rgb_from_hed).astype(np.float32)
     # black has no density; a quarter of a level comes back as black
     densities = -np.log(np.maximum(LEVELS, 0.25) / 255).astype(np.float32)
-    return _rounded(255 * np.exp(-(densities.take(image).reshape(-1, 3) @ mixed))).reshape(image.shape), mask
+    light = densities.take(image) @ -mixed
+    np.exp(light, out=light)
+    light *= 255
+    return _rounded(light), mask
 
 
 def colour(image: np.ndarray, mask: np.ndarray, recipe: Recipe, rng: np.random.Generator) -> Pair:
@@ -51,9 +54,10 @@ def colour(image: np.ndarray, mask: np.ndarray, recipe: Recipe, rng: np.random.G
         return image, mask
     turn, more = np.pi * rng.uniform(-recipe.colour, recipe.colour), factor(recipe.colour, rng)
     mean = np.full((3, 3), 1 / 3)
-    across = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / np.sqrt(3)
-    mixed = mean + more * (np.cos(turn) * (np.eye(3) - mean) + np.sin(turn) * across)
-    return _rounded(image.reshape(-1, 3).astype(np.float32) @ mixed.T.astype(np.float32)).reshape(image.shape), mask
+    across = np.array([[0, 1, -1], [-1, 0, 1], [1, -1, 0]]) / np.sqrt(3)
+    mixed = (mean + more * (np.cos(turn) * (np.eye(3) - mean) + np.sin(turn) * across)).astype(np.float32)
+    # row by row, as NumPy multiplies stacks: one large product would wait for threads that the training step has
+    return _rounded(LEVELS.astype(np.float32).take(image) @ mixed), mask
 
 
 def grey(image: np.ndarray, mask: np.ndarray, recipe: Recipe, rng: np.random.Generator) -> Pair:
@@ -87,8 +91,9 @@ def noise(image: np.ndarray, mask: np.ndarray, recipe: Recipe, rng: np.random.Ge
     """
     std = rng.uniform(0, recipe.noise) * float(int(image.max()) - int(image.min()))
     draws = rng.integers(1 << 16, size=image.shape[:2], dtype=np.uint16)
-    grain = (std * _normal()).astype(np.float32).take(draws)
-    return _rounded(image + np.repeat(grain, image.shape[2]).reshape(image.shape)), mask
+    grain = np.repeat((std * _normal()).astype(np.float32).take(draws), image.shape[2]).reshape(image.shape)
+    grain += image
+    return _rounded(grain), mask
 
 
 @functools.cache
@@ -103,5 +108,5 @@ def _grey(image: np.ndarray) -> bool:
 
 
 def _rounded(values: np.ndarray) -> np.ndarray:
-    """Values as uint8, clipped to 0..255."""
-    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    """Values as uint8, clipped to 0..255; made in place, since fresh memory costs more than the sums."""
+    return np.clip(np.rint(values, out=values), 0, 255, out=values).astype(np.uint8)
