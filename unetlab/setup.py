@@ -38,6 +38,14 @@ class Recipe:
         zoom: largest relative change of size along each axis.
         invert: share of training images, 0..1, whose brightness is inverted.
         brightness: largest relative change of brightness and contrast, 0 for none.
+        scale_jitter: largest change of size, both axes alike: 0.5 is between 1 / 1.5 and 1.5 times.
+        elastic: largest displacement of a smooth bend, as a share of the side; 0.05 is about the U-Net paper's.
+        stain: largest relative change of each stain of bright-field images.
+        colour: largest change of hue, as a share of half the circle, and of saturation; grey images keep theirs.
+        grey: share of colour images, 0..1, that are turned to grey.
+        gamma: largest change of a power of the brightness: 0.5 is between 1 / 1.5 and 1.5.
+        blur: largest standard deviation of a Gaussian blur in pixels.
+        noise: largest standard deviation of Gaussian noise, as a share of the image's range of values.
         view: "whole" (images squeezed to the square of image_size) or "patches" (training on crops of image_size at a
             working scale, prediction in overlapping tiles).
         scale: of patches: pixels of the network per pixel of the image.
@@ -73,6 +81,13 @@ class Recipe:
     invert: float = 0.0
     brightness: float = 0.0
     scale_jitter: float = 0.0
+    elastic: float = 0.0
+    stain: float = 0.0
+    colour: float = 0.0
+    grey: float = 0.0
+    gamma: float = 0.0
+    blur: float = 0.0
+    noise: float = 0.0
     view: str = "whole"
     scale: float = 1.0
     patches: int = 0
