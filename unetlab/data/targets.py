@@ -1,4 +1,4 @@
-"""What a network may learn of a label image besides its mask: borders, depths, and how much a gap between objects counts.
+"""What a network may learn of a label image besides its mask: borders, depths, how much a gap between objects counts.
 
 Each takes a label image, an unsigned or non-negative integer (h, w), 0 background, object numbers with or without gaps,
 unknown as `data.classes` has it, and gives uint8 (h, w); what is unknown is 0 and parts nothing.

@@ -90,8 +90,8 @@ SCORES: dict[str, Callable[[Overlaps], float]] = {
     "pq": panoptic_quality,
     "f1_50": lambda found: f1(found, 5),
     "f1_70": lambda found: f1(found, 7),
-    "count_true": lambda found: float(found.n_true),
-    "count_predicted": lambda found: float(found.n_predicted),
+    "count_true": lambda found: found.n_true,
+    "count_predicted": lambda found: found.n_predicted,
     "count_error": count_error,
 }
 """What is said of the objects of an image, by the name of its column."""
