@@ -51,7 +51,10 @@ def measure(size: int, count: int, passes: int) -> dict[str, float]:
     masks = (images[..., :1] > 127).astype(np.uint8)
     plain = Recipe(image_size=size, channels=3, epochs=1, batch_size=count)
     found = {}
-    for name, values in {**{name: {name: value} for name, value in STRENGTHS.items()}, "all at once": STRENGTHS}.items():
+    for name, values in {
+        **{name: {name: value} for name, value in STRENGTHS.items()},
+        "all at once": STRENGTHS,
+    }.items():
         recipe, took = plain.changed(values), []
         for _ in range(passes + 1):
             started = time.thread_time()

@@ -105,7 +105,8 @@ def _parted(mask: np.ndarray, height: np.ndarray, ratio: float) -> np.ndarray:
     height = np.where(mask, height, 0)
     tops = components(local_maxima(height, connectivity=1) & mask)
     basins = _grown(mask, tops, -height, speck=0.0)
-    peaks = ndimage.maximum(height, basins, np.arange(int(basins.max()) + 1))
+    peaks = np.zeros(int(basins.max()) + 1, np.float32)
+    np.maximum.at(peaks, basins.ravel(), height.ravel())
     pairs, saddles = _saddles(basins, height)
     parent = list(range(len(peaks)))
 

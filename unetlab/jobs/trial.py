@@ -321,11 +321,15 @@ def _with_objects(bench: Bench, recipe: Recipe, maps: Maps, rows: np.ndarray) ->
     if len(ways) == 1:
         return recipe
     sizes = bench.dataset.sizes[rows].tolist()
-    cuts = predict.thresholds(maps.mask, recipe.threshold)
-    masks = [predict.mask_at(maps.mask[i], cuts[i], size) for i, size in enumerate(sizes)]
-    heads = None if maps.head is None else [geometry.resize_map(maps.head[i], *size) for i, size in enumerate(sizes)]
-    truths = list(native_truths(rows, bench.dataset))
-    found = [thresholds.best_seeds(masks, heads if METHODS[how].uses_head else None, truths, how) for how in ways]
+    heads = maps.mask if maps.head is None else maps.head
+
+    def native() -> Iterator[np.ndarray]:
+        """Mask and head, (h, w, 2), of each image at its own size."""
+        for mask, head, size in zip(maps.mask, heads, sizes, strict=True):
+            yield np.stack([geometry.resize_map(each, *size) for each in (mask, head)], axis=-1)
+
+    cuts = predict.thresholds(maps.mask, recipe.threshold).tolist()
+    found = [thresholds.best_seeds(native(), native_truths(rows, bench.dataset), how, cuts) for how in ways]
     best = int(np.argmax([score for _, score in found]))
     return recipe.changed({"objects": ways[best], "seeds": found[best][0]})
 

@@ -15,7 +15,7 @@ from unetlab.images.regions import components
 from unetlab.inference.predict import Threshold, mask_at, thresholds
 from unetlab.metrics.boundary import boundary_f1
 from unetlab.metrics.calibration import area_under_curve, calibration_error
-from unetlab.metrics.objects import average_precision, overlaps, panoptic_quality
+from unetlab.metrics.objects import SCORES, score_objects
 from unetlab.metrics.pixelwise import count, pooled_soft_dice, ratios, soft_sums
 
 
@@ -128,14 +128,16 @@ TABLE = (
         figure=False,
         compared=True,
     ),
-    Metric("ap50", "objects hit at IoU 0.5", "objects", lambda found: average_precision(found)[0]),
-    Metric("ap_dsb", "object score", "objects", lambda found: average_precision(found).mean(), compared=True),
-    Metric("pq", "panoptic quality", "objects", panoptic_quality),
-    Metric("count_true", "objects", "objects", lambda found: found.n_true, perfect=None, figure=False),
-    Metric("count_predicted", "found", "objects", lambda found: found.n_predicted, perfect=None, figure=False),
+    Metric("ap50", "objects hit at IoU 0.5", "objects", SCORES["ap50"]),
+    Metric("ap_dsb", "object score", "objects", SCORES["ap_dsb"], compared=True),
+    Metric("pq", "panoptic quality", "objects", SCORES["pq"]),
+    Metric("f1_50", "F1 of objects at IoU 0.5", "objects", SCORES["f1_50"]),
+    Metric("f1_70", "F1 of objects at IoU 0.7", "objects", SCORES["f1_70"]),
+    Metric("count_true", "objects", "objects", SCORES["count_true"], perfect=None, figure=False),
+    Metric("count_predicted", "found", "objects", SCORES["count_predicted"], perfect=None, figure=False),
     Metric(
-        *("count_error", "objects too many or too few", "objects"),
-        lambda found: abs(found.n_true - found.n_predicted),
+        *("count_error", "objects too many or too few, as a share of the true ones", "objects"),
+        SCORES["count_error"],
         perfect=0.0,
     ),
     Metric("native_v_info", "V_info", "sections", compared=True),
@@ -252,13 +254,8 @@ def score_native(
         labels = native_labels(i)
         predicted = native_mask(i, *labels.shape)
         objects = components(predicted) if native_objects is None else native_objects(i, predicted)
-        rows.append(_computed("native", Native(predicted, labels > 0)) | object_scores(labels, objects))
+        rows.append(_computed("native", Native(predicted, labels > 0)) | score_objects(objects, labels))
     return pd.DataFrame(rows)
-
-
-def object_scores(true_labels: np.ndarray, predicted_labels: np.ndarray) -> dict[str, float]:
-    """The metrics of TABLE on objects, of one label image against the true one, as `objects.overlaps` takes them."""
-    return _computed("objects", overlaps(true_labels, predicted_labels))
 
 
 def summarise(table: pd.DataFrame, probabilities: Stack, masks: Stack) -> dict[str, float]:
