@@ -9,8 +9,9 @@ from conftest import log_tiny
 from fake_runs import IDS, difficulty, log_setup_run
 from PIL import Image
 
-from benchmarks import compare_speed, equal_models, false_alarms, pictures, twin_to_real, widths
+from benchmarks import augment_speed, compare_speed, equal_models, false_alarms, pictures, twin_to_real, widths
 from unetlab.tracking import thumbnails
+from unetlab.training.augment import CHANGES
 
 
 def test_equal_models_are_called_different_as_often_as_promised_and_images_for_scenes_more_often():
@@ -84,6 +85,15 @@ def test_the_speed_of_a_comparison_is_measured_in_a_process_of_its_own(tmp_path)
     found = compare_speed.measure(compare_speed.write_store(tmp_path, 6, 20))
     del ballast
     assert found["seconds"] < 15 and found["peak_gb"] < 1.5 and found["best"] >= 1
+
+
+def test_every_change_of_images_has_its_time_and_all_at_once_starve_no_training(store):
+    answer = CliRunner().invoke(augment_speed.main, ["--size", "64", "--images", "4", "--passes", "3"])
+    assert answer.exit_code == 0, answer.output
+    assert set(augment_speed.STRENGTHS) == {name for change in CHANGES for name in change.switches}
+    run = mlflow.search_runs(experiment_names=["unetlab-benchmarks"]).iloc[0]
+    # a sixteenth of 256x256, where 8 ms is the aim; the rest is for slow machines
+    assert 0 < run["metrics.ms/elastic"] < run["metrics.ms/all_at_once"] < 8
 
 
 def test_a_model_is_scored_on_images_it_never_saw_beside_otsu(store, pairs, tmp_path):
