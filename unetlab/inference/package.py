@@ -20,7 +20,18 @@ TRAVELS = ("images", "inference")
 version of unetlab is installed beside it."""
 
 
-NEEDED = ("mlflow", "tensorflow", "keras", "numpy", "pandas", "scipy", "pillow", "tifffile", "imagecodecs")
+NEEDED = (
+    "mlflow",
+    "tensorflow",
+    "keras",
+    "numpy",
+    "pandas",
+    "scipy",
+    "scikit-image",
+    "pillow",
+    "tifffile",
+    "imagecodecs",
+)
 
 SIGNATURE = ModelSignature(
     inputs=Schema([ColSpec(DataType.binary, "image")]),
