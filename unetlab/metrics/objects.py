@@ -44,8 +44,8 @@ def overlaps(true_labels: np.ndarray, predicted_labels: np.ndarray) -> Overlaps:
     )
     true, predicted = np.divmod(pair, width)
     union = true_area[true] + predicted_area[predicted] - intersection
-    counts = (int((area[1:] > 0).sum()) for area in (true_area, predicted_area))
-    return Overlaps(intersection, union, *counts, true, predicted)
+    n_true, n_predicted = (int((area[1:] > 0).sum()) for area in (true_area, predicted_area))
+    return Overlaps(intersection, union, n_true, n_predicted, true, predicted)
 
 
 def average_precision(found: Overlaps) -> np.ndarray:
@@ -74,7 +74,7 @@ def panoptic_quality(found: Overlaps) -> float:
 
 
 def hit_objects(true_labels: np.ndarray, predicted_labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers of the true objects that are hit, and of the predicted ones that hit them in the same order, int (k,) each.
+    """Numbers of the true objects that are hit, and of the predicted ones that hit them, int (k,) each, in one order.
 
     A pair is a hit if its intersection over union is greater than one half.
     """

@@ -44,11 +44,11 @@ def coloured(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def matched(image: np.ndarray, labels: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """The same image with outlines: found and true white, missed green, false magenta; uint8 (h, w, 3).
+    """An image, darkened, with outlines: found and true white, missed green, false magenta; uint8 (h, w, 3).
 
     A found object is true if it overlaps a true one with an intersection over union greater than one half.
     """
-    shown = _backdrop(image)
+    shown = _backdrop(image) // 2
     true, found = hit_objects(truth, labels)
     for each, hits, colour in ((truth, true, MISSED), (labels, found, FALSE)):
         shown[find_boundaries(each, mode="inner") & ~np.isin(each, hits)] = colour
@@ -69,7 +69,7 @@ def object_panel(rows: Sequence[Mapping[str, Any]]) -> Figure:
         label = f"{row['label']}: " if "label" in row else ""
         image, truth, found = row["image"], row["truth"], row["found"]
         place = crowded(truth)
-        part = "" if place == crowded(truth, max(truth.shape)) else ", a part"
+        part = ", a part is shown" if max(truth.shape) > SHOWN else ""
         titles = (
             f"{label}{row['id'][:30]}\n{scores['count_true']:,} true objects{part}",
             f"{scores['count_predicted']:,} found",
