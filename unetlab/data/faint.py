@@ -29,7 +29,7 @@ ALONG = (2, 4)
 QUIET = 0.05
 """Grey levels (root mean square) that a smoothed border must vary by, and that a smoothed step counts as at least."""
 
-STEP = 1.1
+STEP = 1.15
 """Most that the step across the seam may be over the steps beside it."""
 
 LEVEL = 3.0
@@ -60,9 +60,7 @@ def seams(looks: Sequence[Look], rows: Sequence[int], known: Sequence[Tile]) -> 
     return real, float(fits.min(initial=np.inf))
 
 
-def _scored(
-    looks: Sequence[Look], rows: Sequence[int], used: set[tuple[int, int]], mirrored: bool
-) -> Iterator[Tile]:
+def _scored(looks: Sequence[Look], rows: Sequence[int], used: set[tuple[int, int]], mirrored: bool) -> Iterator[Tile]:
     for sides in SIDES:
         free = [[row for row in rows if (row, side) not in used] for side in sides]
         for i, j in _near(looks, free[0], free[1], sides, mirrored):
