@@ -266,7 +266,7 @@ JOBS: Mapping[str, tuple[Option, ...]] = MappingProxyType(
         "evaluate": (
             Option("model", None, "models:/unetlab-nuclei@champion, models:/m-..., or a folder.", required=True),
             Option("data", None, "Labelled images: folder, zip, name, or synthetic, the setup's twin.", required=True),
-            *_of("masks", "channels", "pages"),
+            *READING,
             Option("allow_seen", False, "Score images it was trained or validated on too: no test.", kind=bool),
         ),
         "register": (
