@@ -25,12 +25,12 @@ class Objects(NamedTuple):
     Args:
         diameter: median over all objects of the diameter of a disc of the same area, in pixels; 0 without any.
         touching: share of the images in which two objects touch.
-        count: mean number an image.
+        mean: number an image.
     """
 
     diameter: float
     touching: float
-    count: float
+    mean: float
 
 
 def objects_of(dataset: Dataset, rows: Iterable[int]) -> Objects:
