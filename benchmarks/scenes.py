@@ -7,9 +7,9 @@ of one length, no index. The mean of the three outermost lines of a border stand
 out (shading), and two borders are held against each other by the correlation of what remains. Where a field was cut,
 the step across the seam is besides about as large as the steps on either side of it; pairs with more than STEP times
 that continue nothing, however alike they look. The same borders with the second one read backwards continue nothing and
-have as much in them: what they reach is chance. The limit is the lowest correlation that mirrored borders reach at most a
-fifth as often; where none is, images have no tiles. What is left of leaks among scenes is to be read against the column
-"by chance", the same count with mirrored borders on the same sides: where the two agree, nothing is left that a
+have as much in them: what they reach is chance. The limit is the lowest correlation that mirrored borders reach at most
+a fifth as often; where none is, images have no tiles. What is left of leaks among scenes is to be read against the
+column "by chance", the same count with mirrored borders on the same sides: where the two agree, nothing is left that a
 measure of borders could tell from chance.
 """
 
