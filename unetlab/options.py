@@ -94,7 +94,7 @@ class Options:
     minutes: float = _said(
         0.0,
         "After which no trial of a search begins; also the most for one training. The first trial always runs, and "
-        "the final training comes on top. 0: no limit.",
+        "the final training comes on top. 0: no limit. Of auto: for all of it, divided among trainings.",
         low=0,
         shared=False,
         budget=True,

