@@ -173,6 +173,18 @@ class Options:
         "else copies, frames of one take, tiles of one field and sections of one stack are found. off: each image for "
         "itself. Or a CSV with the columns id and group.",
     )
+    fresh: bool = _said(
+        False,
+        "Begin anew. Else what the same command left unfinished, killed or not, goes on in the run it had.",
+        repeated=False,
+    )
+    stall: float = _said(
+        15.0,
+        "Minutes without a step of training after which a trial of a search counts as hung: it is FAILED, and the "
+        "search goes on. 0: never.",
+        low=0,
+        repeated=False,
+    )
     twin_seed: int | None = None
     """Of a built-in twin; None for `seed`. No option: a showdown keeps one twin on all its splits."""
 
