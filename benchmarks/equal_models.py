@@ -53,7 +53,7 @@ def described(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
         grey = image.astype(np.float32)
         blurred = [gaussian_filter(grey, (sigma, sigma, 0)) for sigma in BLURS]
         row[:] = np.concatenate(blurred, axis=2).reshape(SIZE**2, -1)
-    return features, np.asarray(masks[..., 0] == 1).reshape(len(images), -1)
+    return features, np.stack([mask[..., 0] == 1 for mask in masks]).reshape(len(images), -1)
 
 
 def score_member(

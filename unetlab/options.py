@@ -127,6 +127,33 @@ class Options:
         choices=("recipe", "validation"),
         budget=True,
     )
+    view: str = _said(
+        "recipe",
+        "whole: images squeezed to the recipe's square. patches: crops of that size at the images' own scale, "
+        "prediction in overlapping tiles.",
+        choices=("recipe", "whole", "patches"),
+        budget=True,
+    )
+    scale: str = _said(
+        "recipe",
+        "Of patches: pixels of the network per pixel of the image, such as 0.5; auto: so that the median object has a "
+        "size that networks see well.",
+        budget=True,
+    )
+    objects: str = _said(
+        "recipe",
+        "How touching objects are parted: connected components, a watershed of the mask's distance map, or one from "
+        "seeds that a second output of the network gives (border, distance). Validation chooses between it and the "
+        "plainer ones.",
+        choices=("recipe", "components", "watershed", "border", "distance"),
+        budget=True,
+    )
+    tta: str = _said(
+        "recipe",
+        "Test-time augmentation: mirror images and turns of an image whose predictions are averaged.",
+        choices=("recipe", "0", "4", "8"),
+        budget=True,
+    )
     register: bool = _said(
         False,
         "Register the final model as unetlab-<setup>: champion if there is none or it is shown to beat the standing "

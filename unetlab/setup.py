@@ -42,6 +42,25 @@ class Recipe:
         zoom: largest relative change of size along each axis.
         invert: share of training images, 0..1, whose brightness is inverted.
         brightness: largest relative change of brightness and contrast, 0 for none.
+        scale_jitter: largest change of size, both axes alike: 0.5 is between 1 / 1.5 and 1.5 times.
+        elastic: largest displacement of a smooth bend, as a share of the side; 0.05 is about the U-Net paper's.
+        stain: largest relative change of each stain of bright-field images.
+        colour: largest change of hue, as a share of half the circle, and of saturation; grey images keep theirs.
+        grey: share of colour images, 0..1, that are turned to grey.
+        gamma: largest change of a power of the brightness: 0.5 is between 1 / 1.5 and 1.5.
+        blur: largest standard deviation of a Gaussian blur in pixels.
+        noise: largest standard deviation of Gaussian noise, as a share of the image's range of values.
+        view: "whole" (images squeezed to the square of image_size) or "patches" (training on crops of image_size at a
+            working scale, prediction in overlapping tiles).
+        scale: of patches: pixels of the network per pixel of the image.
+        patches: of an epoch in that view; 0 for as many as cover the pixels of the training images.
+        objects: how objects are parted, a name of `inference.objects.METHODS`; "border" and "distance" give the network
+            a second sigmoid channel. Validation chooses between it and the plainer ones.
+        seeds: what that method is told of its seeds; 0 for its default. Validation chooses it.
+        border_weight: weight of pixels between two objects that nearly touch, beside 1 for all others; 0 for none. The
+            w0 of the U-Net paper, https://arxiv.org/abs/1505.04597, which has 10.
+        tta: symmetries of an image whose predictions are averaged, 0, 4 or 8.
+        thaw: epochs after which a frozen encoder begins to learn; 0 for never.
         threshold: probability above which a pixel is foreground, or "mean": each image's mean prediction.
         model: keyword arguments of the setup's model builder.
     """
@@ -65,6 +84,22 @@ class Recipe:
     zoom: float = 0.0
     invert: float = 0.0
     brightness: float = 0.0
+    scale_jitter: float = 0.0
+    elastic: float = 0.0
+    stain: float = 0.0
+    colour: float = 0.0
+    grey: float = 0.0
+    gamma: float = 0.0
+    blur: float = 0.0
+    noise: float = 0.0
+    view: str = "whole"
+    scale: float = 1.0
+    patches: int = 0
+    objects: str = "components"
+    seeds: float = 0.0
+    border_weight: float = 0.0
+    tta: int = 0
+    thaw: int = 0
     threshold: float | Literal["mean"] = 0.5
     model: Mapping[str, Any] = field(default_factory=dict)
 

@@ -9,7 +9,7 @@ from small_labels import GREY, touching, written
 from unetlab.data import classes, open_dataset
 from unetlab.data.export import export
 from unetlab.errors import UserError
-from unetlab.metrics.table import object_scores
+from unetlab.metrics.objects import score_objects
 from unetlab.setup import Recipe
 
 
@@ -19,7 +19,7 @@ def test_touching_objects_of_a_label_image_stay_two_and_a_perfect_answer_scores_
     data = open_dataset(str(written(tmp_path, [touching(dtype)] * 3, save)))
     assert data.meaning == "objects" and data.labels(0).dtype == np.uint8
     assert np.array_equal(data.labels(0), touching())
-    assert object_scores(data.objects(0), touching())["ap50"] == 1
+    assert score_objects(touching(), data.objects(0))["ap50"] == 1
 
 
 def test_whole_numbers_of_imagej_are_labels_and_other_floats_are_not(tmp_path):

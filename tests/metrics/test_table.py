@@ -66,7 +66,7 @@ def test_native_scores_by_hand():
     row = score_images(probabilities, masks, ["a"], 0.5, lambda i: labels).iloc[0]
     assert row.native_dice == row.native_iou == 1.0
     # The two touching objects are found as one: no overlap above 1/2.
-    assert (row.ap50, row.count_true, row.count_predicted, row.count_error) == (0.0, 2, 1, 1)
+    assert (row.ap50, row.count_true, row.count_predicted, row.count_error) == (0.0, 2, 1, 0.5)
 
 
 def test_native_mean_threshold_is_that_of_the_model_s_size():

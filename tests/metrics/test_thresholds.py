@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from small_scores import masks_of, random_case, stack
 
+from unetlab.data import targets
+from unetlab.inference.objects import METHODS
 from unetlab.metrics import thresholds
 from unetlab.metrics.table import score_images
 
@@ -26,3 +28,25 @@ def test_values_on_a_threshold_are_below_it():
     grid = thresholds.THRESHOLDS.astype(np.float32)
     masks = (np.arange(19) >= 10).astype(np.uint8)[None, None]
     assert thresholds.best_threshold(grid[None, None], masks) == thresholds.THRESHOLDS[9]
+
+
+def test_the_number_of_a_method_is_the_one_whose_objects_are_best():
+    truth = np.zeros((40, 60), np.uint16)
+    truth[5:35, 5:30], truth[5:35, 30:55] = 1, 2
+    depth = targets.distance(truth) / np.float32(255)
+    # a head that sags to 0.55 between the two, and never falls below 0.45 within one: 0.6 and 0.7 alone part them
+    head = np.where(truth > 0, np.maximum(depth, 0.55), 0).astype(np.float32)
+    maps = np.stack([(truth > 0) * np.float32(0.8), head], axis=-1)
+    assert thresholds.best_seeds([maps], [truth], "distance", 0.5) == (0.6, 1.0)
+    assert thresholds.best_seeds(iter([maps, maps]), iter([truth, truth]), "distance", [0.5, 0.7]) == (0.6, 1.0)
+    # a threshold that finds nothing in the second image: one of two perfect, and no number better than another
+    assert thresholds.best_seeds([maps, maps], [truth, truth], "distance", [0.5, 0.9]) == (0.6, 0.5)
+    assert thresholds.best_seeds([maps[..., 0]], [truth], "components", 0.5) == (0.5, 0.0)
+
+
+def test_of_numbers_that_are_equally_good_the_method_s_own_is_taken():
+    truth = np.zeros((40, 60), np.uint16)
+    truth[5:35, 5:55] = 1
+    for how, method in METHODS.items():
+        maps = np.stack([truth, targets.distance(truth) / 255 if how == "distance" else 0 * truth], -1)
+        assert thresholds.best_seeds([maps.astype(np.float32)], [truth], how, 0.5) == (method.default, 1.0)

@@ -173,13 +173,33 @@ def write_text(path: Path, text: str) -> None:
 
 def write_array(path: Path, shape: tuple[int, ...], rows: Iterable[np.ndarray]) -> None:
     """Writes uint8 rows as one .npy that appears only once it is complete."""
+
+    def fill(out: np.ndarray) -> None:
+        for i, row in enumerate(rows):
+            out[i] = row
+
+    _write_mapped(path, shape, fill)
+
+
+def write_flat(path: Path, length: int, parts: Iterable[np.ndarray]) -> None:
+    """Writes uint8 arrays of any shapes one after the other as one flat .npy of that length, as `write_array` does."""
+
+    def fill(out: np.ndarray) -> None:
+        start = 0
+        for part in parts:
+            out[start : start + part.size] = part.ravel()
+            start += part.size
+
+    _write_mapped(path, (length,), fill)
+
+
+def _write_mapped(path: Path, shape: tuple[int, ...], fill: Callable[[np.ndarray], None]) -> None:
     _sweep(path.parent)
     handle, name = tempfile.mkstemp(prefix=".building-", dir=path.parent)
     os.close(handle)
     try:
         out = np.lib.format.open_memmap(name, mode="w+", dtype=np.uint8, shape=shape)
-        for i, row in enumerate(rows):
-            out[i] = row
+        fill(out)
         out.flush()
         os.replace(name, path)
     finally:

@@ -11,13 +11,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from unetlab.data import cache, classes, public
+from unetlab.data import cache, classes, public, targets
 from unetlab.data.classes import UNKNOWN
 from unetlab.data.files import Files, given_groups, open_files
+from unetlab.data.ragged import Ragged
 from unetlab.data.reading import Reader
 from unetlab.data.twins import TWINS
 from unetlab.errors import UserError
-from unetlab.images import geometry
+from unetlab.images import geometry, view
 from unetlab.options import OPTIONS
 from unetlab.setup import Recipe
 
@@ -26,16 +27,18 @@ Job = Callable[[], cache.Decoded]
 
 
 class FittedDataset(NamedTuple):
-    """All images of a data set, squeezed to the square that a recipe trains on, memory-mapped.
+    """All images of a data set at the size at which a recipe's network works, memory-mapped.
 
     Args:
-        images: uint8 (n, s, s, c), s and c the recipe's image_size and channels.
-        masks: uint8 (n, s, s, 1): 1 where at least half of what a pixel covers is foreground, UNKNOWN where at least
-            half is unknown, 0 elsewhere.
+        images: uint8 (n, s, s, c), s and c the recipe's image_size and channels; in patches a Ragged of (h, w, c) at
+            the recipe's scale.
+        masks: uint8 alike, with k channels: first 1 where at least half of what a pixel covers is foreground, UNKNOWN
+            where at least half is unknown, 0 elsewhere; then what the recipe's head and border weight learn from, as
+            `data.targets` has it.
     """
 
-    images: np.ndarray
-    masks: np.ndarray
+    images: np.ndarray | Ragged
+    masks: np.ndarray | Ragged
 
 
 @dataclass(frozen=True)
@@ -120,26 +123,38 @@ class Dataset:
 
     def fitted(self, recipe: Recipe) -> FittedDataset:
         """The data set as a recipe trains on it, made once and kept in the cache."""
-        size, channels = recipe.image_size, recipe.channels
-        paths = [self.folder / f"{kind}-{size}-{channels}.npy" for kind in ("images", "masks")]
-        if not paths[0].exists():
-            shape = (len(self), size, size, channels)
-            cache.write_array(paths[0], shape, (self._sized_image(i, size, channels) for i in range(len(self))))
-        if not paths[1].exists():
-            cache.write_array(
-                paths[1], (len(self), size, size, 1), (self._sized_mask(i, size) for i in range(len(self)))
-            )
-        return FittedDataset(np.load(paths[0], mmap_mode="r"), np.load(paths[1], mmap_mode="r"))
+        at = f"x{recipe.scale:g}" if recipe.view == "patches" else str(recipe.image_size)
+        extra = targets.names(recipe)
+        images = self._kept(
+            f"images-{at}-{recipe.channels}", recipe, recipe.channels, lambda i: view.fitted(self.image(i), recipe)
+        )
+        masks = self._kept("-".join(["masks", at, *extra]), recipe, 1 + len(extra), lambda i: self._target(i, recipe))
+        return FittedDataset(images, masks)
 
-    def _sized_image(self, i: int, size: int, channels: int) -> np.ndarray:
-        return geometry.resize_image(geometry.fit_channels(self.image(i), channels), size, size)
+    def _kept(self, name: str, recipe: Recipe, channels: int, make: Callable[[int], np.ndarray]) -> np.ndarray | Ragged:
+        """What `make` gives of each image, uint8 (h, w, channels), from the file of that name, made if need be."""
+        path = self.folder / f"{name}.npy"
+        sizes = np.array([view.size_of(size, recipe) for size in self.sizes.tolist()], np.int64)
+        ragged = recipe.view == "patches"
+        if not path.exists():
+            made = (make(i) for i in range(len(self)))
+            if ragged:
+                cache.write_flat(path, int((sizes.prod(axis=1) * channels).sum()), made)
+            else:
+                cache.write_array(path, (len(self), *(int(side) for side in sizes[0]), channels), made)
+        mapped = np.load(path, mmap_mode="r")
+        return Ragged(mapped, sizes, channels) if ragged else mapped
 
-    def _sized_mask(self, i: int, size: int) -> np.ndarray:
-        unknown = ~self.known(i)
-        mask = _covered(self.objects(i) > 0, size).astype(np.uint8)
+    def _target(self, i: int, recipe: Recipe) -> np.ndarray:
+        objects, unknown = self.objects(i), ~self.known(i)
+        height, width = view.size_of(objects.shape, recipe)
+        mask = _covered(objects > 0, height, width).astype(np.uint8)
         if unknown.any():
-            mask[_covered(unknown, size)] = UNKNOWN
-        return mask[:, :, None]
+            mask[_covered(unknown, height, width)] = UNKNOWN
+        if not (names := targets.names(recipe)):
+            return mask[:, :, None]
+        labels = geometry.resize_labels(objects, height, width)
+        return np.stack([mask, *(targets.TARGETS[name](labels) for name in names)], axis=-1)
 
 
 def open_dataset(
@@ -208,8 +223,8 @@ def relabelled(dataset: Dataset, name: str, key: str, label: Callable[[np.ndarra
     return _open(name, name, f"{dataset.digest} {key}", lambda _: (jobs, about), "labelling")
 
 
-def _covered(mask: np.ndarray, size: int) -> np.ndarray:
-    return geometry.resize_map(mask.astype(np.float32), size, size) >= 0.5
+def _covered(mask: np.ndarray, height: int, width: int) -> np.ndarray:
+    return geometry.resize_map(mask.astype(np.float32), height, width) >= 0.5
 
 
 def _open_twin(twin: str, seed: int) -> Dataset:

@@ -1,12 +1,15 @@
 """Channels, size and normalisation: arrays in, arrays out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from PIL import Image
 
 PERCENTILES = (1.0, 99.0)
 """Where the per-image normalisation puts 0 and 1."""
+
+COUNTED = 2**24
+"""Values whose grey levels are counted at once."""
 
 
 def fit_channels(image: np.ndarray, channels: int) -> np.ndarray:
@@ -34,30 +37,63 @@ def resize_map(values: np.ndarray, height: int, width: int) -> np.ndarray:
     return np.asarray(Image.fromarray(values.astype(np.float32)).resize((width, height), Image.Resampling.BILINEAR))
 
 
-def scale(images: np.ndarray) -> np.ndarray:
-    """Divides by 255, as the published recipes do."""
-    return images.astype(np.float32) / 255.0
+def resize_labels(labels: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Integers (h, w) to (height, width) of the same dtype, each pixel the nearest one's value: for label images."""
+    rows, columns = (
+        np.minimum(((np.arange(new) + 0.5) * old / new).astype(np.intp), old - 1)
+        for old, new in zip(labels.shape, (height, width), strict=True)
+    )
+    return np.asarray(labels[rows[:, None], columns])
 
 
-def percentile(images: np.ndarray) -> np.ndarray:
-    """Stretches each image so that its own 1st and 99th percentile over all channels become 0 and 1, and clips.
+def scale(image: np.ndarray) -> tuple[float, float]:
+    """0 and 255 for every image, as the published recipes do."""
+    return 0.0, 255.0
 
-    It is what dim images need.
+
+def percentile(image: np.ndarray) -> tuple[float, float]:
+    """An image's own 1st and 99th percentile over all channels, at least one grey level apart.
+
+    It is what dim images need. Counted level by level, so that memory does not grow with the image.
     """
-    flat = images.reshape(len(images), -1)
-    low, high = np.percentile(flat, PERCENTILES, axis=1).astype(np.float32)[:, :, None, None, None]
-    return np.clip((images - low) / np.maximum(high - low, 1.0), 0.0, 1.0).astype(np.float32)
+    counts = np.zeros(256, np.int64)
+    for rows in np.array_split(image, max(1, image.size // COUNTED), axis=0):
+        counts += np.bincount(rows.ravel(), minlength=256)
+    below = counts.cumsum()
+    low, high = (_percentile(below, share / 100) for share in PERCENTILES)
+    return low, max(high, low + 1.0)
 
 
-NORMALISATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {"scale": scale, "percentile": percentile}
-"""A recipe names one of these."""
+def _percentile(below: np.ndarray, share: float) -> float:
+    """Linear between the two values around it, as NumPy's default has it, of int64 (256,) cumulative counts."""
+    place = share * (below[-1] - 1)
+    first = int(np.floor(place))
+    low, high = (int(np.searchsorted(below, k, side="right")) for k in (first, min(first + 1, below[-1] - 1)))
+    return float(np.float32(low + (high - low) * (place - first)))
 
 
-def normalise(images: np.ndarray, how: str) -> np.ndarray:
-    """uint8 (n, h, w, c) to float32 in [0, 1], as a name of NORMALISATIONS says.
+NORMALISATIONS: dict[str, Callable[[np.ndarray], tuple[float, float]]] = {"scale": scale, "percentile": percentile}
+"""A recipe names one of these: from an image, uint8 (h, w, c), to its levels, which become 0 and 1."""
+
+
+def levels(image: np.ndarray, how: str) -> tuple[float, float]:
+    """The grey levels of an image, uint8 (h, w, c), that become 0 and 1, as a name of NORMALISATIONS says.
 
     Raises ValueError for another name.
     """
     if how not in NORMALISATIONS:
         raise ValueError(f"normalise must be one of {', '.join(NORMALISATIONS)}. Received: {how!r}")
-    return NORMALISATIONS[how](images)
+    return NORMALISATIONS[how](image)
+
+
+def stretch(image: np.ndarray, low: float, high: float) -> np.ndarray:
+    """uint8 of any shape to float32 in [0, 1]: `low` becomes 0 and `high` 1, what lies beyond is clipped."""
+    values = image.astype(np.float32)
+    if (low, high) == (0.0, 255.0):
+        return values / np.float32(255)  # nothing lies beyond
+    return np.clip((values - np.float32(low)) / np.float32(high - low), 0.0, 1.0)
+
+
+def normalise(images: Iterable[np.ndarray], how: str) -> np.ndarray:
+    """n images uint8 (h, w, c) of one shape to float32 (n, h, w, c) in [0, 1], each by its own `levels`."""
+    return np.stack([stretch(image, *levels(image, how)) for image in images])

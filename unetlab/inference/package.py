@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import keras
 import mlflow
@@ -20,7 +21,21 @@ TRAVELS = ("images", "inference")
 version of unetlab is installed beside it."""
 
 
-NEEDED = ("mlflow", "tensorflow", "keras", "numpy", "pandas", "scipy", "pillow", "tifffile", "imagecodecs")
+SETTINGS = ("image_size", "channels", "normalise", "threshold", "view", "scale", "tta", "objects", "seeds")
+"""What of a recipe a served model keeps: all that turns an image into a mask and objects."""
+
+NEEDED = (
+    "mlflow",
+    "tensorflow",
+    "keras",
+    "numpy",
+    "pandas",
+    "scipy",
+    "scikit-image",
+    "pillow",
+    "tifffile",
+    "imagecodecs",
+)
 
 SIGNATURE = ModelSignature(
     inputs=Schema([ColSpec(DataType.binary, "image")]),
@@ -29,6 +44,7 @@ SIGNATURE = ModelSignature(
             ColSpec(DataType.binary, "mask"),
             ColSpec(DataType.double, "foreground_fraction"),
             ColSpec(DataType.long, "object_count"),
+            ColSpec(DataType.binary, "labels"),
         ]
     ),
     params=ParamSchema(
@@ -45,10 +61,7 @@ def log_segmenter(
     model: keras.Model,
     *,
     name: str,
-    image_size: int,
-    channels: int,
-    normalise: str,
-    threshold: float | str,
+    settings: Mapping[str, Any],
     example: bytes,
     tags: Mapping[str, str],
 ) -> ModelInfo:
@@ -57,21 +70,17 @@ def log_segmenter(
     Args:
         model: uncompiled and float32, so that the file holds no optimiser and runs on any processor.
         name: what MLflow lists it as.
-        image_size: height and width that images are resized to.
-        channels: 1 or 3.
-        normalise: as `geometry.normalise` takes it.
-        threshold: the model's own: a number or "mean".
+        settings: the values of SETTINGS, which `Predictor` takes.
         example: the bytes of an image, logged as input example.
         tags: of the logged model.
 
     Returns:
         MLflow's description of the model; `model_id` links scores to it.
     """
-    settings = {"image_size": image_size, "channels": channels, "normalise": normalise, "threshold": threshold}
     with tempfile.TemporaryDirectory() as folder:
         keras_file, settings_file = Path(folder) / "model.keras", Path(folder) / "settings.json"
         model.save(keras_file)
-        settings_file.write_text(json.dumps(settings))
+        settings_file.write_text(json.dumps(dict(settings)))
         code = Path(folder) / "unetlab_served"
         code.mkdir()
         (code / "__init__.py").touch()

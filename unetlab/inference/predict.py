@@ -1,81 +1,151 @@
-"""From images to masks: the one way for validation, test, self-training, scoring, service and export.
+"""From images to masks and objects: the one way for validation, test, self-training, scoring, service and export.
 
 This folder and `images` travel inside every logged model, so they import nothing else of unetlab, and that relatively.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
-from ..images import geometry
+from ..images import geometry, view
+from . import tiles
+from .objects import METHODS, instances
+from .symmetries import with_symmetries
 
 BATCH = 8
-"""Images the network sees at once, so that memory does not grow with what is asked."""
+"""Squares the network sees at once, so that memory does not grow with what is asked."""
 
 Threshold = float | Literal["mean"]
 
 
-class Prepared(Protocol):
+class Prepared(view.Viewed, Protocol):
     """What prediction wants of a recipe, or of a logged model's settings."""
 
-    @property
-    def image_size(self) -> int: ...
-    @property
-    def channels(self) -> int: ...
     @property
     def normalise(self) -> str: ...
     @property
     def threshold(self) -> Threshold: ...
+    @property
+    def tta(self) -> int: ...
+    @property
+    def objects(self) -> str: ...
+    @property
+    def seeds(self) -> float: ...
+
+
+class Maps(NamedTuple):
+    """What a network says of n images, at the size at which it works.
+
+    Args:
+        mask: foreground probabilities, float32 (n, s, s), or where images differ in size n of (h, w).
+        head: of networks with a head, what it says, alike; else None.
+    """
+
+    mask: Sequence[np.ndarray] | np.ndarray
+    head: Sequence[np.ndarray] | np.ndarray | None = None
+
+    def head_of(self, i: int) -> np.ndarray | None:
+        """What the head says of the i-th image, None without one."""
+        return None if self.head is None else self.head[i]
+
+
+class Answer(NamedTuple):
+    """What is served of one image, at its own size: mask, bool (h, w), and objects, int32 (h, w), 0 background."""
+
+    mask: np.ndarray
+    labels: np.ndarray
 
 
 class Predictor:
-    """A network and how images are prepared for it and masks made of what it says.
+    """A network and how images are prepared for it and masks and objects made of what it says.
 
     Args:
-        model: from float32 images (n, s, s, c) in [0, 1] to probabilities (n, s, s, 1) in [0, 1]: a Keras model called
+        model: from float32 images (n, h, w, c) in [0, 1] to probabilities (n, h, w, k) in [0, 1]: a Keras model called
             directly, since `predict` would trace a graph for each model of a search, or a traced function.
-        recipe: image_size, channels, normalise and threshold.
+        recipe: image_size, channels, normalise, threshold, view, scale, tta, objects and seeds.
     """
 
     def __init__(self, model: Callable[[np.ndarray], Any], recipe: Prepared) -> None:
-        self.model, self.recipe = model, recipe
+        def network(images: np.ndarray) -> np.ndarray:
+            return np.asarray(model(images))
 
-    def squeezed(self, images: Sequence[np.ndarray]) -> np.ndarray:
-        """Images uint8 (h, w, 1 or 3) of any size to the network's square, uint8 (n, s, s, c)."""
-        size, channels = self.recipe.image_size, self.recipe.channels
-        return np.stack([geometry.resize_image(geometry.fit_channels(image, channels), size, size) for image in images])
+        self.network, self.recipe = with_symmetries(network, recipe.tta), recipe
 
-    def probabilities(self, squares: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
-        """Foreground probabilities, float32 (n, s, s), of uint8 (n, s, s, c), or of its `rows` alone."""
-        rows = np.arange(len(squares)) if rows is None else rows
-        out = np.empty((len(rows), *squares.shape[1:3]), np.float32)
-        for start in range(0, len(rows), BATCH):
-            part = rows[start : start + BATCH]
-            found = self.model(geometry.normalise(squares[part], self.recipe.normalise))
-            out[start : start + len(part)] = np.asarray(found)[..., 0]
+    def maps(self, fitted: Sequence[np.ndarray] | np.ndarray, rows: np.ndarray | None = None) -> Maps:
+        """What the network says of images at its size, uint8 (h, w, c) as `view.fitted` gives them, or of `rows` alone.
+
+        Levels of grey are those of each whole image. Images of one size that are seen in one piece are seen together.
+        """
+        rows = np.arange(len(fitted)) if rows is None else np.asarray(rows)
+        if self.recipe.view == "whole":
+            found = [self._together([fitted[row] for row in rows[k : k + BATCH]]) for k in range(0, len(rows), BATCH)]
+            whole = np.concatenate(found)
+            return Maps(whole[..., 0], whole[..., 1] if whole.shape[-1] > 1 else None)
+        each = self._in_patches(fitted, rows)
+        return Maps([one[..., 0] for one in each], [one[..., 1] for one in each] if each[0].shape[-1] > 1 else None)
+
+    def _together(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        return self.network(geometry.normalise(images, self.recipe.normalise))
+
+    def _in_patches(self, fitted: Sequence[np.ndarray] | np.ndarray, rows: np.ndarray) -> list[np.ndarray]:
+        """float32 (h, w, k) of each row."""
+        sizes = [fitted[row].shape[:2] for row in rows]
+        padded = [tuple(view.padded_side(side, self.recipe.image_size) for side in size) for size in sizes]
+        out: list[np.ndarray] = [np.empty(0)] * len(rows)
+        waiting: dict[tuple[int, ...], list[int]] = {}
+        for place, size in enumerate(padded):
+            if max(size) > tiles.TILE:
+                image = np.asarray(fitted[rows[place]])
+                out[place] = tiles.tiled(self.network, image, self._levels(image), self.recipe.image_size)
+            else:
+                waiting.setdefault(size, []).append(place)
+        for size, places in waiting.items():
+            several = max(1, tiles.BATCH_PIXELS // (size[0] * size[1]))
+            for k in range(0, len(places), several):
+                part = places[k : k + several]
+                found = self.network(np.stack([self._mirrored(np.asarray(fitted[rows[p]]), size) for p in part]))
+                for place, one in zip(part, found, strict=True):
+                    out[place] = one[: sizes[place][0], : sizes[place][1]]
         return out
 
-    def cuts(self, probabilities: np.ndarray) -> np.ndarray:
-        """Each image's threshold, float32 (n,), from its probabilities (n, s, s)."""
-        return thresholds(probabilities, self.recipe.threshold)
+    def _mirrored(self, image: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+        rows, columns = (view.mirrored(*each) for each in zip(image.shape[:2], size, strict=True))
+        return geometry.stretch(image[rows[:, None], columns], *self._levels(image))
 
-    def masks(self, images: Sequence[np.ndarray], threshold: Threshold | None = None) -> list[np.ndarray]:
-        """Masks, bool (h, w), of images uint8 (h, w, 1 or 3) at their own sizes; `threshold` replaces the recipe's."""
-        found = self.probabilities(self.squeezed(images))
-        cuts = thresholds(found, self.recipe.threshold if threshold is None else threshold)
-        sizes = [image.shape[:2] for image in images]
-        return [mask_at(*each) for each in zip(found, cuts, sizes, strict=True)]
+    def _levels(self, image: np.ndarray) -> tuple[float, float]:
+        return geometry.levels(image, self.recipe.normalise)
+
+    def cuts(self, maps: Maps) -> np.ndarray:
+        """Each image's threshold, float32 (n,)."""
+        return thresholds(maps.mask, self.recipe.threshold)
+
+    def answers(self, images: Sequence[np.ndarray], threshold: Threshold | None = None) -> list[Answer]:
+        """Masks and objects of images uint8 (h, w, 1 or 3) at their own sizes; `threshold` replaces the recipe's."""
+        maps = self.maps([view.fitted(image, self.recipe) for image in images])
+        cuts = thresholds(maps.mask, self.recipe.threshold if threshold is None else threshold)
+        answers = []
+        for i, image in enumerate(images):
+            mask = mask_at(maps.mask[i], cuts[i], image.shape[:2])
+            answers.append(Answer(mask, objects_at(mask, maps.head_of(i), self.recipe)))
+        return answers
 
 
-def thresholds(probabilities: np.ndarray, threshold: Threshold) -> np.ndarray:
+def thresholds(probabilities: Sequence[np.ndarray] | np.ndarray, threshold: Threshold) -> np.ndarray:
     """Each image's threshold, float32 (n,): a number for all, or "mean" for each image's own mean probability."""
     if threshold == "mean":
-        means: np.ndarray = probabilities.mean(axis=(1, 2), dtype=np.float64).astype(np.float32)
-        return means
+        return np.array([each.mean(dtype=np.float64) for each in probabilities], np.float32)
     return np.full(len(probabilities), threshold, dtype=np.float32)
 
 
-def mask_at(probability: np.ndarray, cut: float, size: tuple[int, int]) -> np.ndarray:
+def mask_at(probability: np.ndarray, cut: float, size: Sequence[int]) -> np.ndarray:
     """A probability map, float32 (s, s), resized to (height, width) and cut there: bool (height, width)."""
-    return np.asarray(geometry.resize_map(probability, *size) > np.float32(cut))
+    height, width = size
+    return np.asarray(geometry.resize_map(probability, height, width) > np.float32(cut))
+
+
+def objects_at(mask: np.ndarray, head: np.ndarray | None, recipe: Prepared) -> np.ndarray:
+    """Objects of a mask, bool (h, w), int32 (h, w), as the recipe parts them; the head at the network's size."""
+    if head is not None:
+        head = geometry.resize_map(head, *mask.shape)
+    return instances(mask, head, recipe.objects, recipe.seeds or METHODS[recipe.objects].default)

@@ -18,14 +18,16 @@ from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.pyfunc import PythonModel
 
 try:  # the copies beside this file in a logged model
-    from unetlab_served.images import codecs, regions
-    from unetlab_served.inference.predict import Predictor, Threshold
+    from unetlab_served.images import codecs, view
+    from unetlab_served.inference.predict import Answer, Predictor, Threshold
 except ModuleNotFoundError:
-    from unetlab.images import codecs, regions
-    from unetlab.inference.predict import Predictor, Threshold
+    from unetlab.images import codecs, view
+    from unetlab.inference.predict import Answer, Predictor, Threshold
 
 OWN_THRESHOLD = -1.0
 """The `threshold` that stands for the model's own."""
+
+MOST_OBJECTS = 2**16 - 1
 
 BATCH = 8
 
@@ -34,11 +36,20 @@ class Segmenter(PythonModel):
     """Finds the foreground of images of any size and mode."""
 
     def load_context(self, context: Any) -> None:
-        """Loads the Keras file and how images are to be prepared for it, and traces the model."""
+        """Loads the Keras file and how images are to be prepared for it, and traces the model.
+
+        Raises MlflowException for a view that this code does not know.
+        """
         recipe = SimpleNamespace(**json.loads(Path(context.artifacts["settings"]).read_text()))
+        if recipe.view not in view.VIEWS:
+            raise MlflowException(
+                f"the model looks at images in a view {recipe.view!r}, and this code knows {', '.join(view.VIEWS)}",
+                error_code=INVALID_PARAMETER_VALUE,
+            )
         model = keras.saving.load_model(context.artifacts["model"], compile=False)
         size, channels = recipe.image_size, recipe.channels
-        shape = tf.TensorSpec((None, size, size, channels), tf.float32)
+        side = None if recipe.view == "patches" else size  # patches are seen in tiles of several sizes
+        shape = tf.TensorSpec((None, side, side, channels), tf.float32)
         # called as it is, a Keras model takes six times as long for one image
         traced = tf.function(lambda images: model(images, training=False), input_signature=[shape])
         traced(np.zeros((1, size, size, channels), np.float32))
@@ -54,8 +65,8 @@ class Segmenter(PythonModel):
                 such as "3"), counted from 1, for files that hold more than one grey or colour image.
 
         Returns:
-            Columns mask (PNG bytes of 0 and 255 at the image's own size), foreground_fraction (0 to 1) and
-            object_count (connected components of the mask).
+            Columns mask (PNG bytes of 0 and 255 at the image's own size), foreground_fraction (0 to 1), object_count
+            and labels (PNG bytes of 16 bits: 0 is background, each object has a number of its own).
 
         Raises:
             MlflowException: for a row that is no image, or a stack of several pages since a row has one answer, naming
@@ -68,8 +79,8 @@ class Segmenter(PythonModel):
         rows = []
         for start in range(0, len(images), BATCH):
             chunk = images[start : start + BATCH]
-            rows += [_answer(mask) for mask in self.predictor.masks(chunk, threshold)]
-        return pd.DataFrame(rows, columns=["mask", "foreground_fraction", "object_count"])
+            rows += [_answer(start + i, found) for i, found in enumerate(self.predictor.answers(chunk, threshold))]
+        return pd.DataFrame(rows, columns=["mask", "foreground_fraction", "object_count", "labels"])
 
 
 def _decode(row: int, data: bytes, channels: str, pages: str) -> np.ndarray:
@@ -98,8 +109,15 @@ def _threshold(asked: float) -> Threshold | None:
     )
 
 
-def _answer(mask: np.ndarray) -> tuple[bytes, float, int]:
-    return codecs.encode_mask(mask), float(mask.mean()), int(regions.components(mask).max())
+def _answer(row: int, found: Answer) -> tuple[bytes, float, int, bytes]:
+    count = int(found.labels.max(initial=0))
+    if count > MOST_OBJECTS:
+        raise MlflowException(
+            f"row {row}: {count:,} objects; a label image of 16 bits holds {MOST_OBJECTS:,}; send parts of the image",
+            error_code=INVALID_PARAMETER_VALUE,
+        )
+    labels = codecs.encode_labels(found.labels.astype(np.uint16))
+    return codecs.encode_mask(found.mask), float(found.mask.mean()), count, labels
 
 
 mlflow.models.set_model(Segmenter())

@@ -16,7 +16,7 @@ from unetlab.inference import predict
 from unetlab.jobs import self_training, trial
 from unetlab.metrics import baselines, intervals, membranes, pixelwise
 from unetlab.metrics.significance import count_scenes
-from unetlab.metrics.table import score_images
+from unetlab.metrics.table import pixels_of, score_images
 from unetlab.setup import Recipe
 from unetlab.tracking import figures, thumbnails, write
 from unetlab.tracking.figures import dice_strips
@@ -33,7 +33,7 @@ def fit_final(bench: trial.Bench, recipe: Recipe, rounds: int) -> trial.Outcome:
     outcome = trial.train(bench, recipe, f"{name} round 0 {bench.dataset.name}", "round", {"round": "0"})
     for number in range(1, rounds + 1):
         masks = self_training.corrected_masks(trial.model_of(bench, outcome), recipe, bench.dataset, bench.split.train)
-        if missing := self_training.missing_class(masks[bench.split.train]):
+        if missing := self_training.missing_class(masks[row] for row in bench.split.train):
             bench.progress.done(
                 f"{name} round {number}: left out, since round {number - 1} finds no {missing}; its model is final"
             )
@@ -81,9 +81,15 @@ def finish(
 
 
 def _album(bench: trial.Bench, tested: trial.Scored, recipe: Recipe) -> bytes:
-    images = bench.truth.fitted(recipe).images[bench.split.test]
-    predicted = tested.probabilities > predict.thresholds(tested.probabilities, recipe.threshold)[:, None, None]
-    return thumbnails.pack(list(tested.table["id"]), np.asarray(images), tested.masks, predicted)
+    images, rows = bench.truth.fitted(recipe).images, bench.split.test
+    cuts = predict.thresholds(tested.maps.mask, recipe.threshold)
+    each = [
+        thumbnails.squared(np.asarray(images[row]), tested.masks[i], tested.maps.mask[i] > cuts[i])
+        if recipe.view == "patches"
+        else (np.asarray(images[row]), tested.masks[i], tested.maps.mask[i] > cuts[i])
+        for i, row in enumerate(rows)
+    ]
+    return thumbnails.pack(list(tested.table["id"]), *(np.stack(stack) for stack in zip(*each, strict=True)))
 
 
 def _milliseconds(bench: trial.Bench, final: trial.Outcome) -> float:
@@ -105,8 +111,8 @@ def _other_cuts(bench: trial.Bench, final: trial.Outcome, tested: trial.Scored) 
     rows = bench.split.test
 
     def dice(cut: predict.Threshold) -> float:
-        cuts = predict.thresholds(tested.probabilities, cut)
-        maps = trial.native_maps(tested.probabilities, rows, bench.truth)
+        cuts = predict.thresholds(tested.maps.mask, cut)
+        maps = trial.native_maps(tested.maps.mask, rows, bench.truth)
         truths = trial.native_truths(rows, bench.truth)
         each = [baselines.dice_of(p > c, t > 0) for p, c, t in zip(maps, cuts, truths, strict=True)]
         return float(np.mean(each))
@@ -127,10 +133,13 @@ def _with_rivals(
 ) -> tuple[pd.DataFrame, dict[str, float]]:
     """Adds the scores of rivals and reference trial on each test image, and the paired gains with their intervals."""
     rows = bench.split.test
-    images, masks = bench.truth.fitted(recipe)
+    fitted = bench.truth.fitted(recipe)
     # where made labels stand in for the truth, what they do not know counts for neither, as in trial.score
-    found = baselines.otsu_masks(images[rows], bench.rivals.polarity) * (masks[rows][..., 0] != UNKNOWN)
-    otsu = score_images(found, tested.masks, list(tested.table["id"]), 0.5)
+    found = [
+        (otsu_mask(np.asarray(fitted.images[row]), bench.rivals.polarity) & (fitted.masks[row][..., 0] != UNKNOWN))
+        for row in rows
+    ]
+    otsu = score_images([each.astype(np.float32) for each in found], list(tested.masks), list(tested.table["id"]), 0.5)
     table = tested.table.assign(otsu_dice=otsu["dice"])
     table = table.join(_untrained(bench, "otsu", lambda row: otsu_mask(bench.truth.image(row), bench.rivals.polarity)))
     shapes = bench.truth.sizes
@@ -177,7 +186,7 @@ def _log_pictures(bench: trial.Bench, final: trial.Outcome, tested: trial.Scored
     """Pictures and reports of the final model on test, into the active run."""
     images = bench.dataset.fitted(final.recipe).images
     order = np.argsort(table["native_dice"].to_numpy())
-    cut = predict.thresholds(tested.probabilities, final.served.threshold)
+    cut = predict.thresholds(tested.maps.mask, final.served.threshold)
     picked = []
     for label, i in (("best", order[-1]), ("median", order[len(order) // 2]), ("worst", order[0])):
         picked.append(
@@ -186,14 +195,14 @@ def _log_pictures(bench: trial.Bench, final: trial.Outcome, tested: trial.Scored
                 "id": table["id"][i],
                 "image": np.asarray(images[bench.split.test[i]]),
                 "truth": tested.masks[i],
-                "probability": tested.probabilities[i],
-                "mask": tested.probabilities[i] > cut[i],
+                "probability": tested.maps.mask[i],
+                "mask": tested.maps.mask[i] > cut[i],
                 "dice": table["dice"][i],
             }
         )
     write.log_figure(figures.prediction_panel(picked), "predictions.png")
     write.log_figure(figures.confusion(pixelwise.confusion_matrix(table)), "confusion.png")
-    write.log_figure(figures.reliability(tested.probabilities, tested.masks), "reliability.png")
+    write.log_figure(figures.reliability(*pixels_of(tested.maps.mask, tested.masks)), "reliability.png")
     report = pixelwise.classification_report(table)
     if bench.setup.published_report:
         report += (

@@ -7,17 +7,23 @@ import keras_tuner
 
 from unetlab.errors import UserError
 from unetlab.images.geometry import NORMALISATIONS
+from unetlab.images.view import ALIGN, VIEWS
+from unetlab.inference.objects import METHODS
+from unetlab.inference.symmetries import SYMMETRIES
 from unetlab.models import NETWORKS
 from unetlab.setup import LOSS_OPTION, Setup
 from unetlab.training.augment import FLIPS
 from unetlab.training.fit import SCHEDULES
 from unetlab.training.losses import LOSSES
 
-TABLES: dict[str, Collection[str]] = {
+TABLES: dict[str, Collection[Any]] = {
     "loss": LOSSES,
     "schedule": SCHEDULES,
     "normalise": NORMALISATIONS,
     "flips": FLIPS,
+    "view": VIEWS,
+    "objects": METHODS,
+    "tta": SYMMETRIES,
 }
 """Field of a recipe to the table that its word is a row of."""
 
@@ -42,10 +48,10 @@ def refuse_unknown(setup: Setup) -> None:
             _require(setup, f"an option of {' or '.join(sorted(losses))}", name, sorted(options))
 
 
-def _require(setup: Setup, what: str, word: Any, table: Collection[str]) -> None:
+def _require(setup: Setup, what: str, word: Any, table: Collection[Any]) -> None:
     if word not in table:
         raise UserError(f"setup {setup.name}: {what} must be {_listed(table)}. Received: {word!r}")
 
 
-def _listed(table: Collection[str]) -> str:
-    return f"one of {', '.join(table)}" if table else "left out, there is none"
+def _listed(table: Collection[Any]) -> str:
+    return f"one of {', '.join(map(str, table))}" if table else "left out, there is none"

@@ -187,6 +187,8 @@ def _recipe(setup: Setup, options: Options, weights: str | None) -> Recipe:
     changes: dict[str, Any] = dict(setup.on_twin) if options.data == "synthetic" else {}
     if options.epochs:
         changes["epochs"] = options.epochs
+    told = {name: getattr(options, name) for name in ("view", "objects", "tta")}
+    changes |= {name: int(word) if name == "tta" else word for name, word in told.items() if word != "recipe"}
     if NETWORKS[setup.network].pretrained and weights is None:
         changes["train_encoder"] = True
     return setup.recipe.changed(changes)

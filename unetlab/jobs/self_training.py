@@ -1,5 +1,7 @@
 """Self-training: a network corrects the labels it was taught where it is sure, and teaches the next."""
 
+from collections.abc import Iterable
+
 import keras
 import numpy as np
 
@@ -36,13 +38,16 @@ def label_figures(labels: Dataset, truth: Dataset | None) -> dict[str, float]:
     return figures
 
 
-def missing_class(masks: np.ndarray) -> str:
-    """ "foreground" or "background" if no mask, uint8 of 0, 1 and UNKNOWN, has a pixel of it, else "": nothing can be
-    learnt from such masks."""
-    return next((name for value, name in ((1, "foreground"), (0, "background")) if not (masks == value).any()), "")
+def missing_class(masks: Iterable[np.ndarray]) -> str:
+    """ "foreground" or "background" if no mask, uint8 (h, w, k) of 0, 1 and UNKNOWN first, has a pixel of it, else "":
+    nothing can be learnt from such masks."""
+    there = set().union(*(np.unique(mask[..., 0]).tolist() for mask in masks))
+    return next((name for value, name in ((1, "foreground"), (0, "background")) if value not in there), "")
 
 
-def corrected_masks(model: keras.Model, recipe: Recipe, dataset: Dataset, rows: np.ndarray) -> np.ndarray:
+def corrected_masks(
+    model: keras.Model, recipe: Recipe, dataset: Dataset, rows: np.ndarray
+) -> list[np.ndarray] | np.ndarray:
     """Masks for a self-training round: the model's own where it is sure, the made labels elsewhere.
 
     Leaving out what it is not sure of instead would lose most of the foreground to a model that was trained for a few
@@ -55,10 +60,12 @@ def corrected_masks(model: keras.Model, recipe: Recipe, dataset: Dataset, rows: 
         rows: the images to label anew, those trained on; all others keep their made labels.
 
     Returns:
-        uint8 (n, s, s, 1) of 0, 1 and UNKNOWN.
+        uint8 (n, s, s, k), in patches n of (h, w, k), the first channel of 0, 1 and UNKNOWN.
     """
     data = dataset.fitted(recipe)
-    found = Predictor(model, recipe).probabilities(data.images, rows)[..., None]
-    taught = np.array(data.masks)
-    taught[rows] = np.where(found > SURE, 1, np.where(found < 1 - SURE, 0, taught[rows]))
-    return taught
+    found = Predictor(model, recipe).maps(data.images, rows).mask
+    taught = [np.array(mask) for mask in data.masks]
+    for row, sure in zip(rows, found, strict=True):
+        mask = taught[row][..., 0]
+        mask[sure > SURE], mask[sure < 1 - SURE] = 1, 0
+    return taught if recipe.view == "patches" else np.stack(taught)

@@ -2,7 +2,7 @@
 
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +14,13 @@ from mlflow import MlflowClient
 
 from unetlab.data import Dataset
 from unetlab.data.classes import UNKNOWN
+from unetlab.data.dataset import FittedDataset
 from unetlab.data.split import Split
 from unetlab.images import codecs, geometry
-from unetlab.inference.package import log_segmenter
-from unetlab.inference.predict import Predictor
+from unetlab.inference import predict
+from unetlab.inference.objects import METHODS
+from unetlab.inference.package import SETTINGS, log_segmenter
+from unetlab.inference.predict import Maps, Predictor, objects_at
 from unetlab.jobs.progress import SearchProgress
 from unetlab.metrics import membranes, thresholds
 from unetlab.metrics.baselines import Rivals
@@ -118,10 +121,13 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Scored:
-    """Predictions of one side, (n, s, s) like their masks, and their scores an image and by name."""
+    """What a network says of one side, the masks (h, w) at its size, the objects, and the scores by image and name.
 
-    probabilities: np.ndarray
-    masks: np.ndarray
+    `maps` are 0 where `masks` are unknown, and these are 0 there.
+    """
+
+    maps: Maps
+    masks: Sequence[np.ndarray] | np.ndarray
     table: pd.DataFrame
     figures: Mapping[str, float]
 
@@ -132,11 +138,11 @@ def train(
     name: str,
     role: str,
     tags: Mapping[str, str] | None = None,
-    masks: np.ndarray | None = None,
+    masks: Sequence[np.ndarray] | np.ndarray | None = None,
 ) -> Outcome:
     """Trains a recipe inside a child run of the active one and logs everything it saw.
 
-    `masks`, uint8 (n, s, s, 1), are learnt instead of the data set's own if they are given. A training that raises
+    `masks`, as `FittedDataset` has them, are learnt instead of the data set's own if given. A training that raises
     leaves a FAILED run with `traceback.txt`, and raises on.
     """
     params = {**recipe.flat(), "seed": bench.seed, "precision": bench.precision, "encoder_weights": bench.weights}
@@ -158,7 +164,7 @@ def _train(
     role: str,
     run_id: str,
     inputs: Mapping[str, Any],
-    learnt: np.ndarray | None,
+    learnt: Sequence[np.ndarray] | np.ndarray | None,
 ) -> Outcome:
     data = bench.dataset.fitted(recipe)
     logger = epochs.EpochLogger(run_id)
@@ -177,13 +183,16 @@ def _train(
         minutes=bench.minutes,
     )
     rows = bench.split.validation
-    predicted = Predictor(fitted.model, recipe).probabilities(data.images, rows)
-    best = _best_threshold(bench, predicted, rows)
+    predicted = Predictor(fitted.model, recipe).maps(data.images, rows)
+    best = _best_threshold(bench, predicted.mask, rows)
     served = recipe.changed({"threshold": best}) if bench.threshold == "validation" else recipe
+    served = _with_objects(bench, served, predicted, rows)
     validated = score_predicted(bench, predicted, served, rows, bench.dataset, best)
     val = {**validated.figures, "best_threshold": best}
-    if served is not recipe:  # MLflow shows a run's params on its model, and there `threshold` is the recipe's
+    if served.threshold != recipe.threshold:  # MLflow shows a run's params on its model; `threshold` is the recipe's
         mlflow.log_param("served_threshold", best)
+    if served.objects != recipe.objects or served.seeds != recipe.seeds:
+        mlflow.log_params({"served_objects": served.objects, "served_seeds": served.seeds})
     model_id = None
     if bench.models == "all" or role != "trial":  # any round may turn out to be the last
         model_id = _log_model(bench, fitted.model, served, role, best)
@@ -226,50 +235,68 @@ def as_final(outcome: Outcome) -> Outcome:
 
 def model_of(bench: Bench, outcome: Outcome) -> keras.Model:
     """The trained model again, float32 and uncompiled."""
-    size = outcome.recipe.image_size
-    return fit.rebuild(
-        NETWORKS[bench.setup.network].build, outcome.recipe, (size, size, outcome.recipe.channels), outcome.weights
-    )
+    return fit.rebuild(NETWORKS[bench.setup.network].build, outcome.recipe, outcome.weights)
 
 
 def score(
     bench: Bench, model: Any, recipe: Recipe, rows: np.ndarray, against: Dataset, best_threshold: float
 ) -> Scored:
     """Scores a model on some images at its own size and at theirs."""
-    found = Predictor(model, recipe).probabilities(against.fitted(recipe).images, rows)
+    found = Predictor(model, recipe).maps(against.fitted(recipe).images, rows)
     return score_predicted(bench, found, recipe, rows, against, best_threshold)
 
 
 def score_predicted(
     bench: Bench,
-    probabilities: np.ndarray,
+    maps: Maps,
     recipe: Recipe,
     rows: np.ndarray,
     against: Dataset,
     best_threshold: float,
 ) -> Scored:
-    """Scores predicted probabilities, float32 (len(rows), s, s), of some images.
+    """Scores what a network says of the images `rows`, by the recipe that is served.
 
     Pixels that `against` does not know count as background found to be background. `best_threshold`, which validation
     has chosen, is where V_rand and V_info cut: they ask for closed lines, not for the width of a membrane.
     """
-    truth = np.asarray(against.fitted(recipe).masks[rows][..., 0])
-    if (truth == UNKNOWN).any():
-        probabilities = np.where(truth == UNKNOWN, np.float32(0), probabilities)
-        truth = np.where(truth == UNKNOWN, np.uint8(0), truth)
+    truth = masks_of(against.fitted(recipe), rows)
+    if any((each == UNKNOWN).any() for each in truth):
+        maps = maps._replace(mask=_zeroed(maps.mask, truth))
+        truth = _zeroed(truth, truth)
     ids = [against.ids[i] for i in rows]
-    table = score_images(probabilities, truth, ids, recipe.threshold, lambda i: against.objects(int(rows[i])))
-    figures = summarise(table, probabilities, truth)
+
+    def native_objects(i: int, mask: np.ndarray) -> np.ndarray:
+        return objects_at(mask, maps.head_of(i), recipe)
+
+    table = score_images(
+        maps.mask, truth, ids, recipe.threshold, lambda i: against.objects(int(rows[i])), native_objects
+    )
+    figures = summarise(table, maps.mask, truth)
     if bench.setup.membranes:
-        cells = (found > np.float32(best_threshold) for found in native_maps(probabilities, rows, against))
+        cells = (found > np.float32(best_threshold) for found in native_maps(maps.mask, rows, against))
         sections = membranes.score_sections(cells, native_truths(rows, against))
         table = table.join(sections)
         figures |= {name: float(sections[name].mean()) for name in sections}
-    return Scored(probabilities, truth, table, figures)
+    return Scored(maps, truth, table, figures)
 
 
-def native_maps(probabilities: np.ndarray, rows: np.ndarray, against: Dataset) -> Iterator[np.ndarray]:
-    """Predicted probabilities, (len(rows), s, s), of some images at each one's own size, 0 where labels are unknown."""
+def masks_of(fitted: FittedDataset, rows: np.ndarray) -> Sequence[np.ndarray] | np.ndarray:
+    """The masks of some images at the network's size, uint8 (n, s, s), or in patches n of (h, w)."""
+    masks = fitted.masks
+    return np.asarray(masks[rows][..., 0]) if isinstance(masks, np.ndarray) else [masks[row][..., 0] for row in rows]
+
+
+def _zeroed(stack: Sequence[np.ndarray] | np.ndarray, truth: Sequence[np.ndarray] | np.ndarray) -> Any:
+    """The same with 0 wherever the truth is unknown."""
+    if isinstance(stack, np.ndarray):
+        return np.where(truth == UNKNOWN, stack.dtype.type(0), stack)
+    return [_zeroed(each, known) for each, known in zip(stack, truth, strict=True)]
+
+
+def native_maps(
+    probabilities: Sequence[np.ndarray] | np.ndarray, rows: np.ndarray, against: Dataset
+) -> Iterator[np.ndarray]:
+    """Predicted probabilities, (h, w) each, of some images at each one's own size, 0 where labels are unknown."""
     for found, row in zip(probabilities, rows, strict=True):
         known = against.known(int(row))
         yield np.where(known, geometry.resize_map(found, *known.shape), np.float32(0))
@@ -280,20 +307,38 @@ def native_truths(rows: np.ndarray, against: Dataset) -> Iterator[np.ndarray]:
     return (against.objects(int(row)) for row in rows)
 
 
-def _best_threshold(bench: Bench, probabilities: np.ndarray, rows: np.ndarray) -> float:
+def _best_threshold(bench: Bench, probabilities: Sequence[np.ndarray] | np.ndarray, rows: np.ndarray) -> float:
     """The threshold that is best on the given validation images: by V_rand for membranes, else by Dice."""
     choose = membranes.best_cut if bench.setup.membranes else thresholds.best_threshold
     return choose(native_maps(probabilities, rows, bench.dataset), native_truths(rows, bench.dataset))
+
+
+def _with_objects(bench: Bench, recipe: Recipe, maps: Maps, rows: np.ndarray) -> Recipe:
+    """The recipe with the way of parting objects that has the best object score on validation: its own or a plainer
+    one, of equals the plainer. Components are never left."""
+    plainer = list(METHODS)[: list(METHODS).index(recipe.objects) + 1]
+    ways = [how for how in plainer if how == recipe.objects or not METHODS[how].uses_head]
+    if len(ways) == 1:
+        return recipe
+    sizes = bench.dataset.sizes[rows].tolist()
+    heads = maps.mask if maps.head is None else maps.head
+
+    def native() -> Iterator[np.ndarray]:
+        """Mask and head, (h, w, 2), of each image at its own size."""
+        for mask, head, size in zip(maps.mask, heads, sizes, strict=True):
+            yield np.stack([geometry.resize_map(each, *size) for each in (mask, head)], axis=-1)
+
+    cuts = predict.thresholds(maps.mask, recipe.threshold).tolist()
+    found = [thresholds.best_seeds(native(), native_truths(rows, bench.dataset), how, cuts) for how in ways]
+    best = int(np.argmax([score for _, score in found]))
+    return recipe.changed({"objects": ways[best], "seeds": found[best][0]})
 
 
 def _log_model(bench: Bench, model: Any, recipe: Recipe, role: str, best_threshold: float) -> str:
     info = log_segmenter(
         model,
         name=bench.setup.name,
-        image_size=recipe.image_size,
-        channels=recipe.channels,
-        normalise=recipe.normalise,
-        threshold=recipe.threshold,
+        settings={name: getattr(recipe, name) for name in SETTINGS},
         example=codecs.encode_image(bench.dataset.image(int(bench.split.train[0]))),
         tags={**bench.tags(role), "validation_threshold": f"{best_threshold:g}"},
     )

@@ -64,11 +64,6 @@ def few(rows: Sequence[int] | np.ndarray) -> list[int]:
     return [int(rows[place]) for place in places]
 
 
-def otsu_masks(images: np.ndarray, polarity: str = "smaller") -> np.ndarray:
-    """uint8 (n, h, w, 1 or 3) to float32 (n, h, w) of 0 and 1, to be scored like probabilities."""
-    return np.stack([otsu_mask(np.asarray(image), polarity) for image in images]).astype(np.float32)
-
-
 def dice_of(found: np.ndarray, truth: np.ndarray) -> float:
     """Dice of two bool masks of one shape; 1 if both are empty."""
     total = np.count_nonzero(found) + np.count_nonzero(truth)

@@ -3,6 +3,7 @@
 Integer arithmetic throughout, so that an overlap of exactly 0.55 is on the same side of the line everywhere.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -64,3 +65,39 @@ def panoptic_quality(found: Overlaps) -> float:
     objects = found.n_true + found.n_predicted
     hit = 2 * found.intersection > found.union
     return float(2 * (found.intersection[hit] / found.union[hit]).sum() / objects) if objects else 1.0
+
+
+def f1(found: Overlaps, tenths: int) -> float:
+    """TP / (TP + FP / 2 + FN / 2), a hit being a pair whose intersection over union is greater than `tenths` tenths, 5
+    at least; 1 if there is no object at all.
+    """
+    objects = found.n_true + found.n_predicted
+    hits = int((10 * found.intersection > tenths * found.union).sum())
+    return 2 * hits / objects if objects else 1.0
+
+
+def count_error(found: Overlaps) -> float:
+    """Objects too many or too few, as a share of the true ones: |found - true| / max(true, 1), 0 at best.
+
+    It says nothing of where they are: two missed and two invented leave it at 0.
+    """
+    return abs(found.n_true - found.n_predicted) / max(found.n_true, 1)
+
+
+SCORES: dict[str, Callable[[Overlaps], float]] = {
+    "ap50": lambda found: float(average_precision(found)[0]),
+    "ap_dsb": lambda found: float(average_precision(found).mean()),
+    "pq": panoptic_quality,
+    "f1_50": lambda found: f1(found, 5),
+    "f1_70": lambda found: f1(found, 7),
+    "count_true": lambda found: found.n_true,
+    "count_predicted": lambda found: found.n_predicted,
+    "count_error": count_error,
+}
+"""What is said of the objects of an image, by the name of its column."""
+
+
+def score_objects(found: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+    """SCORES of one label image against the true one, any unsigned or non-negative integer (h, w), 0 background."""
+    pairs = overlaps(truth, found)
+    return {name: of(pairs) for name, of in SCORES.items()}

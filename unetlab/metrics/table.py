@@ -4,7 +4,7 @@ A pixel is foreground if its probability is greater than the threshold. Ratios w
 nothing was there and nothing was found, and 0 otherwise. TABLE holds every metric, one a row.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,7 +15,7 @@ from unetlab.images.regions import components
 from unetlab.inference.predict import Threshold, mask_at, thresholds
 from unetlab.metrics.boundary import boundary_f1
 from unetlab.metrics.calibration import area_under_curve, calibration_error
-from unetlab.metrics.objects import average_precision, overlaps, panoptic_quality
+from unetlab.metrics.objects import SCORES, score_objects
 from unetlab.metrics.pixelwise import count, pooled_soft_dice, ratios, soft_sums
 
 
@@ -46,6 +46,14 @@ class Metric:
     compared: bool = False
 
 
+Stack = Sequence[np.ndarray] | np.ndarray
+"""n arrays (h, w) that may differ in size, or one (n, h, w)."""
+
+MOST_PIXELS = 20_000_000
+"""Of images that differ in size, so many pixels at most tell calibration and ROC, drawn the same each time: of so many
+the error is far below the last digit shown."""
+
+
 class Squares:
     """Predictions beside their masks at the model's size; what several metrics need is computed once.
 
@@ -63,10 +71,12 @@ class Squares:
 
 
 class Pixels:
-    """All pixels of a per-image table and of the images behind it; what several metrics need is computed once."""
+    """All pixels of a per-image table, and those of `pixels_of` behind it; what several metrics need is computed
+    once."""
 
-    def __init__(self, table: pd.DataFrame, probabilities: np.ndarray, masks: np.ndarray) -> None:
-        self.table, self.probabilities, self.masks = table, probabilities, masks
+    def __init__(self, table: pd.DataFrame, probabilities: Stack, masks: Stack) -> None:
+        self.table = table
+        self.probabilities, self.masks = pixels_of(probabilities, masks)
         self.ratios = {
             name: float(values[0])
             for name, values in ratios(table[["tp", "fp", "fn", "tn"]].sum().to_frame().T).items()
@@ -118,14 +128,16 @@ TABLE = (
         figure=False,
         compared=True,
     ),
-    Metric("ap50", "objects hit at IoU 0.5", "objects", lambda found: average_precision(found)[0]),
-    Metric("ap_dsb", "object score", "objects", lambda found: average_precision(found).mean(), compared=True),
-    Metric("pq", "panoptic quality", "objects", panoptic_quality),
-    Metric("count_true", "objects", "objects", lambda found: found.n_true, perfect=None, figure=False),
-    Metric("count_predicted", "found", "objects", lambda found: found.n_predicted, perfect=None, figure=False),
+    Metric("ap50", "objects hit at IoU 0.5", "objects", SCORES["ap50"]),
+    Metric("ap_dsb", "object score", "objects", SCORES["ap_dsb"], compared=True),
+    Metric("pq", "panoptic quality", "objects", SCORES["pq"]),
+    Metric("f1_50", "F1 of objects at IoU 0.5", "objects", SCORES["f1_50"]),
+    Metric("f1_70", "F1 of objects at IoU 0.7", "objects", SCORES["f1_70"]),
+    Metric("count_true", "objects", "objects", SCORES["count_true"], perfect=None, figure=False),
+    Metric("count_predicted", "found", "objects", SCORES["count_predicted"], perfect=None, figure=False),
     Metric(
-        *("count_error", "objects too many or too few", "objects"),
-        lambda found: abs(found.n_true - found.n_predicted),
+        *("count_error", "objects too many or too few, as a share of the true ones", "objects"),
+        SCORES["count_error"],
         perfect=0.0,
     ),
     Metric("native_v_info", "V_info", "sections", compared=True),
@@ -159,66 +171,94 @@ def _computed(at: str, sample: Any) -> dict[str, Any]:
     return {row.name: row.of(sample) for row in TABLE if row.at == at and row.of is not None}
 
 
+def pixels_of(probabilities: Stack, masks: Stack) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities and masks for what is said of all pixels together: stacks as they are; of images that differ in
+    size one row of pixels each, MOST_PIXELS drawn at most, as many of each image as its share."""
+    if isinstance(probabilities, np.ndarray) and isinstance(masks, np.ndarray):
+        return probabilities, masks
+    share = min(1.0, MOST_PIXELS / sum(each.size for each in masks))
+    rng = np.random.default_rng(0)
+
+    def drawn() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for found, truth in zip(probabilities, masks, strict=True):
+            kept = slice(None) if share == 1 else rng.choice(truth.size, round(share * truth.size), shuffle=False)
+            yield found.ravel()[kept], truth.ravel()[kept]
+
+    found, truth = zip(*drawn(), strict=True)
+    return np.concatenate(found), np.concatenate(truth)
+
+
 def score_images(
-    probabilities: np.ndarray,
-    masks: np.ndarray,
+    probabilities: Stack,
+    masks: Stack,
     ids: Sequence[str],
     threshold: Threshold = 0.5,
     native_labels: Callable[[int], np.ndarray] | None = None,
+    native_objects: Callable[[int, np.ndarray], np.ndarray] | None = None,
 ) -> pd.DataFrame:
     """One row of scores an image.
 
     Args:
-        probabilities: float32 (n, h, w) in [0, 1].
-        masks: uint8 (n, h, w), 0 or 1.
+        probabilities: float32 in [0, 1], (n, h, w) or n of (h, w).
+        masks: uint8 alike, 0 or 1.
         ids: n names.
         threshold: a number, or "mean" for each image's own mean probability.
         native_labels: gives the i-th image's objects at their original size, uint16 (height, width), 0 background.
 
     Returns columns id, tp, fp, fn, tn, soft_overlap, soft_total (sums of p t and p + t over pixels), the metrics of
     TABLE at the model's size, and with `native_labels` those of `score_native`. For these the probability map is
-    resized to the original size and cut there; its connected components are the predicted objects.
+    resized to the original size and cut there; `native_objects` gives the objects of the i-th mask that this leaves, or
+    they are its connected components.
 
     Raises ValueError if shapes disagree or values are out of range.
     """
     _require_valid(probabilities, masks, ids)
     cut = thresholds(probabilities, threshold)
-    squares = Squares(probabilities, masks.astype(bool), cut)
-    sums = soft_sums(probabilities, squares.truth)
-    table = pd.DataFrame({"id": list(ids), **squares.counts, **sums, **_computed("model", squares)})
+    if isinstance(probabilities, np.ndarray) and isinstance(masks, np.ndarray):
+        found = _at_model_size(probabilities, masks, cut)
+    else:
+        pairs = zip(probabilities, masks, cut[:, None], strict=True)
+        each = [_at_model_size(found[None], mask[None], its) for found, mask, its in pairs]
+        found = pd.concat(each, ignore_index=True)
+    table = pd.DataFrame({"id": list(ids)}).join(found)
     if native_labels is None:
         return table
 
     def native_mask(i: int, height: int, width: int) -> np.ndarray:
         return mask_at(probabilities[i], cut[i], (height, width))
 
-    return table.join(score_native(native_mask, native_labels, len(ids)))
+    return table.join(score_native(native_mask, native_labels, len(ids), native_objects))
+
+
+def _at_model_size(probabilities: np.ndarray, masks: np.ndarray, cut: np.ndarray) -> pd.DataFrame:
+    squares = Squares(probabilities, masks.astype(bool), cut)
+    return pd.DataFrame({**squares.counts, **soft_sums(probabilities, squares.truth), **_computed("model", squares)})
 
 
 def score_native(
-    native_mask: Callable[[int, int, int], np.ndarray], native_labels: Callable[[int], np.ndarray], n: int
+    native_mask: Callable[[int, int, int], np.ndarray],
+    native_labels: Callable[[int], np.ndarray],
+    n: int,
+    native_objects: Callable[[int, np.ndarray], np.ndarray] | None = None,
 ) -> pd.DataFrame:
     """Scores n masks at their original size, one row an image.
 
     Its columns are the metrics of TABLE at native size and on objects: whatever size a model works at, these are of the
     same pixels and so can be compared between models.
 
-    `native_mask(i, height, width)` gives the i-th prediction as bool (height, width); `native_labels` as above.
+    `native_mask(i, height, width)` gives the i-th prediction as bool (height, width); `native_labels` and
+    `native_objects` as above.
     """
     rows = []
     for i in range(n):
         labels = native_labels(i)
         predicted = native_mask(i, *labels.shape)
-        rows.append(_computed("native", Native(predicted, labels > 0)) | object_scores(labels, components(predicted)))
+        objects = components(predicted) if native_objects is None else native_objects(i, predicted)
+        rows.append(_computed("native", Native(predicted, labels > 0)) | score_objects(objects, labels))
     return pd.DataFrame(rows)
 
 
-def object_scores(true_labels: np.ndarray, predicted_labels: np.ndarray) -> dict[str, float]:
-    """The metrics of TABLE on objects, of one label image against the true one, as `objects.overlaps` takes them."""
-    return _computed("objects", overlaps(true_labels, predicted_labels))
-
-
-def summarise(table: pd.DataFrame, probabilities: np.ndarray, masks: np.ndarray) -> dict[str, float]:
+def summarise(table: pd.DataFrame, probabilities: Stack, masks: Stack) -> dict[str, float]:
     """The figures of a whole split by the names every run uses, without the prefix, as TABLE has them.
 
     Those at the model's size, at native size and on objects are means over images, the others are over all pixels;
@@ -231,14 +271,15 @@ def summarise(table: pd.DataFrame, probabilities: np.ndarray, masks: np.ndarray)
     return scores | {name: float(value) for name, value in pooled.items() if value is not None}
 
 
-def _require_valid(probabilities: np.ndarray, masks: np.ndarray, ids: Sequence[str]) -> None:
-    if probabilities.ndim != 3 or probabilities.shape != masks.shape or len(ids) != len(masks) or not len(ids):
+def _require_valid(probabilities: Stack, masks: Stack, ids: Sequence[str]) -> None:
+    shapes = [[each.shape for each in stack] for stack in (probabilities, masks)]
+    if shapes[0] != shapes[1] or len(ids) != len(masks) or any(len(shape) != 2 for shape in shapes[0]) or not len(ids):
         raise ValueError(
-            "probabilities and masks must both be (n, h, w), with n ids. "
-            f"Received: {probabilities.shape}, {masks.shape}, {len(ids)} ids"
+            "probabilities and masks must be (n, h, w), or n of (h, w), alike, with n ids. "
+            f"Received: {shapes[0][:3]}, {shapes[1][:3]}, {len(ids)} ids"
         )
-    low, high = float(probabilities.min()), float(probabilities.max())
+    low, high = min(float(each.min()) for each in probabilities), max(float(each.max()) for each in probabilities)
     if not (low >= 0 and high <= 1):
         raise ValueError(f"probabilities must lie in [0, 1]. Received: {low} to {high}")
-    if masks.max() > 1:
-        raise ValueError(f"masks must hold 0 and 1. Received a largest value of {masks.max()}")
+    if (largest := max(each.max() for each in masks)) > 1:
+        raise ValueError(f"masks must hold 0 and 1. Received a largest value of {largest}")

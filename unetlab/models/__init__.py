@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import keras
 
-from unetlab.models.encoders import ENCODERS
+from unetlab.models.encoders import get_encoder
 from unetlab.models.encoders.encoder import Encoder
-from unetlab.models.pretrained import encoder_unet
+from unetlab.models.pretrained import encoder_unet, full_unet
 from unetlab.models.scratch import scratch_unet
 
 
@@ -18,12 +18,12 @@ class Network(NamedTuple):
     Args:
         build: called as build(input_shape=(h, w, c), weights=..., **recipe.model).
         stride: from recipe.model to the number that image sides must be divisible by.
-        encoder: the one whose pretrained weights it takes, if any.
+        encoder: from recipe.model to the one whose pretrained weights it takes, if it takes any.
     """
 
     build: Callable[..., keras.Model]
     stride: Callable[[Mapping[str, Any]], int]
-    encoder: Encoder | None = None
+    encoder: Callable[[Mapping[str, Any]], Encoder] | None = None
 
     @property
     def pretrained(self) -> bool:
@@ -31,12 +31,15 @@ class Network(NamedTuple):
         return self.encoder is not None
 
 
-def _with_encoder(name: str, encoder: Encoder) -> Network:
-    return Network(functools.partial(encoder_unet, name), lambda model: encoder.stride, encoder)
+def _with_encoder(build: Callable[..., keras.Model], encoder: Callable[[Mapping[str, Any]], Encoder]) -> Network:
+    return Network(build, lambda model: encoder(model).stride, encoder)
 
 
 NETWORKS: dict[str, Network] = {
     "scratch": Network(scratch_unet, lambda model: 2 ** int(model.get("depth", 4))),
-    **{name: _with_encoder(name, encoder) for name, encoder in ENCODERS.items()},
+    "mobilenet": _with_encoder(
+        functools.partial(encoder_unet, "mobilenetv2", name="mobilenet_unet"), lambda model: get_encoder("mobilenetv2")
+    ),
+    "pretrained": _with_encoder(full_unet, lambda model: get_encoder(model.get("encoder", "mobilenetv2"))),
 }
 """A setup names one of these."""

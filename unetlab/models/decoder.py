@@ -1,13 +1,19 @@
-"""The decoder of every network with a pretrained encoder."""
+"""The decoders of the networks with a pretrained encoder, and the layer that every network ends in."""
 
 from collections.abc import Sequence
 
 import keras
 from keras import layers
 
+SHARES = (1, 1 / 2, 3 / 8, 1 / 4)
+"""Channels of the steps of `decode_full` as shares of the first one's; further steps have the last share."""
+
+FULL = 16
+"""Channels at full resolution: of the skip from the image, and of the last convolution."""
+
 
 def decode(
-    bottom: keras.KerasTensor, skips: Sequence[keras.KerasTensor], filters: int, dropout: float
+    bottom: keras.KerasTensor, skips: Sequence[keras.KerasTensor], filters: int, dropout: float, heads: int = 0
 ) -> keras.KerasTensor:
     """Transposed convolutions from the bottom up to twice the size of the first skip, joined with each skip on the way.
 
@@ -16,8 +22,9 @@ def decode(
         skips: from large to small.
         filters: channels of the first transposed convolution; each next one has half, at least 8.
         dropout: rate after each step.
+        heads: channels besides the mask's.
 
-    Returns float32 probabilities (n, ..., 1).
+    Returns float32 probabilities (n, ..., 1 + heads).
     """
     x = bottom
     for step, skip in enumerate(reversed(skips)):
@@ -25,11 +32,58 @@ def decode(
         x = layers.Concatenate()([x, skip])
     last = max(8, filters // 2 ** len(skips))
     x = layers.Conv2DTranspose(last, 3, strides=2, padding="same", activation="relu")(x)
-    # the output stays in float32 under mixed precision, so that the loss sees all digits
-    return layers.Conv2D(1, 1, activation="sigmoid", dtype="float32", name="probability")(x)
+    return probabilities(x, heads)
+
+
+def decode_full(
+    image: keras.KerasTensor,
+    bottom: keras.KerasTensor,
+    skips: Sequence[keras.KerasTensor],
+    filters: int,
+    dropout: float,
+    heads: int = 0,
+) -> keras.KerasTensor:
+    """Repeats pixels and convolves from the bottom up to the image's size, joined with each skip and with the image.
+
+    The image comes by a convolution of its own, so that outlines are drawn from all its pixels and not from features
+    of half its size; repeating pixels leaves none of the chequers that transposed convolutions do
+    (https://distill.pub/2016/deconv-checkerboard).
+
+    Args:
+        image: (n, h, w, 3), as the encoder takes it.
+        bottom: at half the size of the last skip.
+        skips: from large to small, the first at half the image's size.
+        filters: channels of the first step; the next ones have `SHARES` of them, in eights.
+        dropout: rate after each step.
+        heads: channels besides the mask's.
+
+    Returns float32 probabilities (n, h, w, 1 + heads).
+    """
+    x = bottom
+    for step, skip in enumerate(reversed(skips)):
+        share = SHARES[min(step, len(SHARES) - 1)]
+        x = layers.Concatenate()([layers.UpSampling2D(2)(x), skip])
+        x = _convolve(x, max(8, round(filters * share / 8) * 8))
+        x = layers.Dropout(dropout)(x) if dropout else x
+    x = layers.Concatenate()([layers.UpSampling2D(2)(x), _convolve(image, FULL)])
+    return probabilities(_convolve(x, FULL), heads)
+
+
+def probabilities(x: keras.KerasTensor, heads: int) -> keras.KerasTensor:
+    """The last layer: the mask's sigmoid channel, and one for each head.
+
+    It stays in float32 under mixed precision, so that the loss sees all digits.
+    """
+    return layers.Conv2D(1 + heads, 1, activation="sigmoid", dtype="float32", name="probability")(x)
 
 
 def _step(x: keras.KerasTensor, filters: int, dropout: float) -> keras.KerasTensor:
     x = layers.Conv2DTranspose(filters, 3, strides=2, padding="same", use_bias=False)(x)
     x = layers.ReLU()(layers.BatchNormalization()(x))
     return layers.Dropout(dropout)(x) if dropout else x
+
+
+def _convolve(x: keras.KerasTensor, filters: int) -> keras.KerasTensor:
+    x = layers.Conv2D(filters, 3, padding="same", use_bias=False, kernel_initializer="he_normal")(x)
+    # Keras' momentum of 0.99 needs hundreds of steps to follow, which a first epoch on a small set does not have
+    return layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))

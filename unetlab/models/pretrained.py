@@ -1,46 +1,88 @@
-"""A U-Net of a pretrained encoder and a decoder that learns."""
+"""U-Nets of a pretrained encoder and a decoder that learns."""
 
 from typing import Any
 
 import keras
 from keras import layers
 
-from unetlab.models.decoder import decode
-from unetlab.models.encoders import ENCODERS
+from unetlab.models.decoder import decode, decode_full
+from unetlab.models.encoders import get_encoder
+
+ENCODER_NAME = "encoder"
+"""The layer that holds a network's encoder."""
 
 
 def encoder_unet(
     encoder: str,
-    input_shape: tuple[int, int, int],
+    input_shape: tuple[int | None, int | None, int],
     weights: str | None = None,
     decoder_filters: int = 512,
     train_encoder: bool = False,
     dropout: float = 0.0,
+    heads: int = 0,
+    name: str = "encoder_unet",
     **options: Any,
 ) -> keras.Model:
-    """Builds the U-Net of an encoder.
+    """Builds the U-Net of an encoder and transposed convolutions, as published with MobileNetV2.
 
     Args:
         encoder: a name of ENCODERS.
-        input_shape: (height, width, 3), both sides divisible by the encoder's stride; values in [0, 1].
+        input_shape: (height, width, 3), both sides divisible by the encoder's stride, or None for any that are; values
+            in [0, 1].
         weights: None (random), "imagenet" (fetched by Keras), or the path of a weights file without top.
         decoder_filters: channels of the first transposed convolution; each next one has half.
         train_encoder: whether the encoder learns; batch normalisation of pretrained weights stays as it is.
         dropout: rate after each decoder step.
+        heads: channels of the answer besides the mask's.
+        name: of the model.
         options: of the encoder, where they differ from its row's.
 
     Returns:
-        An uncompiled model from float images (n, h, w, 3) to float32 probabilities (n, h, w, 1).
+        An uncompiled model from float images (n, h, w, 3) to float32 probabilities (n, h, w, 1 + heads).
 
     Raises:
         ValueError: if a side is not divisible by the stride.
     """
-    row = ENCODERS[encoder]
-    if input_shape[0] % row.stride or input_shape[1] % row.stride:
-        raise ValueError(f"image sides must be divisible by {row.stride}. Received: {input_shape[:2]}")
-    network = row.build(input_shape, weights, **{**row.options, **options})
+    inputs = layers.Input(input_shape, name="image")
+    _, bottom, skips = _features(encoder, inputs, weights, train_encoder, options)
+    return keras.Model(inputs, decode(bottom, skips, decoder_filters, dropout, heads), name=name)
+
+
+def full_unet(
+    input_shape: tuple[int | None, int | None, int],
+    weights: str | None = None,
+    encoder: str = "mobilenetv2",
+    decoder_filters: int = 256,
+    train_encoder: bool = False,
+    dropout: float = 0.0,
+    heads: int = 0,
+    **options: Any,
+) -> keras.Model:
+    """Builds the U-Net of any encoder and the decoder that sees the image at its full resolution.
+
+    Args:
+        decoder_filters: channels of the decoder's first step; the next have a half, three eighths and a quarter.
+        others: as `encoder_unet` takes them.
+
+    Returns and raises what `encoder_unet` does; UserError if there is no such encoder.
+    """
+    inputs = layers.Input(input_shape, name="image")
+    image, bottom, skips = _features(encoder, inputs, weights, train_encoder, options)
+    outputs = decode_full(image, bottom, skips, decoder_filters, dropout, heads)
+    return keras.Model(inputs, outputs, name="pretrained_unet")
+
+
+def _features(
+    encoder: str, inputs: keras.KerasTensor, weights: str | None, train_encoder: bool, options: dict[str, Any]
+) -> tuple[keras.KerasTensor, keras.KerasTensor, list[keras.KerasTensor]]:
+    """The image as the encoder takes it, the encoder's bottom, and its skips from large to small."""
+    row = get_encoder(encoder)
+    shape = inputs.shape[1:]
+    if any(side and side % row.stride for side in shape[:2]):
+        raise ValueError(f"image sides must be divisible by {row.stride}. Received: {shape[:2]}")
+    network = row.build(shape, weights, **{**row.options, **options})
     outputs = [network.get_layer(name).output for name in (*row.skips, row.bottom)]
-    features = keras.Model(network.input, outputs, name="encoder")
+    features = keras.Model(network.input, outputs, name=ENCODER_NAME)
     features.trainable = train_encoder
     for layer in network.layers:
         if isinstance(layer, layers.BatchNormalization):
@@ -48,7 +90,31 @@ def encoder_unet(
             # encoder gets a shorter memory, a pretrained one keeps ImageNet's statistics while its kernels learn
             layer.momentum = 0.9 if weights is None else layer.momentum
             layer.trainable = layer.trainable and weights is None
+    image = layers.Rescaling(**row.rescale)(inputs)
+    *skips, bottom = features(image)
+    return image, bottom, skips
 
-    inputs = layers.Input(input_shape, name="image")
-    *skips, bottom = features(layers.Rescaling(**row.rescale)(inputs))
-    return keras.Model(inputs, decode(bottom, skips, decoder_filters, dropout), name=f"{encoder}_unet")
+
+def freeze_encoder(model: keras.Model) -> None:
+    """Stops a network's encoder from learning."""
+    for encoder in _encoders(model):
+        encoder.trainable = False
+
+
+def thaw_encoder(model: keras.Model) -> bool:
+    """Lets a frozen encoder learn, its batch normalisation as it is; returns whether there was one.
+
+    A network whose encoder learns already, or that has none, stays as it was. A compiled model takes notice once it is
+    compiled anew or `make_train_function(force=True)` is called.
+    """
+    frozen = [encoder for encoder in _encoders(model) if not encoder.trainable]
+    for encoder in frozen:
+        encoder.trainable = True
+        for layer in encoder.layers:
+            if isinstance(layer, layers.BatchNormalization):
+                layer.trainable = False
+    return bool(frozen)
+
+
+def _encoders(model: keras.Model) -> list[keras.Model]:
+    return [layer for layer in model.layers if layer.name == ENCODER_NAME]

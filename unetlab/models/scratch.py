@@ -3,9 +3,11 @@
 import keras
 from keras import layers
 
+from unetlab.models.decoder import probabilities
+
 
 def scratch_unet(
-    input_shape: tuple[int, int, int],
+    input_shape: tuple[int | None, int | None, int],
     weights: None = None,
     filters: int = 64,
     depth: int = 4,
@@ -15,11 +17,13 @@ def scratch_unet(
     upsampling: str = "transposed",
     activation: str = "relu",
     initializer: str = "he_normal",
+    heads: int = 0,
 ) -> keras.Model:
     """Builds a U-Net with `depth` halvings and filters, 2 * filters, 4 * filters, ... channels.
 
     Args:
-        input_shape: (height, width, channels), both sides divisible by 2 ** depth; values in [0, 1].
+        input_shape: (height, width, channels), both sides divisible by 2 ** depth, or None for any that are; values
+            in [0, 1].
         weights: accepted so that all builders are called alike; nothing pretrained exists.
         filters: channels of the first level.
         depth: number of 2x2 max-poolings.
@@ -30,14 +34,15 @@ def scratch_unet(
         upsampling: "transposed" (2x2 transposed convolution) or "resize" (2x2 repetition, then a 2x2 convolution).
         activation: of the hidden convolutions.
         initializer: of all kernels but the output's.
+        heads: channels of the answer besides the mask's.
 
     Returns:
-        An uncompiled model from float images (n, h, w, c) to float32 probabilities (n, h, w, 1).
+        An uncompiled model from float images (n, h, w, c) to float32 probabilities (n, h, w, 1 + heads).
 
     Raises:
         ValueError: if a side is not divisible by 2 ** depth.
     """
-    if input_shape[0] % 2**depth or input_shape[1] % 2**depth:
+    if any(side and side % 2**depth for side in input_shape[:2]):
         raise ValueError(f"image sides must be divisible by {2**depth} at depth {depth}. Received: {input_shape[:2]}")
 
     def convolve(x: keras.KerasTensor, channels: int, size: int) -> keras.KerasTensor:
@@ -67,9 +72,7 @@ def scratch_unet(
         x = layers.Dropout(dropout)(x)
     for index in reversed(range(depth)):
         x = level(layers.Concatenate()([skips[index], up(x, index)]), index)
-    # the output stays in float32 under mixed precision, so that the loss sees all digits
-    outputs = layers.Conv2D(1, 1, activation="sigmoid", dtype="float32", name="probability")(x)
-    return keras.Model(inputs, outputs, name="scratch_unet")
+    return keras.Model(inputs, probabilities(x, heads), name="scratch_unet")
 
 
 def _rise(index: int, depth: int) -> float:

@@ -15,7 +15,7 @@ from rich.progress import track
 
 from experiments import SETUPS
 from unetlab.data import Dataset
-from unetlab.images import codecs, geometry
+from unetlab.images import codecs
 from unetlab.images.otsu import otsu_mask
 from unetlab.metrics import membranes, pixelwise, significance
 from unetlab.metrics.baselines import Rivals, constant_mask, dice_of
@@ -68,7 +68,10 @@ def score(segmenter: PyFuncModel, origin: Origin, dataset: Dataset, rows: Sequen
                 sections = membranes.score_sections(made, (dataset.objects(i) for i in part))
                 found = found.join(sections.add_prefix(prefix))
         tables.append(found)
-        small += [_thumbnail(dataset, i, mask) for i, mask in zip(part, masks, strict=True)]
+        small += [
+            thumbnails.squared(dataset.image(i), dataset.objects(i) > 0, mask)
+            for i, mask in zip(part, masks, strict=True)
+        ]
     images, truths, drawn = (np.stack(stack) for stack in zip(*small, strict=True))
     album = thumbnails.pack([dataset.ids[i] for i in rows], images, truths, drawn)
     return Sheet(pd.concat(tables, ignore_index=True), album)
@@ -193,14 +196,6 @@ def _rival_masks(dataset: Dataset, rows: Sequence[int], rivals: Rivals) -> dict[
         "otsu_": [otsu_mask(dataset.image(i), rivals.polarity) & each for i, each in zip(rows, known, strict=True)],
         "constant_": [constant_mask(rivals.constant, each.shape) & each for each in known],
     }
-
-
-def _thumbnail(dataset: Dataset, i: int, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Image, truth and mask squeezed to a square of thumbnails.SIZE, since albums hold pictures of one size."""
-    size = thumbnails.SIZE
-    image = geometry.resize_image(geometry.fit_channels(dataset.image(i), 3), size, size)
-    flat = [geometry.resize_map(each.astype(np.float32), size, size) >= 0.5 for each in (dataset.objects(i) > 0, mask)]
-    return image, flat[0], flat[1]
 
 
 def _log_pictures(

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from unetlab.images import geometry
+
 SIZE = 160
 """Pixels a side at most: enough to see by, and 75 images take a third of a megabyte."""
 
@@ -59,6 +61,14 @@ def pack(ids: Sequence[str], images: np.ndarray, truth: np.ndarray, masks: np.nd
         ends=np.cumsum([len(picture) for picture in pictures]),
     )
     return out.getvalue()
+
+
+def squared(image: np.ndarray, truth: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Image uint8 (h, w, 1 or 3), truth and mask (h, w) squeezed to a square of SIZE, since an album holds pictures of
+    one size; the image in colour, the masks bool."""
+    picture = geometry.resize_image(geometry.fit_channels(image, 3), SIZE, SIZE)
+    flat = [geometry.resize_map(each.astype(np.float32), SIZE, SIZE) >= 0.5 for each in (truth, mask)]
+    return picture, flat[0], flat[1]
 
 
 def unpack(content: bytes) -> Album:

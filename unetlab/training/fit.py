@@ -12,9 +12,10 @@ import pandas as pd
 import tensorflow as tf
 from tensorflow.python.framework import ops as tensorflow_ops
 
+from unetlab.data.targets import HEADS
 from unetlab.setup import Recipe
 from unetlab.training import losses
-from unetlab.training.batches import Batches
+from unetlab.training.batches import batches_of
 from unetlab.training.callbacks import EpochClock, StopAfter, StopWhenNotFinite
 from unetlab.training.checkpoint import Checkpoint
 from unetlab.training.precision import POLICIES
@@ -59,8 +60,8 @@ SCHEDULES: dict[str, Callable[[Recipe, int], Any]] = {"constant": constant, "cos
 def fit(
     build: Callable[..., keras.Model],
     recipe: Recipe,
-    images: np.ndarray,
-    masks: np.ndarray,
+    images: Sequence[np.ndarray] | np.ndarray,
+    masks: Sequence[np.ndarray] | np.ndarray,
     train: np.ndarray,
     validation: np.ndarray,
     *,
@@ -75,8 +76,8 @@ def fit(
 
     Args:
         build: the setup's model builder.
-        images: uint8 (n, s, s, c) at the recipe's size.
-        masks: uint8 {0, 1} (n, s, s, 1).
+        images: uint8 (n, s, s, c) at the recipe's size; in patches n of (h, w, c) at its scale.
+        masks: uint8 alike, with the channels of `data.dataset.FittedDataset`.
         train: indices to learn from.
         validation: indices whose loss picks the best epoch.
         seed: of weights, shuffling, augmentation and dropout.
@@ -93,13 +94,13 @@ def fit(
     checkpoint = checkpoint or Checkpoint()
     keras.utils.set_random_seed(seed)
     keras.mixed_precision.set_global_policy(POLICIES[precision])
-    shape = images.shape[1:]
+    shape = (recipe.image_size, recipe.image_size, recipe.channels)
     try:
-        model = build(input_shape=shape, weights=weights, **recipe.model)
-        batches = Batches(images, masks, train, recipe, seed, training=True)
+        model = build(input_shape=shape, weights=weights, **heads_of(recipe), **recipe.model)
+        batches = batches_of(images, masks, train, recipe, seed, training=True)
         model.compile(
             optimizer=keras.optimizers.Adam(SCHEDULES[recipe.schedule](recipe, len(batches))),
-            loss=losses.get_loss(recipe.loss, recipe.loss_options),
+            loss=losses.of_recipe(recipe),
             metrics=[losses.accuracy, losses.dice],
             jit_compile=bool(tf.config.list_physical_devices("GPU")),  # XLA halves the speed on processors
         )
@@ -110,7 +111,7 @@ def fit(
         started = time.perf_counter() - checkpoint.seconds
         model.fit(
             batches,
-            validation_data=Batches(images, masks, validation, recipe, seed, training=False),
+            validation_data=batches_of(images, masks, validation, recipe, seed, training=False),
             epochs=recipe.epochs,
             initial_epoch=first,
             shuffle=False,  # Batches does it, from the seed and the epoch alone; Keras goes by what was drawn before
@@ -125,17 +126,24 @@ def fit(
         keras.mixed_precision.set_global_policy("float32")
     table = pd.DataFrame(checkpoint.history)
     table.insert(0, "epoch", np.arange(1, len(table) + 1))
-    served = rebuild(build, recipe, shape, model.get_weights())
+    served = rebuild(build, recipe, model.get_weights())
     return Fitted(served, table, int(table["val_loss"].argmin()) + 1, seconds)
 
 
-def rebuild(
-    build: Callable[..., keras.Model], recipe: Recipe, shape: tuple[int, ...], weights: list[np.ndarray]
-) -> keras.Model:
-    """The same network uncompiled and in float32, without optimiser state: what is scored is what is served."""
-    model = build(input_shape=shape, weights=None, **recipe.model)
+def rebuild(build: Callable[..., keras.Model], recipe: Recipe, weights: list[np.ndarray]) -> keras.Model:
+    """The same network uncompiled and in float32, without optimiser state: what is scored is what is served.
+
+    In patches it takes images of any size, sides multiples of `images.view.ALIGN`.
+    """
+    side = None if recipe.view == "patches" else recipe.image_size
+    model = build(input_shape=(side, side, recipe.channels), weights=None, **heads_of(recipe), **recipe.model)
     model.set_weights(weights)
     return model
+
+
+def heads_of(recipe: Recipe) -> dict[str, int]:
+    """What a builder is told of heads: nothing where the recipe has none."""
+    return {"heads": 1} if recipe.objects in HEADS else {}
 
 
 def forget_models() -> None:

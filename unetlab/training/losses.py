@@ -12,12 +12,19 @@ import keras
 from keras import ops
 
 from unetlab.data.classes import UNKNOWN
+from unetlab.data.targets import HEADS
+from unetlab.setup import Recipe
 
 SMOOTH = 1e-5
 """Keeps the soft Dice of two empty masks at 1."""
 
 Tensor = Any
 """A mask or a prediction as Keras hands it over: a NumPy array or a tensor, in a graph or not."""
+
+
+def mask_of(y: Tensor) -> Tensor:
+    """The first channel, (n, h, w, 1), where a network has a head or masks have more to learn from."""
+    return y if y.shape[-1] == 1 else y[..., :1]
 
 
 def soft_dice(y_true: Tensor, y_pred: Tensor) -> Tensor:
@@ -34,13 +41,13 @@ def soft_dice(y_true: Tensor, y_pred: Tensor) -> Tensor:
 
 def dice(y_true: Tensor, y_pred: Tensor) -> Tensor:
     """The training metric `dice`: soft Dice of each image."""
-    return soft_dice(y_true, y_pred)
+    return soft_dice(mask_of(y_true), mask_of(y_pred))
 
 
 def accuracy(y_true: Tensor, y_pred: Tensor) -> Tensor:
     """The training metric `accuracy`: share of each image's known pixels on the right side of 0.5."""
-    target, known = _known(y_true)
-    right = ops.cast(ops.equal(ops.cast(y_pred, "float32") > 0.5, target > 0.5), "float32")
+    target, known = _known(mask_of(y_true))
+    right = ops.cast(ops.equal(ops.cast(mask_of(y_pred), "float32") > 0.5, target > 0.5), "float32")
     return _mean(right, known)
 
 
@@ -111,6 +118,35 @@ def get_loss(name: str, options: Mapping[str, float] = MappingProxyType({})) -> 
     loss = LOSSES[name]
     taken = {option: options.get(option, default) for option, default in loss.options.items()}
     return functools.partial(loss.of, **taken) if taken else loss.of
+
+
+def of_recipe(recipe: Recipe) -> Callable[[Tensor, Tensor], Tensor]:
+    """The loss of a recipe: its named loss of the mask, plus the cross-entropy of the head where there is one, plus
+    `border_weight` times the cross-entropy of the mask where two objects nearly touch.
+
+    `y_true` is (n, h, w, k): the mask, the head's target where there is a head, the gaps' weight where they have one,
+    both in [0, 1]. Cross-entropy takes targets between 0 and 1, and is least where the network says the same.
+    """
+    named = get_loss(recipe.loss, recipe.loss_options)
+    head, gaps = recipe.objects in HEADS, recipe.border_weight > 0
+    if not head and not gaps:
+        return named
+
+    def total(y_true: Tensor, y_pred: Tensor) -> Tensor:
+        mask, found = y_true[..., :1], mask_of(y_pred)
+        value = named(mask, found)
+        _, known = _known(mask)
+        if head:
+            entropy = keras.losses.binary_crossentropy(y_true[..., 1:2], y_pred[..., 1:2])[..., None]
+            value = value + _mean(entropy, known)
+        if gaps:
+            weight = known * y_true[..., -1:]
+            entropy = keras.losses.binary_crossentropy(mask * known, found)[..., None]
+            # weighted, but a mean over all known pixels as the plain cross-entropy is
+            value = value + recipe.border_weight * _mean(entropy * weight, known)
+        return value
+
+    return total
 
 
 def _known(y_true: Tensor) -> tuple[Tensor, Tensor]:

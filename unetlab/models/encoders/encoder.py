@@ -1,6 +1,6 @@
 """What an encoder is to the decoder above it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -16,7 +16,8 @@ class Encoder(NamedTuple):
             its network without top, which takes what `rescale` makes.
         skips: layers whose outputs the decoder joins, each at half the size of the one before, the first at a half.
         bottom: the layer that the decoder begins with, at half the size of the last skip.
-        rescale: arguments of the keras.layers.Rescaling that turns [0, 1] into what its weights were made for.
+        rescale: arguments of the keras.layers.Rescaling that turns [0, 1] into what its weights were made for;
+            a number, or one a channel.
         options: what `build` takes besides, and the defaults.
     """
 
@@ -24,7 +25,7 @@ class Encoder(NamedTuple):
     build: Callable[..., keras.Model]
     skips: tuple[str, ...]
     bottom: str
-    rescale: Mapping[str, float]
+    rescale: Mapping[str, float | Sequence[float]]
     options: Mapping[str, Any] = MappingProxyType({})
 
     @property

@@ -1,0 +1,134 @@
+"""Objects of masks: what touches is told apart, and nothing is lost on the way."""
+
+import time
+
+import numpy as np
+import pytest
+
+from unetlab.data import targets
+from unetlab.inference.objects import METHODS, instances
+from unetlab.metrics.objects import score_objects
+
+HEADS = {"border": targets.border, "distance": targets.distance}
+
+
+def discs(size: int, *centres: tuple[int, int, int]) -> np.ndarray:
+    """Discs of row, column and radius; the earlier lies above."""
+    labels = np.zeros((size, size), np.uint16)
+    y, x = np.mgrid[:size, :size]
+    for number, (row, column, radius) in enumerate(centres, start=1):
+        labels[((y - row) ** 2 + (x - column) ** 2 <= radius**2) & (labels == 0)] = number
+    return labels
+
+
+def crowd(size: int, count: int, radius: int, seed: int = 0) -> np.ndarray:
+    """Discs, of which many touch and none lies far under another."""
+    rng = np.random.default_rng(seed)
+    labels = np.zeros((size, size), np.uint16)
+    side = np.arange(-radius, radius + 1)
+    disc = side[:, None] ** 2 + side**2 <= radius**2
+    number = 0
+    while number < count:
+        row, column = rng.integers(radius, size - radius, 2)
+        place = labels[row - radius : row + radius + 1, column - radius : column + radius + 1]
+        if (place[disc] > 0).mean() < 0.1:
+            number += 1
+            place[disc & (place == 0)] = number
+    return labels
+
+
+def head_of(labels: np.ndarray, how: str) -> np.ndarray | None:
+    return HEADS[how](labels).astype(np.float32) / 255 if METHODS[how].uses_head else None
+
+
+def found(labels: np.ndarray, how: str) -> np.ndarray:
+    return instances(labels > 0, head_of(labels, how), how, METHODS[how].default)
+
+
+@pytest.mark.parametrize("how", METHODS)
+def test_the_default_is_tried_and_a_head_is_wanted_where_it_is_used(how):
+    method = METHODS[how]
+    assert method.default in method.seeds and tuple(sorted(method.seeds)) == method.seeds
+    if method.uses_head:
+        with pytest.raises(ValueError, match=f"objects={how} wants a head of the mask's shape.*Received: none"):
+            instances(np.ones((4, 5), bool), None, how, 0.5)
+        with pytest.raises(ValueError, match=r"Received: shape \(5, 4\)"):
+            instances(np.ones((4, 5), bool), np.ones((5, 4), np.float32), how, 0.5)
+
+
+def test_a_method_that_is_none():
+    with pytest.raises(ValueError, match="one of components, watershed, border, distance. Received: 'flood'"):
+        instances(np.ones((4, 5), bool), None, "flood", 0.5)
+
+
+@pytest.mark.parametrize("how", METHODS)
+@pytest.mark.parametrize("scale", [1, 4])
+def test_two_that_touch_are_two_however_large(how, scale):
+    labels = discs(64 * scale, (30 * scale, 20 * scale, 9 * scale), (30 * scale, 36 * scale, 8 * scale))
+    result = found(labels, how)
+    assert result.dtype == np.int32 and result.max() == (1 if how == "components" else 2)
+    if how != "components":
+        assert score_objects(result, labels)["ap_dsb"] == 1
+
+
+@pytest.mark.parametrize("how", METHODS)
+def test_one_is_one(how):
+    y, x = np.mgrid[:60, :60]
+    for mask in (
+        discs(60, (30, 30, 20)) > 0,
+        ((y - 30) / 25) ** 2 + ((x - 30) / 8) ** 2 <= 1,
+        (abs(y - 30) < 4) & (abs(x - 30) < 25),
+    ):
+        assert found(mask.astype(np.uint16), how).max() == 1
+
+
+@pytest.mark.parametrize("how", METHODS)
+def test_small_ones_beside_large_ones_are_kept(how):
+    labels = discs(60, (30, 30, 20), (5, 5, 1), (55, 5, 0), (5, 55, 2))
+    result = found(labels, how)
+    assert result.max() == 4 and score_objects(result, labels)["ap_dsb"] == 1
+
+
+@pytest.mark.parametrize("how", METHODS)
+@pytest.mark.parametrize("shape", [(1, 1), (1, 50), (50, 1), (40, 30)])
+def test_every_pixel_of_a_mask_has_an_object_and_every_component_one_at_least(how, shape):
+    rng = np.random.default_rng(3)
+    for mask in (np.zeros(shape, bool), np.ones(shape, bool), rng.random(shape) < 0.6):
+        for head in (rng.random(shape).astype(np.float32), np.zeros(shape, np.float32), np.ones(shape, np.float32)):
+            for seeds in (METHODS[how].seeds[0], METHODS[how].default, METHODS[how].seeds[-1], 0.0, 1.0):
+                result = instances(mask, head, how, seeds)
+                assert result.shape == shape and np.array_equal(result > 0, mask)
+                numbers = np.unique(result[mask])
+                assert np.array_equal(numbers, np.arange(1, len(numbers) + 1))
+                together = instances(mask, None, "components", 0.5)
+                pairs = np.unique(np.stack([result[mask], together[mask]]), axis=1)
+                assert pairs.shape[1] == len(numbers)  # none reaches over two components
+
+
+def test_pieces_that_touch_by_a_corner_stay_two():
+    mask = np.zeros((20, 20), bool)
+    mask[2:10, 2:10] = mask[10:12, 10:12] = True
+    for how in METHODS:
+        assert found(mask + np.pad(np.ones((2, 2), int), ((10, 8), (10, 8))), how).max() == 2
+
+
+def test_specks_of_a_noisy_head_are_no_objects():
+    labels = discs(80, (40, 25, 16), (40, 55, 14))
+    border, rng = head_of(labels, "border"), np.random.default_rng(0)
+    distance = head_of(labels, "distance")
+    assert border is not None and distance is not None
+    specks = rng.random(labels.shape) < 0.01
+    depth = np.where(specks, 1 - distance, distance).astype(np.float32)
+    assert instances(labels > 0, np.where(specks, 1 - border, border), "border", 0.5).max() == 2
+    assert instances(labels > 0, depth, "distance", 0.5).max() == 2
+
+
+@pytest.mark.parametrize("how", METHODS)
+def test_a_field_of_thousands_is_quick(how):
+    labels = crowd(1024, 900, 12)
+    head = head_of(labels, how)
+    started = time.perf_counter()
+    result = instances(labels > 0, head, how, METHODS[how].default)
+    assert time.perf_counter() - started < 3
+    if how != "components":
+        assert score_objects(result, labels)["ap50"] > 0.97

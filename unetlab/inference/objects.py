@@ -1,0 +1,167 @@
+"""From a mask to its objects: a label image in which what touches is told apart.
+
+Near-linear in pixels: only connected components that hold several seeds are flooded.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+from skimage.morphology import local_maxima
+from skimage.segmentation import watershed
+
+from ..images.regions import components
+
+SMOOTH = 1.0
+"""Sigma in pixels of the blur of the mask's distance map: a jagged edge has many ridges, an object one."""
+
+SPECK = 0.05
+"""A seed below this share of the largest in its component is noise of the network, not an object."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """A row of METHODS.
+
+    Args:
+        of: mask bool (h, w), head float32 (h, w) or None, seeds to int32 (h, w), 0 background, 1..n objects.
+        uses_head: whether it wants the network's second channel.
+        seeds: values of its one number that are tried on validation images; what the number is, `of` says.
+        default: the value where none was chosen.
+    """
+
+    of: Callable[[np.ndarray, np.ndarray | None, float], np.ndarray]
+    uses_head: bool
+    seeds: tuple[float, ...]
+    default: float
+
+
+def instances(mask: np.ndarray, head: np.ndarray | None, how: str, seeds: float) -> np.ndarray:
+    """The objects of a mask.
+
+    Args:
+        mask: bool (h, w).
+        head: float32 (h, w) in [0, 1], the network's second channel; None for methods that use none.
+        how: a key of METHODS.
+        seeds: the method's one number, in (0, 1); a larger one parts more.
+
+    Returns int32 (h, w): 0 background, 1..n objects. Every component of the mask holds at least one object and every
+    pixel of the mask belongs to one, so that the mask of the objects is the mask.
+
+    Raises ValueError for an unknown method and for a head that is missing or of another shape.
+    """
+    if how not in METHODS:
+        raise ValueError(f"objects must be one of {', '.join(METHODS)}. Received: {how!r}")
+    method = METHODS[how]
+    if method.uses_head and (head is None or head.shape != mask.shape):
+        came = "none" if head is None else f"shape {head.shape}"
+        raise ValueError(f"objects={how} wants a head of the mask's shape {mask.shape}. Received: {came}")
+    return method.of(np.asarray(mask, bool), head, seeds)
+
+
+def _components(mask: np.ndarray, head: np.ndarray | None, seeds: float) -> np.ndarray:
+    """Connected components; `seeds` says nothing."""
+    return components(mask)
+
+
+def _watershed(mask: np.ndarray, head: np.ndarray | None, seeds: float) -> np.ndarray:
+    """Basins of the mask's distance map; two are one object if the neck between them is at least `seeds` times as wide
+    as the narrower of the two."""
+    if mask.all():  # no edge to measure from
+        return components(mask)
+    depth = ndimage.gaussian_filter(ndimage.distance_transform_edt(mask).astype(np.float32), SMOOTH)
+    return _parted(mask, depth, seeds)
+
+
+def _border(mask: np.ndarray, head: np.ndarray | None, seeds: float) -> np.ndarray:
+    """Components of what is no border, grown back; a pixel is border if the head is above 1 - `seeds`."""
+    assert head is not None
+    return _grown(mask, components(mask & (head < 1 - seeds)), head)
+
+
+def _distance(mask: np.ndarray, head: np.ndarray | None, seeds: float) -> np.ndarray:
+    """Regions where the head is above `seeds`, grown back."""
+    assert head is not None
+    return _grown(mask, components(mask & (head > seeds)), -head)
+
+
+METHODS = {
+    "components": Method(_components, False, (0.5,), 0.5),
+    "watershed": Method(_watershed, False, (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95), 0.8),
+    "border": Method(_border, True, (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9), 0.5),
+    "distance": Method(_distance, True, (0.2, 0.3, 0.4, 0.5, 0.6, 0.7), 0.5),
+}
+"""Ways from a mask to objects, by the name that a recipe's `objects` has."""
+
+
+def _parted(mask: np.ndarray, height: np.ndarray, ratio: float) -> np.ndarray:
+    """Basins of `height`, float32 (h, w), above 0 in the mask; neighbours are merged, over the highest saddle first,
+    where the saddle is at least `ratio` of the lower of their two peaks.
+
+    That keeps the peaks whose dynamics (Grimaud 1992, as in h-maxima) is large for their own height, so that one number
+    serves small objects and large ones.
+    """
+    height = np.where(mask, height, 0)
+    tops = components(local_maxima(height, connectivity=1) & mask)
+    basins = _grown(mask, tops, -height, speck=0.0)
+    peaks = np.zeros(int(basins.max()) + 1, np.float32)
+    np.maximum.at(peaks, basins.ravel(), height.ravel())
+    pairs, saddles = _saddles(basins, height)
+    parent = list(range(len(peaks)))
+
+    def root(k: int) -> int:
+        while parent[k] != k:
+            parent[k] = k = parent[parent[k]]
+        return k
+
+    for k in np.argsort(-saddles, kind="stable"):
+        lower, higher = sorted((root(int(pairs[k, 0])), root(int(pairs[k, 1]))), key=lambda basin: peaks[basin])
+        if lower != higher and saddles[k] >= ratio * peaks[lower]:
+            parent[lower] = higher
+    return _numbered(np.array([root(k) for k in range(len(parent))], np.int32)[basins])
+
+
+def _saddles(basins: np.ndarray, height: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Basins that touch by an edge, int (k, 2), and the highest point at which they do, float (k,)."""
+    found, heights = [], []
+    for one, other in ((np.s_[:-1], np.s_[1:]), (np.s_[:, :-1], np.s_[:, 1:])):
+        a, b = basins[one], basins[other]
+        meet = (a != b) & (a > 0) & (b > 0)
+        found.append(np.sort(np.stack([a[meet], b[meet]], axis=1).astype(np.int64), axis=1))
+        heights.append(np.minimum(height[one][meet], height[other][meet]))
+    pairs, lows = np.concatenate(found), np.concatenate(heights)
+    width = int(basins.max()) + 1
+    key, where = np.unique(pairs[:, 0] * width + pairs[:, 1], return_inverse=True)
+    saddles = np.zeros(len(key), np.float32)
+    np.maximum.at(saddles, where, lows)
+    return np.stack(np.divmod(key, width), axis=1), saddles
+
+
+def _grown(mask: np.ndarray, seeds: np.ndarray, height: np.ndarray, speck: float = SPECK) -> np.ndarray:
+    """Seeds, int32 (h, w), within the mask, grown until they fill it, over low `height` first.
+
+    A component without a seed, or with one, is an object as it is; seeds below `speck` of the largest seed of their
+    component are none.
+    """
+    regions = components(mask)
+    seeds = np.where(mask, seeds, 0)
+    area = np.bincount(seeds.ravel())
+    owner = np.zeros(len(area), np.int32)
+    owner[seeds[seeds > 0]] = regions[seeds > 0]
+    largest = np.zeros(int(regions.max()) + 1, np.int64)
+    np.maximum.at(largest, owner[1:], area[1:])
+    kept = area >= speck * largest[owner]
+    kept[0] = False
+    several = np.bincount(owner[kept], minlength=len(largest)) > 1
+    several[0] = False
+    crowded = several[regions]
+    flooded = watershed(height, np.where(kept, np.arange(len(area)), 0)[seeds] * crowded, mask=crowded)
+    return _numbered(np.where(crowded, flooded + len(largest), regions))
+
+
+def _numbered(labels: np.ndarray) -> np.ndarray:
+    """The same objects with the numbers 1..n, int32."""
+    there = np.bincount(labels.ravel()) > 0
+    there[0] = False
+    return np.asarray((np.cumsum(there) * there)[labels], np.int32)

@@ -1,0 +1,104 @@
+"""Tensors of a state dict that PyTorch has saved, read without PyTorch and without running anything that the file names.
+
+A pickle may call whatever it names. This reader lets it name an ordered dictionary, one function that rebuilds a tensor
+and the kinds of storage, each as a stand-in that only holds numbers; anything else is refused.
+"""
+
+import pickle
+import struct
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+
+MAGIC = 0x1950A86A20F9469CFC6C
+"""What a file in PyTorch's format of before 1.6 begins with, as a pickled number."""
+
+PROTOCOL = 1001
+"""The version of that format; there never was another."""
+
+STORAGES = {
+    "FloatStorage": np.dtype("<f4"),
+    "DoubleStorage": np.dtype("<f8"),
+    "HalfStorage": np.dtype("<f2"),
+    "LongStorage": np.dtype("<i8"),
+    "IntStorage": np.dtype("<i4"),
+}
+
+
+class _Tensor(NamedTuple):
+    """A view of a storage; the arguments of torch._utils._rebuild_tensor_v2 that matter here."""
+
+    storage: str
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+def _rebuild(storage: str, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], *rest: Any) -> _Tensor:
+    return _Tensor(storage, offset, tuple(shape), tuple(strides))
+
+
+class _Reader(pickle.Unpickler):
+    """Unpickles numbers, texts, containers and stand-ins, nothing else."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        super().__init__(file)
+        self.storages: dict[str, np.dtype] = {}
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("collections", "OrderedDict"):
+            return OrderedDict
+        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
+            return _rebuild
+        if module == "torch" and name in STORAGES:
+            return name
+        raise ValueError(f"it names {module}.{name}, which no file of weights needs")
+
+    def persistent_load(self, pid: Any) -> str:
+        kind, dtype, key, _, _, view = pid
+        if kind != "storage" or dtype not in STORAGES or view is not None:
+            raise ValueError(f"it holds a {kind} of {dtype}, where plain storages are expected")
+        self.storages[str(key)] = STORAGES[dtype]
+        return str(key)
+
+
+def read_state_dict(path: Path) -> dict[str, np.ndarray]:
+    """Reads a state dict saved by torch.save before version 1.6: three pickles of identity, the tensors' pickle, the
+    storages' keys, and each storage as its length (int64) and its numbers, all little-endian.
+
+    Returns arrays by name, in the file's order.
+
+    Raises:
+        ValueError: if the file is no such thing, is cut off, or names what no file of weights needs.
+    """
+    with open(path, "rb") as file:
+        try:
+            if _Reader(file).load() != MAGIC or _Reader(file).load() != PROTOCOL:
+                raise ValueError("it is no file of PyTorch's format before 1.6")
+            if not _Reader(file).load()["little_endian"]:
+                raise ValueError("its numbers are big-endian")
+            reader = _Reader(file)
+            tensors = reader.load()
+            keys = _Reader(file).load()
+            storages = {key: _read_storage(file, reader.storages[key]) for key in keys}
+            return {name: _view(storages[tensor.storage], tensor) for name, tensor in tensors.items()}
+        except (pickle.UnpicklingError, EOFError, struct.error, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"it is damaged, or no state dict of PyTorch ({error})") from error
+
+
+def _read_storage(file: BinaryIO, dtype: np.dtype) -> np.ndarray:
+    (count,) = struct.unpack("<q", file.read(8))
+    data = file.read(count * dtype.itemsize) if count >= 0 else b""
+    if len(data) != count * dtype.itemsize:
+        raise ValueError("it is cut off")
+    return np.frombuffer(data, dtype)
+
+
+def _view(storage: np.ndarray, tensor: _Tensor) -> np.ndarray:
+    last = tensor.offset + sum((side - 1) * step for side, step in zip(tensor.shape, tensor.strides, strict=True))
+    if tensor.offset < 0 or min((*tensor.shape, *tensor.strides), default=0) < 0 or last >= storage.size:
+        raise ValueError("a tensor reaches beyond its storage")
+    steps = [step * storage.itemsize for step in tensor.strides]
+    return np.lib.stride_tricks.as_strided(storage[tensor.offset :], tensor.shape, steps, writeable=False).copy()

@@ -1,0 +1,96 @@
+"""Which crops of the images an epoch of patches has, and cutting them."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from unetlab.images import geometry, view
+
+FOREGROUND = 1 / 3
+"""Share of patches that are laid around a foreground pixel; the others may lie anywhere."""
+
+POWER = 0.5
+"""An image is drawn as its number of pixels to this power: at 1 every pixel would be as likely as any other, at 0 every
+image. Scores are means over images, but large images show more that can be learnt."""
+
+REMEMBERED = 256
+"""Foreground pixels of an image, at most, that patches are laid around."""
+
+
+class Patch(NamedTuple):
+    """A crop: the image's index, the middle in pixels, and how much it is enlarged."""
+
+    row: int
+    y: int
+    x: int
+    zoom: float
+
+
+def covering(sizes: np.ndarray, side: int) -> int:
+    """Patches of side `side` that have as many pixels as images of int (n, 2) sizes; one an image at least."""
+    area = sizes.astype(np.float64).prod(axis=1)
+    return int(np.maximum(1, np.ceil(area / side**2)).sum())
+
+
+class Sampler:
+    """Draws patches.
+
+    Args:
+        masks: uint8 (h, w, k) each, of which the first channel is 1 on foreground.
+        rows: the images to draw from.
+        seed: of the foreground pixels that are remembered.
+    """
+
+    def __init__(self, masks: Sequence[np.ndarray], rows: np.ndarray, seed: int) -> None:
+        self.rows = np.asarray(rows)
+        self.sizes = np.array([masks[row].shape[:2] for row in self.rows])
+        weights = self.sizes.astype(np.float64).prod(axis=1) ** POWER
+        self.weights = weights / weights.sum()
+        rng = np.random.default_rng([seed, len(self.rows)])
+        self.foreground = [_some(masks[row][..., 0] == 1, rng) for row in self.rows]
+
+    def draw(self, count: int, jitter: float, rng: np.random.Generator) -> list[Patch]:
+        """`count` patches, a third of them around foreground where there is any, enlarged by up to 1 + `jitter`."""
+        places = rng.choice(len(self.rows), count, p=self.weights)
+        return [self._one(int(place), jitter, rng) for place in places]
+
+    def _one(self, place: int, jitter: float, rng: np.random.Generator) -> Patch:
+        height, width = self.sizes[place]
+        pixels = self.foreground[place]
+        if len(pixels) and rng.random() < FOREGROUND:
+            y, x = divmod(int(rng.choice(pixels)), int(width))
+        else:
+            y, x = int(rng.integers(height)), int(rng.integers(width))
+        zoom = float(np.exp(rng.uniform(-1, 1) * np.log1p(jitter)))
+        return Patch(int(self.rows[place]), y, x, zoom)
+
+
+def cut(stack: np.ndarray, patch: Patch, side: int, nearest: bool) -> np.ndarray:
+    """The crop of an image or mask uint8 (h, w, c), (side, side, c); where it is smaller, mirrored to size.
+
+    The crop lies within the image where that is large enough, so that it begins at the nearest such place.
+    `nearest` is for masks: values stay values that were there.
+    """
+    wanted = max(1, round(side / patch.zoom))
+    rows, columns = (
+        _span(length, middle, wanted) for length, middle in zip(stack.shape[:2], (patch.y, patch.x), strict=True)
+    )
+    found = stack[rows[:, None], columns]
+    if not nearest:
+        return geometry.resize_image(found, side, side)
+    return np.stack([geometry.resize_labels(plane, side, side) for plane in np.moveaxis(found, -1, 0)], axis=-1)
+
+
+def _span(length: int, middle: int, wanted: int) -> np.ndarray:
+    """Indices int (wanted,) along an axis: within it where it is long enough, else mirrored."""
+    if length < wanted:
+        return view.mirrored(length, wanted)
+    first = min(max(0, middle - wanted // 2), length - wanted)
+    return np.arange(first, first + wanted)
+
+
+def _some(foreground: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Flat indices of REMEMBERED foreground pixels at most, of a bool (h, w)."""
+    pixels = np.flatnonzero(foreground)
+    return pixels if len(pixels) <= REMEMBERED else rng.choice(pixels, REMEMBERED, replace=False)
