@@ -247,6 +247,8 @@ def _showdown() -> tuple[Option, ...]:
         "models": dataclasses.replace(OPTIONS["models"], default="best"),
         "minutes": OPTIONS["minutes"],
         "split": OPTIONS["split"],
+        "fresh": OPTIONS["fresh"],
+        "stall": OPTIONS["stall"],
     }
     common = [own.get(o.name, o) for o in OPTIONS.values() if o.name in own or (o.shared and o.repeated)]
     setups = Option("setups", "nuclei,nuclei-scratch", "Names with commas, or all.")
@@ -273,7 +275,7 @@ JOBS: Mapping[str, tuple[Option, ...]] = MappingProxyType(
             Option("kitchen", "auto", "Data of pseudo-label. auto: kitchen."),
             Option("sections", "auto", "Data of drosophila. auto: isbi2012."),
             Option("latex", "auto", "Data of latex. auto: its twin."),
-            *_of("epochs", "seed", "precision", "encoder_weights"),
+            *_of("epochs", "seed", "precision", "encoder_weights", "fresh"),
         ),
         "evaluate": (
             Option("model", None, "models:/unetlab-nuclei@champion, models:/m-..., or a folder.", required=True),
@@ -299,6 +301,7 @@ JOBS: Mapping[str, tuple[Option, ...]] = MappingProxyType(
             ),
             Option("reason", "", "Why it is accepted; written on the version."),
         ),
+        "sync": (),
         "rollback": (Option("model", None, "A registered model, such as unetlab-nuclei.", required=True),),
         "predict": (
             Option("model", None, "models:/unetlab-nuclei@champion, models:/m-..., or a folder.", required=True),

@@ -7,8 +7,13 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
+
+def _frozen(held: dict[str, Any]) -> MappingProxyType[str, Any]:
+    return MappingProxyType(held)
+
+
 # frozen mappings cannot be pickled as they are, and recipes travel to the process that trains them
-copyreg.pickle(MappingProxyType, lambda held: (MappingProxyType, (dict(held),)))  # type: ignore[arg-type]
+copyreg.pickle(MappingProxyType, lambda held: (_frozen, (dict(held),)))  # type: ignore[arg-type]
 
 LOSS_OPTION = "loss_"
 """What the names of a loss's options begin with among the hyperparameters."""

@@ -1,5 +1,6 @@
 """What a killed command left, and how the same command goes on with it: its run, its trainings, their saved states."""
 
+import errno
 import hashlib
 import json
 import os
@@ -13,12 +14,15 @@ from typing import Any
 import mlflow
 import numpy as np
 import pandas as pd
+import requests
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
+from rich.console import Console
 
 from unetlab.data import cache
-from unetlab.errors import UserError
-from unetlab.tracking import write
+from unetlab.errors import Stopped
+from unetlab.setup import Recipe
+from unetlab.tracking import outbox, write
 from unetlab.tracking.lock import Lock
 from unetlab.training.checkpoint import Checkpoint, load_arrays, save_arrays
 
@@ -59,7 +63,7 @@ class Kept:
     def objective(self, training: str, params: Mapping[str, Any], metric: str) -> float | None:
         """The score of a training that finished before, None if there is none.
 
-        Raises FailedBefore with its reason if it failed, UserError if it had other values than these.
+        Raises FailedBefore with its reason if it failed, Stopped if it had other values than these.
         """
         left = self._same(training, params)
         if left is None:
@@ -100,7 +104,7 @@ class Kept:
     def finished(
         self, training: str, params: Mapping[str, Any]
     ) -> tuple[dict[str, Any], pd.DataFrame, list[np.ndarray]] | None:
-        """What `finish` saved, None if the training did not finish before. Raises UserError as `objective` does."""
+        """What `finish` saved, None if the training did not finish before. Raises Stopped as `objective` does."""
         left = self._same(training, params)
         if left is None or left.status != "FINISHED" or self.folder is None:
             return None
@@ -112,9 +116,9 @@ class Kept:
 
     def _same(self, training: str, params: Mapping[str, Any]) -> Left | None:
         left = self.left.get(training)
-        for name, value in params.items() if left else ():
-            if left.params.get(name, write.short(value)) != write.short(value):
-                raise UserError(
+        for name, value in params.items():
+            if left is not None and left.params.get(name, write.short(value)) != write.short(value):
+                raise Stopped(
                     f"{training} of run {self.parent} had {name}={left.params[name]}, and now would have "
                     f"{name}={write.short(value)}: the code or the search space changed in between; fresh=true begins "
                     "a run of its own"
@@ -124,6 +128,43 @@ class Kept:
     def _path(self, training: str, kind: str) -> Path:
         assert self.folder is not None
         return self.folder / f"{training.replace(' ', '-')}.{kind}.npz"
+
+
+def training_name(role: str, tags: Mapping[str, str]) -> str:
+    """What tells a training apart from the others of its run: "trial 3", "round 1" or "final"."""
+    for kind in ("trial", "round"):
+        if kind in tags:
+            return f"{kind} {tags[kind]}"
+    return role
+
+
+def params_of(recipe: Recipe, seed: int, precision: str, weights: str | None) -> dict[str, Any]:
+    """What a training is of, as its run's params say it."""
+    return {**recipe.flat(), "seed": seed, "precision": precision, "encoder_weights": weights}
+
+
+def interrupted_by(error: BaseException | None) -> Stopped | None:
+    """What kept a training from going on that is not its fault, such as a full disk; None for everything else."""
+    while error is not None:
+        text = str(error)
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            return Stopped(f"cannot write {error.filename or ''} ({error.strerror}); make room, then the same command")
+        if any(said in text for said in ("disk is full", "readonly database", "disk I/O error")):
+            return Stopped(f"the tracking store cannot be written ({text.splitlines()[0][:120]}); make room there")
+        if isinstance(error, requests.exceptions.ConnectionError) or "API request to" in text and "failed with" in text:
+            return Stopped(f"the tracking server does not answer ({text.splitlines()[0][:120]}); nothing is lost")
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def tell_unsent(console: Console, metrics: int) -> None:
+    """Says that metrics wait on disk, if any do."""
+    if metrics:
+        console.print(
+            f"the tracking server does not answer: {metrics} metrics wait in {outbox.folder()}; the next run or "
+            "`python -m unetlab sync` sends them",
+            highlight=False,
+        )
 
 
 def plan_key(**plan: Any) -> str:
@@ -162,6 +203,12 @@ def unfinished_run(experiment: str, key: str) -> Run | None:
     return found[0] if found and found[0].info.status in UNFINISHED else None
 
 
+def finished_run(experiment: str, key: str) -> Run | None:
+    """The newest run of a plan, if it finished."""
+    found = runs_where(experiment, f"tags.plan = '{key}'")
+    return found[0] if found and found[0].info.status == "FINISHED" else None
+
+
 def trainings(experiment: str, parent: str) -> dict[str, Left]:
     """The trainings below a run by name, the newest of each."""
     found = {}
@@ -176,9 +223,7 @@ def trainings(experiment: str, parent: str) -> dict[str, Left]:
 def end_below(experiment: str, parent: str) -> None:
     """Marks what is RUNNING below a run KILLED, so that the UI shows no work that nobody does."""
     client = MlflowClient()
-    for run in runs_where(
-        experiment, f"tags.`mlflow.parentRunId` = '{parent}' and attributes.status = 'RUNNING'"
-    ):
+    for run in runs_where(experiment, f"tags.`mlflow.parentRunId` = '{parent}' and attributes.status = 'RUNNING'"):
         end_below(experiment, run.info.run_id)
         client.set_terminated(run.info.run_id, "KILLED")
 

@@ -15,7 +15,6 @@ from mlflow.data.meta_dataset import MetaDataset
 
 from unetlab.errors import Stopped
 
-
 OPEN: list[str] = []
 """Ids of the runs this process has begun and not ended, the outermost first."""
 

@@ -52,7 +52,7 @@ def write_whole(path: Path, write: Any) -> None:
 
 def save_arrays(path: Path, about: Mapping[str, Any], arrays: Sequence[np.ndarray]) -> None:
     """Writes arrays and what they are, JSON, as one .npz that is there whole or not at all."""
-    named = {f"a{number}": array for number, array in enumerate(arrays)}
+    named: dict[str, Any] = {f"a{number}": array for number, array in enumerate(arrays)}
     write_whole(path, lambda out: np.savez(out, about=np.array(json.dumps(dict(about))), **named))
 
 
@@ -139,7 +139,10 @@ class Checkpoint(keras.callbacks.Callback):
         save_arrays(self.path, about, [*arrays, *best])
 
     def _restore(self, about: Mapping[str, Any], arrays: Sequence[np.ndarray]) -> None:
-        for variable, array in zip(_variables(self.model), arrays[: about["variables"]], strict=True):
+        variables = _variables(self.model)
+        if [tuple(variable.shape) for variable in variables] != [each.shape for each in arrays[: len(variables)]]:
+            raise Stopped(f"{self.path} was saved by another version of the code; fresh=true begins anew")
+        for variable, array in zip(variables, arrays, strict=False):
             variable.assign(array)
         best = self.best
         best.best, best.best_epoch, best.wait = about["best"], about["best_epoch"], about["wait"]
@@ -150,11 +153,18 @@ class Checkpoint(keras.callbacks.Callback):
 
 def _variables(model: keras.Model) -> list[Any]:
     """Of the model, the generators of its dropout among them, and of the optimiser."""
-    model.optimizer.build(model.trainable_variables)  # does nothing the second time
-    return [*model.trainable_variables, *model.non_trainable_variables, *model.optimizer.variables]
+    if not model.optimizer.built:  # one that lets variables learn late has built itself
+        model.optimizer.build(model.trainable_variables)
+    return [*_state(model), *model.optimizer.variables]
+
+
+def _state(model: keras.Model) -> list[Any]:
+    """The model's own, in an order that does not depend on what of it is frozen."""
+    metrics = {id(variable) for variable in model.metrics_variables}
+    return [variable for variable in model.variables if id(variable) not in metrics]
 
 
 def _fits(model: keras.Model, about: Mapping[str, Any], arrays: Sequence[np.ndarray]) -> bool:
     """Whether a state is of a model built like this one; another version of the code may build another."""
-    shapes = [tuple(variable.shape) for variable in _variables(model)]
-    return shapes == [array.shape for array in arrays[: about["variables"]]]
+    shapes = [tuple(variable.shape) for variable in _state(model)]
+    return shapes == [array.shape for array in arrays[: len(shapes)]]
