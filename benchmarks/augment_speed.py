@@ -2,9 +2,9 @@
 
     python -m benchmarks.augment_speed --size 256 --images 32
 
-Colour images of noise that was blurred, each with a mask. CPU time, of one thread, means the same on a busy machine; the
-median of several passes. A step of training shares the processor with the next batch's augmentation, so that what
-counts is the whole: a MobileNetV2 under the decoder learns from an image of 256x256 in about 100 ms on two cores.
+Colour images of blurred noise, each with a mask. It is CPU time of one thread, which means the same on a busy machine,
+and the median of several passes. The next batch is augmented while the processor trains on this one, so that "all at
+once" is to be small beside a step of training.
 """
 
 import statistics

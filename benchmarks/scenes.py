@@ -4,11 +4,13 @@
 
 The measure of leaks is made apart from the search for scenes and knows nothing of it: all pairs of images with a side
 of one length, no index. The mean of the three outermost lines of a border stands for it, its lowest cosine terms left
-out (shading), and two borders are held against each other by the correlation of what remains. The same borders with
-the second one read backwards continue nothing and have as much in them: what they reach is chance. The limit is the
-lowest correlation that mirrored borders reach at most a fifth as often; where none is, images have no tiles. A fifth of
-what is counted as a leak is therefore chance at the limit, and what is left of leaks among scenes is to be read
-against the column "by chance", the same count with mirrored borders.
+out (shading), and two borders are held against each other by the correlation of what remains. Where a field was cut,
+the step across the seam is besides about as large as the steps on either side of it; pairs with more than STEP times
+that continue nothing, however alike they look. The same borders with the second one read backwards continue nothing and
+have as much in them: what they reach is chance. The limit is the lowest correlation that mirrored borders reach at most
+a fifth as often; where none is, images have no tiles. What is left of leaks among scenes is to be read against the
+column "by chance", the same count with mirrored borders on the same sides: where the two agree, nothing is left that a
+measure of borders could tell from chance.
 """
 
 from collections import defaultdict
@@ -34,32 +36,46 @@ SHADING = 3
 QUIET = 0.7
 """Grey levels, root mean square, below which a border is too plain to tell."""
 
+STEP = 1.2
+"""Most that the step across a seam may be over the mean of the steps on either side (root mean squares)."""
+
+LEAST = 0.4
+"""Correlation below which a pair is not kept."""
+
 CHANCE = 0.2
 """How often mirrored borders may reach the limit, as a share of true ones."""
 
 
 def borders(dataset: Dataset) -> list[tuple[int, int, float, float]]:
-    """All ordered pairs of images whose borders may meet: both rows, correlation, and the same mirrored."""
+    """All ordered pairs of images whose borders may meet: rows, correlation, the same mirrored; 0 beyond a step."""
     found = []
     for upright in (True, False):
         held: dict[int, list[tuple[int, np.ndarray, np.ndarray]]] = defaultdict(list)
         for row in range(len(dataset)):
             grey = geometry.fit_channels(dataset.image(row), 1)[:, :, 0]
-            grey = grey if upright else grey.T
+            grey = (grey if upright else grey.T).astype(np.float64)
             if min(grey.shape) > LINES:
-                held[grey.shape[0]].append((row, _fine(grey[:, -LINES:]), _fine(grey[:, :LINES])))
-        for length, rows in held.items():
+                held[grey.shape[0]].append((row, grey[:, : -LINES - 1 : -1].T, grey[:, :LINES].T))
+        for rows in held.values():
             last, first = np.stack([each[1] for each in rows]), np.stack([each[2] for each in rows])
-            right = last @ first.T
-            wrong = last @ (first * (-1.0) ** np.arange(length)).T
-            for i, j in np.argwhere(np.maximum(right, wrong) >= 0.5):
+            right, wrong = _agreement(last, first), _agreement(last, first[:, :, ::-1])
+            for i, j in np.argwhere(np.maximum(right, wrong) >= LEAST):
                 if i != j:
                     found.append((rows[i][0], rows[j][0], float(right[i, j]), float(wrong[i, j])))
     return found
 
 
+def _agreement(last: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """How borders, (n, LINES, length) from the outermost line inwards, go on in others: (n, n), 0 where they do not."""
+    likeness = np.stack([_fine(each) for each in last]) @ np.stack([_fine(each) for each in first]).T
+    squares = (last[:, 0] ** 2).mean(axis=1)[:, None] + (first[:, 0] ** 2).mean(axis=1)
+    across = np.sqrt(np.maximum(squares - 2 * last[:, 0] @ first[:, 0].T / last.shape[2], 0))
+    beside = [np.sqrt(((lines[:, 0] - lines[:, 1]) ** 2).mean(axis=1)) for lines in (last, first)]
+    return np.asarray(np.where(across <= STEP * (beside[0][:, None] + beside[1]) / 2, likeness, 0.0))
+
+
 def _fine(lines: np.ndarray) -> np.ndarray:
-    terms = dct(lines.astype(np.float64).mean(axis=1), norm="ortho")
+    terms = dct(lines.mean(axis=0), norm="ortho")
     terms[:SHADING] = 0
     norm = float(np.linalg.norm(terms))
     return np.asarray(terms / norm) if norm >= QUIET * np.sqrt(len(terms)) else np.zeros_like(terms)
@@ -69,7 +85,7 @@ def limit_of(pairs: list[tuple[int, int, float, float]]) -> float:
     """The lowest correlation that mirrored borders reach at most CHANCE as often; above 1 if there is none."""
     right, wrong = (np.sort([pair[k] for pair in pairs])[::-1] for k in (2, 3))
     reached = np.searchsorted(-wrong, -right, side="right")
-    fits = right[reached <= CHANCE * np.arange(1, len(right) + 1)]
+    fits = right[(right >= LEAST) & (reached <= CHANCE * np.arange(1, len(right) + 1))]
     return float(fits.min(initial=1.01))
 
 

@@ -9,8 +9,11 @@ from conftest import log_tiny
 from fake_runs import IDS, difficulty, log_setup_run
 from PIL import Image
 
-from benchmarks import compare_speed, equal_models, false_alarms, pictures, twin_to_real, widths
+from benchmarks import augment_speed, compare_speed, equal_models, false_alarms, objects, pictures, twin_to_real, widths
+from unetlab.data import open_dataset
+from unetlab.inference.objects import METHODS
 from unetlab.tracking import thumbnails
+from unetlab.training.augment import CHANGES
 
 
 def test_equal_models_are_called_different_as_often_as_promised_and_images_for_scenes_more_often():
@@ -86,6 +89,15 @@ def test_the_speed_of_a_comparison_is_measured_in_a_process_of_its_own(tmp_path)
     assert found["seconds"] < 15 and found["peak_gb"] < 1.5 and found["best"] >= 1
 
 
+def test_every_change_of_images_has_its_time_and_all_at_once_starve_no_training(store):
+    answer = CliRunner().invoke(augment_speed.main, ["--size", "64", "--images", "4", "--passes", "3"])
+    assert answer.exit_code == 0, answer.output
+    assert set(augment_speed.STRENGTHS) == {name for change in CHANGES for name in change.switches}
+    run = mlflow.search_runs(experiment_names=["unetlab-benchmarks"]).iloc[0]
+    # a sixteenth of 256x256, where 8 ms is the aim; the rest is for slow machines
+    assert 0 < run["metrics.ms/elastic"] < run["metrics.ms/all_at_once"] < 8
+
+
 def test_a_model_is_scored_on_images_it_never_saw_beside_otsu(store, pairs, tmp_path):
     model = f"models:/{log_tiny().model_id}"
     answer = CliRunner().invoke(twin_to_real.main, ["--pair", model, str(pairs)])
@@ -145,3 +157,22 @@ def test_pictures_without_thumbnails_say_what_is_missing(store, tmp_path):
 def test_images_are_spread_from_the_worst_to_the_best():
     assert pictures.spread(np.array([0.5, 0.1, 0.9, 0.7]), 3).tolist() == [1, 3, 2]
     assert pictures.spread(np.array([0.5, 0.1]), 5).tolist() == [1, 0]
+
+
+def test_a_perfect_network_s_objects_are_told_apart_by_a_border_and_not_by_the_mask_alone(tmp_path):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "masks").mkdir()
+    labels = np.zeros((40, 60), np.uint8)
+    labels[5:35, 5:30], labels[5:35, 30:55] = 1, 2
+    for name in "abc":
+        Image.fromarray(labels * 100 + 20).save(tmp_path / "images" / f"{name}.png")
+        Image.fromarray(labels).save(tmp_path / "masks" / f"{name}.png")
+    dataset = open_dataset(str(tmp_path), masks="objects")
+    best = {}
+    for how, seen, _, ap50, _ in objects.ceilings(dataset, objects.spread(dataset, 2)):
+        best[how, seen] = max(ap50, best.get((how, seen), 0))
+    assert len(best) == len(METHODS) * len(objects.SEEN)
+    for seen in objects.SEEN:
+        assert (best["components", seen], best["border", seen], best["distance", seen]) == (0, 1, 1)
+    answer = CliRunner().invoke(objects.main, ["--data", str(tmp_path), "--images", "2"])
+    assert answer.exit_code == 0 and "2 images of" in answer.output and "half the size" in answer.output

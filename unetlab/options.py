@@ -94,7 +94,7 @@ class Options:
     minutes: float = _said(
         0.0,
         "After which no trial of a search begins; also the most for one training. The first trial always runs, and "
-        "the final training comes on top. 0: no limit.",
+        "the final training comes on top. 0: no limit. Of auto: for all of it, divided among trainings.",
         low=0,
         shared=False,
         budget=True,
@@ -280,7 +280,7 @@ JOBS: Mapping[str, tuple[Option, ...]] = MappingProxyType(
         "evaluate": (
             Option("model", None, "models:/unetlab-nuclei@champion, models:/m-..., or a folder.", required=True),
             Option("data", None, "Labelled images: folder, zip, name, or synthetic, the setup's twin.", required=True),
-            *_of("masks", "channels", "pages"),
+            *READING,
             Option("allow_seen", False, "Score images it was trained or validated on too: no test.", kind=bool),
         ),
         "register": (

@@ -158,6 +158,7 @@ class Setup:
         defaults: of shared options, where the setup has its own.
         extras: names of options that only this setup takes.
         membranes: whether V_rand and V_info are scored; then V_rand is what searches maximise and comparisons rank by.
+        adapts: whether its recipe is a start that `jobs.configure` fits to the data, the weights at hand and the clock.
         as_read: what is to be known of `published` and of the recipe where the source says two things, or leaves open
             what it did; shown beside the figures.
     """
@@ -178,6 +179,7 @@ class Setup:
     defaults: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     extras: tuple[str, ...] = ()
     membranes: bool = False
+    adapts: bool = False
     as_read: str = ""
 
     def published_metrics(self) -> dict[str, float]:

@@ -193,6 +193,23 @@ def test_h008_seeds_disagree(shift, split, expected):
     assert _codes(run) == expected
 
 
+def test_membranes_are_judged_by_v_rand_and_not_by_dice():
+    rng = np.random.default_rng(0)
+    noise = rng.normal(0, 0.05, 60)
+    v_rand = np.clip(HEALTHY.scores["native_dice"] * 0.6, 0, 1)
+    scores = HEALTHY.scores.assign(
+        native_v_rand=v_rand,
+        reference_native_v_rand=v_rand - 0.004 - noise + noise.mean(),
+        reference_native_dice=HEALTHY.scores["native_dice"] - 0.2,
+    )
+    run = _changed(scores=scores)
+    finding = next(f for f in check_run(run) if f.code == "H006")
+    assert "V_rand four times in five" in finding.explanation and finding.figures["gain"] == pytest.approx(0.004)
+    ids = scores["id"].tolist()
+    apart = dataclasses.replace(run, seeds={"1": ("s0", ids, v_rand.to_numpy() - 0.1 + noise / 5)})
+    assert "scores V_rand" in next(f for f in check_run(apart) if f.code == "H008").explanation
+
+
 def test_seeds_on_other_splits_may_differ_by_what_images_explain():
     dice = difficulty(60, seed=5) - 0.015
     assert abs(dice.mean() - HEALTHY.scores["native_dice"].mean()) > checks.SEED_RANGE

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tifffile
 from conftest import encoded
+from PIL import Image
 
 from unetlab.images import codecs
 
@@ -51,3 +52,24 @@ def test_what_cannot_be_opened(tmp_path):
 def test_the_table_of_endings():
     assert {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".zarr", ".czi", ".nd2", ".lif"} == codecs.ENDINGS
     assert codecs.ENDINGS > codecs.STACKS > codecs.CONTAINERS
+
+
+@pytest.mark.parametrize("most", [0, 1, 255, 256, 3_500, 65_535])
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.int64])
+def test_labels_come_back_from_a_png_of_16_bits(most, dtype):
+    labels = np.zeros((260, 253), dtype)
+    labels.flat[: most + 1] = np.arange(most + 1)
+    data = codecs.encode_labels(labels)
+    with Image.open(io.BytesIO(data)) as image:
+        assert image.mode.startswith("I") and np.array_equal(np.asarray(image), labels)
+    found = codecs.decode_labels(data)
+    assert found.dtype == np.int32 and np.array_equal(found, labels)
+
+
+def test_labels_that_no_png_holds_are_refused():
+    with pytest.raises(
+        codecs.PixelError, match="^65,536 objects, a PNG can tell 65,535 apart; send the image in parts$"
+    ):
+        codecs.encode_labels(np.array([[0, 65_536]]))
+    with pytest.raises(codecs.PixelError, match="0 is background. Received: -1$"):
+        codecs.encode_labels(np.array([[0, -1]], np.int32))

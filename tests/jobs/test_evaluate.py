@@ -67,3 +67,22 @@ def test_an_unknown_model_is_one_line_and_a_known_one_prints_its_scores(store, p
     assert answer.exit_code == 2 and "models:/no-such@champion cannot be loaded" in answer.stderr
     answer = CliRunner().invoke(main, ["evaluate", "--model", tiny(), "--data", str(pairs), "--allow_seen", "true"])
     assert answer.exit_code == 0 and "at native size, 12 images of 12 scenes" in answer.output
+
+
+def test_scenes_of_a_file_are_the_units_and_bad_files_are_one_line(store, pairs):
+    given, model = pairs.parent / "own.csv", tiny()
+    lines = [f"cell{i:02d},{i // 4}" for i in range(12)]
+    given.write_text("\n".join(["id,group", *lines]))
+    asked = ["evaluate", "--model", model, "--data", str(pairs), "--groups", str(given)]
+    assert "12 images of 3 scenes" in CliRunner().invoke(main, asked).output
+    for text, said in ((lines[1:], "no line for cell00"), ([*lines, "x,1"], "names x, which")):
+        given.write_text("\n".join(["id,group", *text]))
+        answer = CliRunner().invoke(main, asked)
+        assert answer.exit_code == 2 and said in answer.stderr and answer.stderr.count("\n") == 1
+    given.unlink()
+    answer = CliRunner().invoke(main, asked)
+    assert answer.exit_code == 2 and "cannot be read" in answer.stderr and answer.stderr.count("\n") == 1
+
+
+def test_a_model_of_three_channels_scores_grey_images(store, pairs):
+    assert evaluate(tiny(channels=3), str(pairs)).figures["test/images"] == 12

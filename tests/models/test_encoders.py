@@ -7,7 +7,7 @@ import pytest
 from unetlab.models import NETWORKS
 from unetlab.models.encoders import ENCODERS
 from unetlab.models.encoders.encoder import Encoder
-from unetlab.models.pretrained import encoder_unet
+from unetlab.models.pretrained import encoder_unet, full_unet
 
 
 def _two_levels(input_shape, weights, width):
@@ -17,12 +17,14 @@ def _two_levels(input_shape, weights, width):
     return keras.Model(inputs, x)
 
 
-def test_every_encoder_is_a_network_whose_layers_shrink_by_two():
-    for name, row in ENCODERS.items():
-        assert NETWORKS[name].encoder is row and NETWORKS[name].stride({}) == row.stride
-        encoder = row.build((2 * row.stride, 2 * row.stride, 3), None, **row.options)
-        sizes = [encoder.get_layer(layer).output.shape[1] for layer in (*row.skips, row.bottom)]
-        assert sizes == [2 * row.stride // 2**k for k in range(1, len(sizes) + 1)]
+@pytest.mark.parametrize("name", ENCODERS)
+def test_every_encoder_has_layers_that_shrink_by_two(name):
+    row = ENCODERS[name]
+    network = NETWORKS["pretrained"]
+    assert network.encoder({"encoder": name}) is row and network.stride({"encoder": name}) == row.stride == 32
+    encoder = row.build((2 * row.stride, 2 * row.stride, 3), None, **row.options)
+    sizes = [encoder.get_layer(layer).output.shape[1] for layer in (*row.skips, row.bottom)]
+    assert sizes == [2 * row.stride // 2**k for k in range(1, len(sizes) + 1)]
 
 
 def test_an_encoder_of_another_depth_needs_no_more_than_a_row(monkeypatch):
@@ -35,3 +37,6 @@ def test_an_encoder_of_another_depth_needs_no_more_than_a_row(monkeypatch):
     assert filters == [16, 8]
     with pytest.raises(ValueError, match="divisible by 4"):
         encoder_unet("small", (18, 12, 3))
+    full = full_unet((20, 12, 3), encoder="small", decoder_filters=32, width=6)
+    kernels = [tuple(layer.kernel.shape[2:]) for layer in full.layers if isinstance(layer, keras.layers.Conv2D)]
+    assert sorted(kernels) == [(3, 16), (16, 1), (12 + 6, 32), (32 + 16, 16)]

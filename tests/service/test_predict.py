@@ -1,5 +1,7 @@
 """Prediction over folders: what is written, and what mistakes get."""
 
+from types import SimpleNamespace
+
 import mlflow
 import numpy as np
 import pandas as pd
@@ -101,7 +103,7 @@ def test_a_threshold_out_of_range(model, folder, tmp_path, threshold):
         predict_folder(model, folder, tmp_path / "out", threshold=threshold)
 
 
-@pytest.mark.parametrize("below", ["", "masks", "overlays"])
+@pytest.mark.parametrize("below", ["", *predict.FOLDERS])
 def test_images_are_never_written_over(model, folder, tmp_path, below):
     images = folder
     if below:
@@ -159,3 +161,35 @@ def test_every_page_of_a_stack_gets_a_mask_and_a_row(model, folder, tmp_path, ca
     assert chosen["page"].tolist() == [1, 2] and (tmp_path / "chosen" / "masks" / "z-002.png").exists()
     with pytest.raises(UserError, match=r"z\.tif: channels=7: there is no channel 7"):
         predict_folder(model, folder / "z.tif", tmp_path / "none", channels="7")
+
+
+def test_every_image_has_its_objects_as_a_label_image_and_as_rows(model, folder, tmp_path):
+    out = tmp_path / "out"
+    pages = predict_folder(model, folder, out)
+    rows = pd.read_csv(out / "objects.csv")
+    names = ["a_png", "a_tif", "a_png_2", "colour"]
+    assert {path.name for path in (out / "labels").iterdir()} == {f"{name}.tif" for name in names}
+    assert sorted(rows["image"].unique()) == sorted(names) and len(rows) == pages["object_count"].sum()
+    for name in names:
+        labels, mask = tifffile.imread(out / "labels" / f"{name}.tif"), out / "masks" / f"{name}.png"
+        assert np.array_equal(labels > 0, codecs.decode_mask(mask.read_bytes()))
+        areas = rows[rows["image"] == name].set_index("label")["area"]
+        assert areas.to_dict() == {n: (labels == n).sum() for n in range(1, labels.max() + 1)}
+
+
+def test_objects_that_the_model_tells_apart_are_written_as_it_says(tmp_path):
+    labels = np.zeros((20, 30), np.uint16)
+    labels[5:15, 5:15], labels[5:15, 15:25] = 1, 700
+    answer = {"mask": codecs.encode_mask(labels > 0), "labels": codecs.encode_labels(labels)}
+    scores = {"foreground_fraction": 1 / 3, "object_count": 2}
+    segmenter = SimpleNamespace(predict=lambda frame, params: pd.DataFrame([{**answer, **scores}] * len(frame)))
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.png").write_bytes(encoded(blob(20, 30)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(predict, "load", lambda model: segmenter)
+        predict_folder("any", tmp_path / "in", tmp_path / "out")
+    assert np.array_equal(tifffile.imread(tmp_path / "out" / "labels" / "a.tif"), labels)
+    assert pd.read_csv(tmp_path / "out" / "objects.csv")["label"].tolist() == [1, 700]
+    drawn = codecs.decode((tmp_path / "out" / "overlays" / "a.png").read_bytes())[0]
+    assert (drawn[7:13, 14:16] == OUTLINE).all()  # the line between two that touch
+    assert predict.labels_of({"mask": answer["mask"]}).max() == 1

@@ -10,7 +10,7 @@ from unetlab.cli.base import command
 
 
 @command("evaluate", "--model models:/unetlab-nuclei@champion --data FOLDER")
-def evaluate(model: str, data: str, allow_seen: bool, masks: str, channels: str, pages: str) -> None:
+def evaluate(model: str, data: str, allow_seen: bool, masks: str, channels: str, pages: str, groups: str) -> None:
     """Score a logged or registered model on labelled images it has not seen, beside Otsu's threshold.
 
     It goes through the code that serves the model. Images it was trained or validated on are refused. The run has role
@@ -19,7 +19,7 @@ def evaluate(model: str, data: str, allow_seen: bool, masks: str, channels: str,
     quiet.import_tensorflow()
     from unetlab.jobs.evaluate import evaluate as evaluated
 
-    found = evaluated(model, data, allow_seen, {"masks": masks, "channels": channels, "pages": pages})
+    found = evaluated(model, data, allow_seen, {"masks": masks, "channels": channels, "pages": pages}, groups)
     click.echo(found.headline())
     click.echo(f"run {found.run_id}")
 

@@ -240,7 +240,12 @@ def _findings(dataset: Dataset, scenes: Scenes, shares: np.ndarray, flat: np.nda
         add("D004", "notice", f"{text} ({some(row)})", "each stays on one side of the split")
     if 0 < tested < LEAST and len(sizes) < n:
         text = f"{len(sizes)} scenes leave {tested} for the test split"
-        add("D012", "warning", text, f"no test tells models apart on fewer than {LEAST}; give more scenes")
+        add(
+            "D012",
+            "warning",
+            text,
+            f"no test tells models apart on fewer than {LEAST}; give more scenes, or groups=FILE",
+        )
     if flat.any():
         add("D005", "warning", f"{flat.sum()} images of one flat colour ({some(np.flatnonzero(flat))})", "look at them")
     return [*found, *_mask_findings(dataset, shares, some)]

@@ -170,13 +170,13 @@ def texture_key(texture: np.ndarray) -> np.ndarray | None:
     return np.asarray(key / norm, np.float32) if norm > 1e-6 else None
 
 
-def detail(line: np.ndarray) -> np.ndarray:
-    """A border without its shading, float64 (length,), of length 1; zeros where that leaves less than FLOOR."""
+def detail(line: np.ndarray, floor: float = FLOOR) -> np.ndarray:
+    """A border without its shading, float64 (length,), of length 1; zeros where that leaves less than `floor`."""
     shades = _shadings(len(line), 3)
     line = line - shades @ (shades.T @ line)
     line = line - gaussian_filter1d(line, len(line) / 16)
     norm = np.linalg.norm(line)
-    return line / norm if norm >= FLOOR * np.sqrt(len(line)) else np.zeros_like(line)
+    return line / norm if norm >= floor * np.sqrt(len(line)) else np.zeros_like(line)
 
 
 def edge_key(edge: np.ndarray) -> np.ndarray | None:
@@ -196,14 +196,12 @@ class Seam(NamedTuple):
 
     Args:
         detail: correlation of the outermost lines without their shading.
-        plain: their correlation as they are.
         step: the step across the seam over the step between the two lines inside each: about 1 where a field was
             cut, as the next line of pixels is the next line; larger where borders only look alike.
         sigmas: how far `detail` lies above what borders with so little, or so much, in them have by chance.
     """
 
     detail: float
-    plain: float
     step: float
     sigmas: float
 
@@ -211,24 +209,32 @@ class Seam(NamedTuple):
 def continues(one: np.ndarray, other: np.ndarray) -> Seam:
     """How a border goes on in another one of the same length.
 
-    A smooth line has few independent values: as many as the product of both lines' powers over the sum of the
-    products of their spectra (Bartlett's formula for the variance of a correlation). Fisher's transform of the
-    correlation, with that many values, gives `sigmas`.
-
     Args:
         one, other: uint8 (2, length), edges of a Look: the outermost line and the one inside it.
     """
     (a, inside_a), (b, inside_b) = one.astype(np.float64), other.astype(np.float64)
     fine = detail(a), detail(b)
     shared = float(np.clip(fine[0] @ fine[1], -1, 1))
-    power = [dct(line, norm="ortho") ** 2 for line in fine]
+    within = (rms(a - inside_a) + rms(b - inside_b)) / 2
+    return Seam(shared, rms(a - b) / max(within, FLOOR), sigmas(*fine))
+
+
+def sigmas(one: np.ndarray, other: np.ndarray) -> float:
+    """How far the correlation of two lines lies above chance, in standard errors.
+
+    A smooth line has few independent values: as many as the product of both lines' powers over the sum of the
+    products of their spectra (Bartlett's formula for the variance of a correlation). Fisher's transform of the
+    correlation, with that many values less 3, one at least, gives the rest.
+
+    Args:
+        one, other: float64 (length,), of length 1 or zeros.
+    """
+    power = [dct(line, norm="ortho") ** 2 for line in (one, other)]
     values = power[0].sum() * power[1].sum() / max(float((power[0] * power[1]).sum()), 1e-12)
-    sigmas = float(np.arctanh(min(shared, 0.9999)) * np.sqrt(max(values - 3, 0)))
-    spread = a.std() * b.std()
-    plain = float(((a - a.mean()) * (b - b.mean())).mean() / spread) if spread > 0 else 0.0
-    within = (_rms(a - inside_a) + _rms(b - inside_b)) / 2
-    return Seam(shared, plain, _rms(a - b) / max(within, FLOOR), sigmas)
+    shared = float(np.clip(one @ other, -0.9999, 0.9999))
+    return float(np.arctanh(shared) * np.sqrt(max(values - 3, 1)))
 
 
-def _rms(values: np.ndarray) -> float:
+def rms(values: np.ndarray) -> float:
+    """Root mean square."""
     return float(np.sqrt(np.mean(values * values)))

@@ -10,46 +10,63 @@ from unetlab.data.dataset import Dataset
 from unetlab.data.targets import touching
 
 SMALL, LARGE = 12.0, 48.0
-"""Pixels. A median object smaller than SMALL is enlarged to it, one larger than LARGE shrunk to it: below, a network
-that halves its input five times has little to see, above, a patch holds few whole objects and each costs more time."""
+"""Pixels. A typical object smaller than SMALL is enlarged to it, one larger than LARGE shrunk to it: below, a network
+that halves its input five times has little to see; above, a patch holds few whole objects and each costs more time."""
 
-MOST = 2.0
-"""No image is enlarged more than this: it gains nothing but pixels."""
-
-LEAST = 1 / 16
+MOST, LEAST = 2.0, 1 / 16
+"""No image is enlarged or shrunk more: it would gain nothing but pixels, or lose what is to be seen."""
 
 
 class Objects(NamedTuple):
     """What is known of the objects in some label images.
 
     Args:
-        diameter: median over all objects of the diameter of a disc of the same area, in pixels; 0 without any.
+        diameter: of a disc as large as the typical object, in pixels, 0 without any: half of all foreground lies in
+            objects as large or larger, so that specks say nothing.
+        share: the same over the square root of the image's area, the median image's.
         touching: share of the images in which two objects touch.
-        count: mean number an image.
+        mean: objects an image.
     """
 
     diameter: float
+    share: float
     touching: float
-    count: float
+    mean: float
 
 
 def objects_of(dataset: Dataset, rows: Iterable[int]) -> Objects:
     """Looks at the label images `rows` of a data set."""
-    areas, touch = [], []
+    areas: list[np.ndarray] = [np.zeros(0)]
+    shares, touch = [], []
     for row in rows:
         labels = dataset.objects(int(row))
         found = np.bincount(labels.ravel())[1:]
         areas.append(found[found > 0])
         touch.append(touching(labels))
-    every = np.concatenate(areas) if areas else np.zeros(0)
-    diameter = 2 * math.sqrt(float(np.median(every)) / math.pi) if len(every) else 0.0
-    return Objects(diameter, float(np.mean(touch)) if touch else 0.0, len(every) / max(1, len(areas)))
+        shares.append(_typical(areas[-1]) / math.sqrt(labels.size))
+    every = np.concatenate(areas)
+    there = [share for share in shares if share]
+    return Objects(
+        _typical(every),
+        float(np.median(there)) if there else 0.0,
+        float(np.mean(touch)) if touch else 0.0,
+        len(every) / max(1, len(shares)),
+    )
+
+
+def _typical(areas: np.ndarray) -> float:
+    """Diameter of a disc as large as the object that the middle pixel of all foreground lies in."""
+    if not len(areas):
+        return 0.0
+    ordered = np.sort(areas)
+    middle = int(np.searchsorted(ordered.cumsum(), ordered.sum() / 2))
+    return 2 * math.sqrt(float(ordered[middle]) / math.pi)
 
 
 def scale_for(diameter: float) -> float:
-    """The scale at which a median object of `diameter` pixels lies between SMALL and LARGE, two digits of it; 1 where
-    it does anyway, or where there is none."""
+    """The scale at which a typical object of `diameter` pixels lies between SMALL and LARGE, to two digits; 1 where it
+    does anyway, or where there is none."""
     if not diameter:
         return 1.0
     wanted = min(max(diameter, SMALL), LARGE) / diameter
-    return round(min(max(wanted, LEAST), MOST), 2) or LEAST
+    return max(LEAST, round(min(wanted, MOST), 2))

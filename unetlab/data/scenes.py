@@ -15,7 +15,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from unetlab.data import cache, takes, tiles
+from unetlab.data import cache, faint, takes, tiles
 from unetlab.data.dataset import Dataset
 from unetlab.data.files import GROUPS
 from unetlab.data.keypoints import points, same_place
@@ -66,8 +66,9 @@ class Pair:
     Args:
         first, second: their rows.
         kind: "copy", "frame" (blocks), "points" (frames that turned or came closer), "colours" (frames told by their
-            names' order and their colours), "tile", "section".
-        score: how alike they are: correlation, for frames the share of blocks or the points in common.
+            names' order and their colours), "tile", "faint" (tiles whose border holds little), "section".
+        score: how alike they are: correlation, for frames the share of blocks or the points in common,
+            for faint tiles standard errors above chance.
         limit: the score from which on two are one scene.
     """
 
@@ -179,6 +180,10 @@ def found(dataset: Dataset, looks: Sequence[Look]) -> Scenes:
     seams, limit = tiles.seams(looks, rows, finding.apart)
     for tile in seams:
         finding.take(Pair(tile.first, tile.second, "tile", tile.score, max(limit, tiles.LEAST)), tile.score >= limit)
+    weak, least = faint.seams(looks, rows, [tile for tile in seams if tile.score >= limit])
+    for tile in weak:
+        if tile.score >= least:
+            finding.take(Pair(tile.first, tile.second, "faint", tile.score, least), True)
     return finding.scenes()
 
 
@@ -305,7 +310,7 @@ def scenes_of(dataset: Dataset, groups: str = "auto") -> Scenes:
 
 
 def _cached(dataset: Dataset) -> Scenes:
-    path = dataset.folder / "scenes-4.json"
+    path = dataset.folder / "scenes-5.json"
     if not path.exists():
         made = found(dataset, [look(dataset.image(i)) for i in range(len(dataset))])
         cache.write_text(path, json.dumps(asdict(made), default=np.ndarray.tolist))

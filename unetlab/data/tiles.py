@@ -32,10 +32,17 @@ SIDES = ((1, 0), (3, 2))
 
 
 class Tile(NamedTuple):
-    """Two images that may continue each other, and how well, 1 at best."""
+    """Two images that may continue each other.
+
+    Args:
+        first, second: their rows.
+        sides: the side of the first, and that of the second, as `Look.edges` numbers them.
+        score: how well they do, 1 at best.
+    """
 
     first: int
     second: int
+    sides: tuple[int, int]
     score: float
 
 
@@ -54,7 +61,7 @@ def seams(looks: Sequence[Look], rows: Sequence[int], apart: Callable[[int, int]
     real, chance = (
         sorted(
             (
-                Tile(i, j, _score(looks, i, j, sides, mirrored))
+                Tile(i, j, sides, _score(looks, i, j, sides, mirrored))
                 for sides in SIDES
                 for i, j in near(looks, rows, sides, mirrored)
                 if apart(i, j)

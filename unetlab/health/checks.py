@@ -25,8 +25,11 @@ FEW_SCENES = 20
 LEAST_SCENES = 6
 """With fewer no difference passes a sign-flip test at 5 %, however large: 2 / 2**5 is 0.06."""
 
+WORDS = {"native_v_rand": "V_rand", "native_dice": "Dice"}
+"""Columns that runs are ranked by, the first that a run has: V_rand where membranes are to be found."""
+
 SEED_RANGE = 0.01
-"""Points of Dice between seeds below which they agree whatever the test says."""
+"""Points of Dice or V_rand between seeds below which they agree whatever the test says."""
 
 
 def overfitted(run: RunData) -> HealthFinding | None:
@@ -85,8 +88,7 @@ def no_better_than_constant(run: RunData) -> HealthFinding | None:
 
 def no_better_than_otsu(run: RunData) -> HealthFinding | None:
     """H003: a global threshold, which needs no training, does as well: by V_rand where that ranks, else by Dice."""
-    words = {"native_v_rand": "V_rand", "native_dice": "Dice"}
-    own = next((column for column in words if {column, f"otsu_{column}"} <= set(run.scores)), None)
+    own = next((column for column in WORDS if {column, f"otsu_{column}"} <= set(run.scores)), None)
     if own is None:
         return None
     otsu = run.scores[f"otsu_{own}"]
@@ -100,7 +102,7 @@ def no_better_than_otsu(run: RunData) -> HealthFinding | None:
     return HealthFinding(
         "H003",
         "not better than Otsu's threshold",
-        f"Otsu's threshold, which learns nothing, has {words[own]} {otsu.mean():.3f} on these images; the model "
+        f"Otsu's threshold, which learns nothing, has {WORDS[own]} {otsu.mean():.3f} on these images; the model "
         f"is {abs(gain.mean()):.3f} {relation} it{chance} (p = {p:.2g}).",
         "Do not publish this model as a success. Give it more images or more epochs, or use the threshold.",
         {"gain": float(gain.mean()), "p_value": p},
@@ -159,23 +161,24 @@ def image_on_both_sides(run: RunData) -> HealthFinding | None:
 
 
 def too_few_images(run: RunData) -> HealthFinding | None:
-    """H006: the gain a run claims is smaller than what its test images can show."""
+    """H006: the gain a run claims is smaller than what its test images can show; of V_rand where that ranks."""
     n, scenes = len(run.scores), _test_scenes(run)
     units = count_scenes(scenes, n)
-    own = run.scores["native_dice"]
-    rivals = [name for name in ("reference", "otsu") if f"{name}_native_dice" in run.scores]
+    column = ranked_by(run.scores)
+    own = run.scores[column]
+    rivals = [name for name in ("reference", "otsu") if f"{name}_{column}" in run.scores]
     # where the published recipe itself came out best, there is no gain over it to be seen
-    rival = next((name for name in rivals if not own.equals(run.scores[f"{name}_native_dice"])), None)
+    rival = next((name for name in rivals if not own.equals(run.scores[f"{name}_{column}"])), None)
     if rival is None or units < 2:
         return None
     words = {"reference": "its published recipe", "otsu": "Otsu's threshold"}
-    gains = (own - run.scores[f"{rival}_native_dice"]).to_numpy(float)
+    gains = (own - run.scores[f"{rival}_{column}"]).to_numpy(float)
     least, gain = detectable_difference(gains, scenes), float(gains.mean())
     none = units < LEAST_SCENES
     if not none and (_better(gains, scenes) or (units >= FEW_SCENES and (gain <= 0 or gain >= least))):
         return None
     counted = f"{n} test images" + ("" if scenes is None else f" of {units} scene{'s' * (units != 1)}")
-    shown = f"{least:.3f} Dice four times in five, and smaller ones less often"
+    shown = f"{least:.3f} {WORDS[column]} four times in five, and smaller ones less often"
     return HealthFinding(
         "H006",
         "too few test images for the difference",
@@ -209,7 +212,8 @@ def tested_more_than_once(run: RunData) -> HealthFinding | None:
 
 def seeds_disagree(run: RunData) -> HealthFinding | None:
     """H008: the same setup with another seed gives another score than chance in the images explains."""
-    own = (run.split, run.scores["id"].tolist(), run.scores["native_dice"].to_numpy(float))
+    column = ranked_by(run.scores)
+    own = (run.split, run.scores["id"].tolist(), run.scores[column].to_numpy(float))
     all_seeds = {str(run.params.get("seed", "this")): own, **run.seeds}
     usable = {seed: values for seed, values in all_seeds.items() if len(values[2]) > 1}
     means = {seed: float(values[2].mean()) for seed, values in usable.items()}
@@ -225,7 +229,7 @@ def seeds_disagree(run: RunData) -> HealthFinding | None:
     return HealthFinding(
         "H008",
         "seeds disagree",
-        "The same setup scores Dice "
+        f"The same setup scores {WORDS[column]} "
         + ", ".join(f"{mean:.3f} (seed {seed})" for seed, mean in means.items())
         + f": more apart than the choice of test images explains (p = {p:.2g}). One run says little of this setup.",
         "Judge it by several repeats, never by its best seed; more epochs or a lower learning rate steady it.",
@@ -244,6 +248,11 @@ CHECKS: tuple[Callable[[RunData], HealthFinding | None], ...] = (
     seeds_disagree,
 )
 """In the order of their codes, H001 first."""
+
+
+def ranked_by(scores: pd.DataFrame) -> str:
+    """The column that a run is ranked by, one of WORDS."""
+    return next(column for column in WORDS if column in scores)
 
 
 def _better(gains: np.ndarray, scenes: np.ndarray | None) -> bool:

@@ -8,7 +8,7 @@ from mlflow.entities import Run, ViewType
 from mlflow.tracking import MlflowClient
 
 from unetlab.errors import UserError
-from unetlab.health.checks import CHECKS
+from unetlab.health.checks import CHECKS, ranked_by
 from unetlab.health.finding import HealthFinding, RunData
 from unetlab.tracking import read
 from unetlab.tracking.read import PAGE, SCORES, Record, children, find_one, json_artifact, table
@@ -63,12 +63,13 @@ def gather(record: Record, seeds: Sequence[Record] = ()) -> RunData:
         validation = table(read.record(finals[-1]), "scores/validation.csv", ["id"])
     tested = _tested_alike(record)
     others = {}
+    column = ranked_by(scores)
     for other in seeds:
-        own = table(other, SCORES, ["id", "native_dice"])
-        if other.run_id != record.run_id and other.setup == record.setup and own is not None:
+        own = table(other, SCORES, ["id", column])
+        if other.run_id != record.run_id and other.setup == record.setup and own is not None and column in own:
             name = other.params.get("seed", other.run_id[:6])
             split = other.tags.get("split_digest", "")
-            others[name] = (split, own["id"].tolist(), own["native_dice"].to_numpy(float))
+            others[name] = (split, own["id"].tolist(), own[column].to_numpy(float))
     return RunData(
         metrics=record.metrics,
         params=record.params,

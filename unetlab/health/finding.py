@@ -43,7 +43,7 @@ class RunData:
         peers: Dice of other models on the same test images in the order of `scores`, float64 (models, images); some of
             them where there are many, None where there are none.
         seeds: per-image test scores of the same setup on the same data with other seeds: seed to (split digest, ids,
-            Dice).
+            Dice, or V_rand where `scores` has it).
         split: digest of this run's split.
     """
 

@@ -150,7 +150,23 @@ def encode_image(image: np.ndarray) -> bytes:
 
 
 def encode_labels(labels: np.ndarray) -> bytes:
-    """uint8 or uint16 (h, w) to a grey PNG that holds the values as they are."""
+    """A label image (h, w) to a grey PNG that holds the values as they are: uint8 in 8 bits, other integers in 16.
+
+    Raises PixelError for values beyond 65,535, which no PNG holds, and below 0.
+    """
+    if labels.dtype not in (np.uint8, np.uint16):
+        low, high = int(labels.min(initial=0)), int(labels.max(initial=0))
+        if high > np.iinfo(np.uint16).max:
+            raise PixelError(f"{high:,} objects, a PNG can tell 65,535 apart; send the image in parts")
+        if low < 0:
+            raise PixelError(f"objects are numbered from 1, 0 is background. Received: {low}")
+        labels = labels.astype(np.uint16)
     buffer = io.BytesIO()
     Image.fromarray(labels).save(buffer, format="PNG")
     return buffer.getvalue()
+
+
+def decode_labels(data: bytes | Path) -> np.ndarray:
+    """Decodes what `encode_labels` made: int32 (h, w), the values as they are."""
+    with open_pages(data) as opened:
+        return np.asarray(opened.read(0)[:, :, 0], np.int32)

@@ -88,8 +88,8 @@ def _distance(mask: np.ndarray, head: np.ndarray | None, seeds: float) -> np.nda
 
 METHODS = {
     "components": Method(_components, False, (0.5,), 0.5),
-    "watershed": Method(_watershed, False, (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95), 0.8),
-    "border": Method(_border, True, (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9), 0.5),
+    "watershed": Method(_watershed, False, (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95), 0.9),
+    "border": Method(_border, True, (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9), 0.6),
     "distance": Method(_distance, True, (0.2, 0.3, 0.4, 0.5, 0.6, 0.7), 0.5),
 }
 """Ways from a mask to objects, by the name that a recipe's `objects` has."""

@@ -50,6 +50,7 @@ def evaluate(
     data: str,
     allow_seen: bool = False,
     reading: Reading | None = None,
+    groups: str = "auto",
     console: Console | None = None,
 ) -> Evaluation:
     """Scores a logged or registered model on labelled data, through the code it is served with.
@@ -63,6 +64,7 @@ def evaluate(
         data: a folder or zip, the name of a public data set, or "synthetic", the twin of the model's setup.
         allow_seen: whether images may be scored that the model was trained or validated on.
         reading: masks, channels and pages, as `open_dataset` takes them; None for its own.
+        groups: which images are of one scene, as `scenes_of` takes it.
         console: where progress is told.
 
     Raises UserError if the model cannot be loaded or is none of unetlab's, the data have no masks or nothing in them,
@@ -75,14 +77,15 @@ def evaluate(
     twin = SETUPS[whence.setup].twin if whence.setup in SETUPS else "nuclei"
     reading = reading or Reading(masks="auto", channels="", pages="all")
     dataset = open_dataset(data, 0, twin, **reading)
-    card = check(dataset)
     _refuse_unlabelled(dataset, data)
+    card = check(dataset, groups)
     met = _seen(model, data, whence, dataset, card.groups, allow_seen, console)
     ui.open_experiment()
     name = model.removeprefix("models:/")
     kept = f"models:/{whence.model_id}" if whence.model_id else model
     options = f"-P model={shlex.quote(kept)} -P data={shlex.quote(data)}" + (" -P allow_seen=true" * allow_seen)
-    options += "".join(f" -P {key}={shlex.quote(str(value))}" for key, value in reading.items() if value)
+    told = {**reading, "groups": groups}
+    options += "".join(f" -P {key}={shlex.quote(str(value))}" for key, value in told.items() if value)
     run_id, figures, _ = scoring.log(
         f"evaluate {name} on {dataset.name}",
         segmenter,
@@ -92,7 +95,7 @@ def evaluate(
         card.groups,
         split_digest=scoring.digest_of(dataset.ids),
         tags={"seen_images": met, "command": f"mlflow run . -e evaluate --env-manager local {options}"},
-        params={"model": model, "data": data, "allow_seen": allow_seen, **reading},
+        params={"model": model, "data": data, "allow_seen": allow_seen, **told},
     )
     mlflow.MlflowClient().log_dict(run_id, card.to_json(), "data_card.json")
     for finding in examine.examine(run_id):

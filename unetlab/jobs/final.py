@@ -20,6 +20,7 @@ from unetlab.metrics.table import pixels_of, score_images
 from unetlab.setup import Recipe
 from unetlab.tracking import figures, thumbnails, write
 from unetlab.tracking.figures import dice_strips
+from unetlab.tracking.objects import object_panel
 
 TIMED = 16
 """Test images, at most, whose answers are timed."""
@@ -53,6 +54,7 @@ def finish(
         tested = trial.score(bench, model, final.served, bench.split.test, bench.truth, final.val["best_threshold"])
         write.log_scores("test", tested.figures, final.model_id, test_input)
         table, rivals = _with_rivals(bench, tested, final.recipe, reference)
+        rivals |= _without_symmetries(bench, model, final, table)
         cuts = _other_cuts(bench, final, tested)
         _log_pictures(bench, final, tested, table)
     write.log_table(table, "scores/test.csv")
@@ -78,6 +80,17 @@ def finish(
         **_train_figures(final),
     }
     return {key: float(value) for key, value in figures.items() if math.isfinite(value)}
+
+
+def _without_symmetries(bench: trial.Bench, model: Any, final: trial.Outcome, table: pd.DataFrame) -> dict[str, float]:
+    """What test-time augmentation gains over the image as it is, of the score that runs are ranked by; nothing where
+    there is none."""
+    if not final.served.tta:
+        return {}
+    plain = final.served.changed({"tta": 0})
+    alone = trial.score(bench, model, plain, bench.split.test, bench.truth, final.val["best_threshold"]).table
+    gain = intervals.paired_interval(table[bench.objective], alone[bench.objective], bench.test_scenes)
+    return {"gain/of_tta": gain.mean, "gain/of_tta_low": gain.low, "gain/of_tta_high": gain.high}
 
 
 def _album(bench: trial.Bench, tested: trial.Scored, recipe: Recipe) -> bytes:
@@ -182,6 +195,20 @@ def _untrained(bench: trial.Bench, name: str, mask: Callable[[int], np.ndarray])
     return table.add_prefix(f"{name}_")
 
 
+def _objects(bench: trial.Bench, tested: trial.Scored, served: Recipe, order: np.ndarray) -> list[dict[str, Any]]:
+    """The objects of the best, median and worst test image beside the true ones, at their own size."""
+    cuts = predict.thresholds(tested.maps.mask, served.threshold)
+    lines = []
+    for label, i in (("best", order[-1]), ("median", order[len(order) // 2]), ("worst", order[0])):
+        row = int(bench.split.test[i])
+        truth = bench.truth.objects(row)
+        mask = predict.mask_at(tested.maps.mask[i], cuts[i], truth.shape)
+        found = predict.objects_at(mask, tested.maps.head_of(i), served)
+        lines.append({"label": label, "id": tested.table["id"][i], "image": bench.truth.image(row)})
+        lines[-1] |= {"truth": truth, "found": found}
+    return lines
+
+
 def _log_pictures(bench: trial.Bench, final: trial.Outcome, tested: trial.Scored, table: pd.DataFrame) -> None:
     """Pictures and reports of the final model on test, into the active run."""
     images = bench.dataset.fitted(final.recipe).images
@@ -201,6 +228,7 @@ def _log_pictures(bench: trial.Bench, final: trial.Outcome, tested: trial.Scored
             }
         )
     write.log_figure(figures.prediction_panel(picked), "predictions.png")
+    write.log_figure(object_panel(_objects(bench, tested, final.served, order)), "objects.png")
     write.log_figure(figures.confusion(pixelwise.confusion_matrix(table)), "confusion.png")
     write.log_figure(figures.reliability(*pixels_of(tested.maps.mask, tested.masks)), "reliability.png")
     report = pixelwise.classification_report(table)

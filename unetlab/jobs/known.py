@@ -7,7 +7,7 @@ import keras_tuner
 
 from unetlab.errors import UserError
 from unetlab.images.geometry import NORMALISATIONS
-from unetlab.images.view import ALIGN, VIEWS
+from unetlab.images.view import VIEWS
 from unetlab.inference.objects import METHODS
 from unetlab.inference.symmetries import SYMMETRIES
 from unetlab.models import NETWORKS

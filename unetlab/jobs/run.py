@@ -12,11 +12,14 @@ from rich.console import Console
 
 from unetlab.data import Dataset, open_dataset
 from unetlab.data.check import DataCard, check
+from unetlab.data.scale import LEAST, objects_of, scale_for
 from unetlab.data.split import Split, split, split_blocks
+from unetlab.errors import UserError
 from unetlab.health import examine
 from unetlab.health.finding import HealthFinding
 from unetlab.jobs import resume, self_training, trial
 from unetlab.jobs.check import refuse_unusable
+from unetlab.jobs.configure import configure
 from unetlab.jobs.final import finish, fit_final
 from unetlab.jobs.known import refuse_unknown
 from unetlab.jobs.progress import SearchProgress
@@ -70,8 +73,7 @@ def run_setup(
     precision = resolve_precision(options.precision)
 
     # the encoder's weights; a frozen random encoder is worthless, so without weights it is trained
-    weights = resolve_weights(options.encoder_weights, setup)
-    recipe = _recipe(setup, options, weights)
+    weights = None if setup.adapts else resolve_weights(options.encoder_weights, setup)
     if options.labels != "masks":
         setup = replace(setup, published={})  # those figures are of models that learnt given masks
 
@@ -86,6 +88,13 @@ def run_setup(
     scenes = card.scenes.sections if options.split == "blocks" else card.groups
     learnt = dataset if options.labels == "masks" else made.made_labels(dataset, options.labels, console)
     truth = dataset if dataset.has_masks else learnt
+
+    configured = None
+    if setup.adapts:
+        configured = configure(setup, options, learnt, card, sides, precision)
+        setup, options, weights = configured.setup, configured.options, configured.weights
+        console.print(configured.table())
+    recipe = _recipe(setup, options, weights, learnt, sides)
 
     experiment_id = ui.open_experiment()
     outbox.sync()  # what an earlier run could not send
@@ -117,6 +126,8 @@ def run_setup(
         ) as kept:
             bench = replace(bench, kept=kept)
             inputs = _log_data(bench, dataset, card)
+            if configured is not None:
+                write.log_table(configured.frame(), "configuration.csv")
 
             # search -> final -> scores on test, once
             reference, best = (None, recipe) if options.trials == 1 else search_recipe(bench, recipe, options)
@@ -208,15 +219,29 @@ def _say_health(findings: Sequence[HealthFinding], console: Console) -> None:
         console.print(f"{finding.code} {finding.title}: {finding.explanation} {finding.remedy}", highlight=False)
 
 
-def _recipe(setup: Setup, options: Options, weights: str | None) -> Recipe:
+def _recipe(setup: Setup, options: Options, weights: str | None, learnt: Dataset, sides: Split) -> Recipe:
     changes: dict[str, Any] = dict(setup.on_twin) if options.data == "synthetic" else {}
     if options.epochs:
         changes["epochs"] = options.epochs
     told = {name: getattr(options, name) for name in ("view", "objects", "tta")}
     changes |= {name: int(word) if name == "tta" else word for name, word in told.items() if word != "recipe"}
+    if options.scale == "auto":
+        changes["scale"] = scale_for(objects_of(learnt, baselines.few(sides.train)).diameter)
+    elif options.scale != "recipe":
+        changes["scale"] = _number(options.scale)
     if NETWORKS[setup.network].pretrained and weights is None:
         changes["train_encoder"] = True
     return setup.recipe.changed(changes)
+
+
+def _number(scale: str) -> float:
+    try:
+        number = float(scale)
+    except ValueError:
+        number = 0.0
+    if not LEAST <= number <= 8:
+        raise UserError(f"scale must be auto or a number from {LEAST:g} to 8. Received: {scale!r}")
+    return number
 
 
 def _encoder_tag(setup: Setup, weights: str | None) -> str:

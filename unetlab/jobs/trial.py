@@ -88,6 +88,7 @@ class Bench:
             "dataset": self.truth.name,
             "dataset_digest": self.truth.digest,
             "split_digest": self.split.digest,
+            "ranked_by": self.objective,
             **self.rivals.tags(),
         }
 

@@ -13,12 +13,17 @@ DSB_STEPS = np.arange(10, 20)
 
 
 class Overlaps(NamedTuple):
-    """Pairs of objects that share a pixel: arrays of one length; and the number of objects on either side."""
+    """Pairs of objects that share a pixel: arrays of one length; and the number of objects on either side.
+
+    `true` and `predicted` are the numbers of the two.
+    """
 
     intersection: np.ndarray
     union: np.ndarray
     n_true: int
     n_predicted: int
+    true: np.ndarray
+    predicted: np.ndarray
 
 
 def overlaps(true_labels: np.ndarray, predicted_labels: np.ndarray) -> Overlaps:
@@ -39,7 +44,8 @@ def overlaps(true_labels: np.ndarray, predicted_labels: np.ndarray) -> Overlaps:
     )
     true, predicted = np.divmod(pair, width)
     union = true_area[true] + predicted_area[predicted] - intersection
-    return Overlaps(intersection, union, int((true_area[1:] > 0).sum()), int((predicted_area[1:] > 0).sum()))
+    n_true, n_predicted = (int((area[1:] > 0).sum()) for area in (true_area, predicted_area))
+    return Overlaps(intersection, union, n_true, n_predicted, true, predicted)
 
 
 def average_precision(found: Overlaps) -> np.ndarray:
@@ -65,6 +71,16 @@ def panoptic_quality(found: Overlaps) -> float:
     objects = found.n_true + found.n_predicted
     hit = 2 * found.intersection > found.union
     return float(2 * (found.intersection[hit] / found.union[hit]).sum() / objects) if objects else 1.0
+
+
+def hit_objects(true_labels: np.ndarray, predicted_labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of the true objects that are hit, and of the predicted ones that hit them, int (k,) each, in one order.
+
+    A pair is a hit if its intersection over union is greater than one half.
+    """
+    found = overlaps(true_labels, predicted_labels)
+    hit = 2 * found.intersection > found.union
+    return found.true[hit], found.predicted[hit]
 
 
 def f1(found: Overlaps, tenths: int) -> float:

@@ -7,12 +7,12 @@ tested, on whatever split, and a new champion starts with k = 1.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
 
-from experiments import SETUPS
 from unetlab.metrics import membranes, significance
 
 LEVEL = 0.05
@@ -61,10 +61,10 @@ class Verdict:
         return self.scenes >= self.needed
 
 
-def ranking_metric(setup: str) -> str:
-    """The column of the per-image tables that the gate ranks by: V_rand for membranes, since all inside has a high
-    Dice; else Dice. Both at native size."""
-    return membranes.SCORES[0] if setup in SETUPS and SETUPS[setup].membranes else "native_dice"
+def ranking_metric(tags: Mapping[str, str]) -> str:
+    """The column of the per-image tables that the gate ranks by, from the tags of a run or model: V_rand for membranes,
+    since all inside has a high Dice; else Dice. Both at native size."""
+    return tags.get("ranked_by", "native_dice")
 
 
 def level(attempt: int) -> float:

@@ -47,7 +47,7 @@ def pair(challenger: Record, name: str, champion: ModelVersion) -> Pair:
 
     Raises UserError, which says why, where there are no two images to compare them on.
     """
-    metric = gate.ranking_metric(challenger.setup)
+    metric = gate.ranking_metric(challenger.tags)
     own = _scores(challenger, metric)
     sides = read.table(challenger, SIDES)
     standing = read.find_one(str(champion.run_id))

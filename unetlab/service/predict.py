@@ -1,7 +1,7 @@
-"""A folder of images through a logged model: masks, overlays and a table."""
+"""A folder of images through a logged model: masks, objects, overlays and tables."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,15 @@ from skimage.segmentation import find_boundaries
 
 from unetlab.errors import UserError
 from unetlab.images import codecs, geometry
+from unetlab.inference.objects import instances
+from unetlab.service import objects
 
 OUTLINE = (255, 0, 200)
 """A magenta that is seen on dark fluorescence and on purple stains alike; a black rim sets it off from bright ones."""
 
 COLUMNS = ("file", "page", "height", "width", "mode", "foreground_fraction", "object_count", "error")
+
+FOLDERS = ("masks", "labels", "overlays")
 
 BATCH = 8
 BATCH_PIXELS = 16_000_000
@@ -52,9 +56,11 @@ def predict_folder(
 ) -> pd.DataFrame:
     """Segments every image of a folder, or one image; of a stack every page, one after the other.
 
-    Writes masks/<name>.png (0 and 255, the image's own size), overlays/<name>.png and predictions.csv below `out`;
-    <name> is the file's without its ending, which stays (a_png, a_tif) where two files differ in nothing else; a page
-    of a stack adds its number, counted from 0: cells-000.png, cells-001.png.
+    Writes below `out` masks/<name>.png (0 and 255, the image's own size), labels/<name>.tif (the objects, as
+    `objects.label_tiff` has them), overlays/<name>.png, predictions.csv (a row an image) and objects.csv (a row an
+    object, as `objects.objects_table` has them); <name> is the file's without its ending, which stays (a_png, a_tif)
+    where two files differ in nothing else; a page of a stack adds its number, counted from 0: cells-000.png,
+    cells-001.png.
     Images that cannot be read are listed there and at the end, and do not stop the others.
 
     Args:
@@ -114,15 +120,16 @@ def _images(images: Path) -> list[Path]:
 
 def _refuse_overwriting(images: Path, out: Path) -> None:
     folder = (images.parent if images.is_file() or codecs.is_container(images) else images).resolve()
-    for written in (out, out / "masks", out / "overlays"):
+    for written in (out, *(out / name for name in FOLDERS)):
         if written.resolve() == folder:
             raise UserError(f"out={out} would write where the images lie, in {folder}; give another folder")
 
 
 def _make_folders(out: Path) -> None:
     try:
-        for name in ("masks", "overlays"):
+        for name in FOLDERS:
             (out / name).mkdir(parents=True, exist_ok=True)
+        objects.begin_table(out)
     except OSError as error:
         raise UserError(f"out={out} cannot be written ({error.strerror}); give a folder that can") from error
 
@@ -200,7 +207,7 @@ def _batches(items: Any, size: int) -> Iterator[list[Item]]:
 def _segment(
     segmenter: PyFuncModel, items: Sequence[Item], out: Path, params: Mapping[str, float]
 ) -> list[dict[str, Any]]:
-    """Writes masks and overlays of the items that are images; returns a row of the table each."""
+    """Writes what there is of the items that are images; returns a row of the table each."""
     readable = [item for item in items if item.image is not None]
     frame = pd.DataFrame({"image": [codecs.encode_image(item.image) for item in readable if item.image is not None]})
     answered = pd.DataFrame(segmenter.predict(frame, params=dict(params)) if readable else None)
@@ -212,13 +219,23 @@ def _segment(
             continue
         answer = next(answers)
         (out / "masks" / f"{item.name}.png").write_bytes(answer["mask"])
-        drawn = overlay(item.image, codecs.decode_mask(answer["mask"]))
-        (out / "overlays" / f"{item.name}.png").write_bytes(codecs.encode_image(drawn))
+        labels = labels_of(answer)
+        objects.label_tiff(out / "labels" / f"{item.name}.tif", labels)
+        objects.add_to_table(out, item.name, labels, item.image)
+        drawn = codecs.encode_image(overlay(item.image, labels))
+        (out / "overlays" / f"{item.name}.png").write_bytes(drawn)
         found = {key: answer[key] for key in ("foreground_fraction", "object_count")}
         height, width = item.image.shape[:2]
         size = {"height": height, "width": width, "mode": item.mode}
         rows.append({"file": item.file, "page": item.page, **size, **found, "error": ""})
     return rows
+
+
+def labels_of(answer: Mapping[Hashable, Any]) -> np.ndarray:
+    """The objects of a served answer, int32 (h, w); of a model that tells none apart the components of its mask."""
+    if "labels" in answer:
+        return codecs.decode_labels(answer["labels"])
+    return instances(codecs.decode_mask(answer["mask"]), None, "components", 0.5)
 
 
 def _report(table: pd.DataFrame, images: Path, out: Path, console: Console) -> None:
@@ -234,11 +251,12 @@ def _report(table: pd.DataFrame, images: Path, out: Path, console: Console) -> N
     console.print(done, highlight=False, soft_wrap=True, markup=False)
 
 
-def overlay(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Outlines of a bool mask (h, w) over an image uint8 (h, w, 1 or 3), uint8 (h, w, 3), dim images brightened."""
+def overlay(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Outlines of objects, a label image or a bool mask (h, w), over an image uint8 (h, w, 1 or 3): uint8 (h, w, 3),
+    dim images brightened."""
     bright = geometry.normalise(image[None], "percentile")[0] * 255
     drawn = geometry.fit_channels(bright.astype(np.uint8), 3).copy()
-    line = find_boundaries(mask, mode="inner")
-    drawn[ndimage.binary_dilation(line) & ~mask] = 0
+    line = find_boundaries(labels, mode="inner")
+    drawn[ndimage.binary_dilation(line) & (labels == 0)] = 0
     drawn[line] = OUTLINE
     return drawn

@@ -13,15 +13,17 @@ from mlflow.pyfunc import PyFuncModel
 from rich.console import Console
 from rich.progress import track
 
-from experiments import SETUPS
 from unetlab.data import Dataset
 from unetlab.images import codecs
 from unetlab.images.otsu import otsu_mask
 from unetlab.metrics import membranes, pixelwise, significance
 from unetlab.metrics.baselines import Rivals, constant_mask, dice_of
 from unetlab.metrics.table import score_native
+from unetlab.service.gate import ranking_metric
+from unetlab.service.predict import labels_of
 from unetlab.service.seen import SIDES, Origin
 from unetlab.tracking import figures, thumbnails, write
+from unetlab.tracking.objects import object_panel
 
 BATCH = 8
 
@@ -30,7 +32,10 @@ SHOWN = 512
 
 RIVALS = ("otsu", "constant")
 
-MEANS = ("dice", "iou", "native_dice", "native_iou", "ap50", "ap_dsb", "count_error", *membranes.SCORES)
+MEANS = (
+    *("dice", "iou", "native_dice", "native_iou", "ap50", "ap_dsb", "pq", "f1_50", "f1_70", "count_error"),
+    *membranes.SCORES,
+)
 """Columns whose mean over images is logged; ratios of pixels are taken over all of them."""
 
 
@@ -53,17 +58,17 @@ def score(segmenter: PyFuncModel, origin: Origin, dataset: Dataset, rows: Sequen
     """Scores a loaded model and its rivals on the images `rows` of a data set with masks."""
     rows = [int(row) for row in rows]
     rivals = origin.rivals(dataset, rows)
-    lines = origin.setup in SETUPS and SETUPS[origin.setup].membranes
+    lines = ranking_metric(origin.tags) == membranes.SCORES[0]
     cut = float(origin.tags.get("best_threshold", -1.0))  # of V_rand, chosen on validation; -1 is the model's own
     tables, small = [], []
     console = Console(stderr=True)
     starts = range(0, len(rows), BATCH)
     for start in track(starts, f"scoring on {dataset.name}", console=console, disable=not console.is_terminal):
         part = rows[start : start + BATCH]
-        masks = list(_masks(segmenter, dataset, part))
-        found = _table(dataset, part, masks, rivals)
+        masks, objects = zip(*_answers(segmenter, dataset, part), strict=True)
+        found = _table(dataset, part, masks, objects, rivals)
         if lines:
-            cells = masks if cut < 0 else list(_masks(segmenter, dataset, part, {"threshold": cut}))
+            cells = masks if cut < 0 else [mask for mask, _ in _answers(segmenter, dataset, part, {"threshold": cut})]
             for prefix, made in {"": cells, **_rival_masks(dataset, part, rivals)}.items():
                 sections = membranes.score_sections(made, (dataset.objects(i) for i in part))
                 found = found.join(sections.add_prefix(prefix))
@@ -166,21 +171,32 @@ def _sides(dataset: Dataset, rows: Sequence[int] | np.ndarray, scenes: np.ndarra
     return pd.DataFrame({**columns, "sha": [dataset.sha[i] for i in rows]})
 
 
-def _masks(
+def _answers(
     segmenter: PyFuncModel, dataset: Dataset, rows: Sequence[int], params: Mapping[str, float] | None = None
-) -> Iterator[np.ndarray]:
-    """What the served model answers, bool (h, w) each; nothing is found where labels are unknown."""
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """What the served model answers, masks bool (h, w) and objects int (h, w); nothing is found where labels are
+    unknown."""
     frame = pd.DataFrame({"image": [codecs.encode_image(dataset.image(i)) for i in rows]})
-    answer = pd.DataFrame(segmenter.predict(frame, params=dict(params or {})))
-    return (codecs.decode_mask(mask) & dataset.known(i) for mask, i in zip(answer["mask"], rows, strict=True))
+    answers = pd.DataFrame(segmenter.predict(frame, params=dict(params or {}))).to_dict("records")
+    for answer, i in zip(answers, rows, strict=True):
+        known = dataset.known(i)
+        yield codecs.decode_mask(answer["mask"]) & known, labels_of(answer) * known
 
 
-def _table(dataset: Dataset, rows: Sequence[int], masks: Sequence[np.ndarray], rivals: Rivals) -> pd.DataFrame:
+def _table(
+    dataset: Dataset,
+    rows: Sequence[int],
+    masks: Sequence[np.ndarray],
+    objects: Sequence[np.ndarray],
+    rivals: Rivals,
+) -> pd.DataFrame:
     truths = [dataset.objects(i) > 0 for i in rows]
     each = [pixelwise.count(mask[None], truth[None]) for mask, truth in zip(masks, truths, strict=True)]
     counts = pd.DataFrame({name: [int(found[name][0]) for found in each] for name in ("tp", "fp", "fn", "tn")})
     found = pd.DataFrame({"id": [dataset.ids[i] for i in rows]}).join(counts).assign(**pixelwise.ratios(counts))
-    native = score_native(lambda k, height, width: masks[k], lambda k: dataset.objects(rows[k]), len(rows))
+    native = score_native(
+        lambda k, height, width: masks[k], lambda k: dataset.objects(rows[k]), len(rows), lambda k, mask: objects[k]
+    )
     return found.join(native).assign(
         **{
             f"{prefix}native_dice": [dice_of(each, truth) for each, truth in zip(made, truths, strict=True)]
@@ -204,15 +220,25 @@ def _log_pictures(
     order = np.argsort(table["native_dice"].to_numpy(), kind="stable")
     places = dict.fromkeys([order[-1], order[len(order) // 2], order[0]])
     labels = ("best", "median", "worst") if len(places) == 3 else ("best", "worst")
-    picked = []
+    picked, parted = [], []
     for label, k in zip(labels, places, strict=False):
         i = int(rows[k])
-        (mask,) = _masks(segmenter, dataset, [i])
+        ((mask, objects),) = _answers(segmenter, dataset, [i])
+        parted.append(
+            {
+                "label": label,
+                "id": table["id"][k],
+                "image": dataset.image(i),
+                "truth": dataset.objects(i),
+                "found": objects,
+            }
+        )
         step = -(-max(mask.shape) // SHOWN)
         shown = {"image": dataset.image(i), "truth": dataset.objects(i) > 0, "mask": mask}
         reduced = {key: stack[::step, ::step] for key, stack in shown.items()}
         picked.append({"label": label, "id": table["id"][k], "dice": table["native_dice"][k], **reduced})
     write.log_figure(figures.prediction_panel(picked), "predictions.png")
+    write.log_figure(object_panel(parted), "objects.png")
     write.log_figure(figures.confusion(pixelwise.confusion_matrix(table)), "confusion.png")
     strips = {"model": "native_dice", "Otsu": "otsu_native_dice", "constant": "constant_native_dice"}
     write.log_figure(figures.dice_strips({key: table[column] for key, column in strips.items()}), "test_dice.png")

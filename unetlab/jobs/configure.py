@@ -1,0 +1,279 @@
+"""A recipe for data nobody has tuned one for: read off the data card, the images, the weights at hand, the clock."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from rich.table import Table
+
+from unetlab.data import Dataset
+from unetlab.data.check import DataCard
+from unetlab.data.scale import Objects, objects_of, scale_for
+from unetlab.data.split import Split
+from unetlab.errors import UserError
+from unetlab.images.view import ALIGN, size_of
+from unetlab.metrics.baselines import few
+from unetlab.models import NETWORKS
+from unetlab.models.weights import encoders_at_hand, resolve_weights
+from unetlab.options import Options
+from unetlab.setup import Recipe, Setup
+from unetlab.training import fit, patches
+
+ENCODERS = ("mobilenetv2", "efficientnet-lite0")
+"""In the order of preference: the smaller one learns more in the same minutes."""
+
+PATCH = 256
+"""Side of a patch at most: wider than any network here looks, and eight of them fit into the memory of a laptop."""
+
+FOREGROUND, CELLS = 0.6, 5
+"""Membranes, not objects: more of an average image is inside than this, in more than so many parts."""
+
+FEW, LARGE = 5, 0.1
+"""Photographs of one or few things: fewer objects an image than FEW, wider than this share of the image."""
+
+TOUCHING = 0.05
+"""Share of images with touching objects from which a network is to tell them apart."""
+
+TRAINED = 0.8
+"""Share of a training's minutes that is spent in steps; the rest goes into tracing, scoring and logging."""
+
+VALIDATED = 0.15
+"""Share of the steps' time that validation after every epoch may take."""
+
+EPOCHS = (8, 40)
+"""Between so many epochs the training is divided: fewer leave little choice of the best one, more are hard to read."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One thing that was chosen, what, and why: words for the person whose data it is."""
+
+    what: str
+    chosen: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Configured:
+    """What `configure` leaves: setup, options and weights to go on with, its recipe in the setup, and the reasons."""
+
+    setup: Setup
+    options: Options
+    weights: str | None
+    choices: tuple[Choice, ...]
+
+    def frame(self) -> pd.DataFrame:
+        """For an artifact."""
+        return pd.DataFrame([vars(choice) for choice in self.choices])
+
+    def table(self) -> Table:
+        """For the terminal."""
+        table = Table("what", "chosen", "why", title=f"{self.setup.name}: the configuration", title_justify="left")
+        for choice in self.choices:
+            table.add_row(choice.what, choice.chosen, choice.why)
+        return table
+
+
+def configure(
+    setup: Setup, options: Options, dataset: Dataset, card: DataCard, sides: Split, precision: str
+) -> Configured:
+    """Chooses view, scale, patch, batch, encoder, loss, augmentation, objects and epochs.
+
+    The rules, in the order in which they are applied; each looks at training images only:
+
+    - Membranes or objects: where more than FOREGROUND of an average image is inside and that falls into more than
+      CELLS parts, lines part cells; V_rand ranks, pixels of thin lines weigh more, bends are learnt (tissue bends).
+    - View: one or few large things are a photograph, whose whole is looked at, squeezed to PATCH; anything else is
+      looked at in patches at its own scale, since squeezing loses what is small.
+    - Scale: 1, or such that a typical object lies between 12 and 48 pixels; membranes stay at 1, lines being thin.
+    - Encoder: one with ImageNet weights, fine-tuned, learns from tens of images; without any a plain U-Net of 16
+      filters, which learns more in the same minutes than a large one from scratch.
+    - Channels: what the encoder takes; without one as the images are.
+    - Loss: cross-entropy and Dice together, which hold where foreground is rare; of membranes cross-entropy alone,
+      since all inside has a high Dice.
+    - Augmentation: mirror images and quarter turns (of photographs only left and right: they have a ground), size by a
+      third; light, as far as the modalities differ: inverted and grey images where images on dark and on light ground
+      or grey and coloured ones are mixed.
+    - Objects: where they touch in more than TOUCHING of the images, the network learns the borders between them too,
+      and validation chooses between that, a watershed and plain components.
+    - Trials: one for up to 90 minutes, beyond that one for every 45, the first of which is this configuration.
+    - Epochs: the time of a step is measured; so many steps fit TRAINED of a training's minutes, divided so that
+      validation takes no more than VALIDATED of them. The learning rate decays to 0 by a cosine over just these.
+
+    Raises UserError for minutes that are not above 0, and for weights as `resolve_weights` does.
+    """
+    if options.minutes <= 0:
+        raise UserError("auto fits its training into minutes, which must be above 0; 30 are a start: minutes=30")
+    seen = objects_of(dataset, few(sides.train))
+    choices: list[Choice] = []
+    setup, weights = _network(setup, options, dataset, sides, choices)
+    setup, changes = _what_is_seen(setup, card, seen, dataset, sides, choices)
+    changes |= _augmentation(setup, card, changes["view"], choices)
+    setup = replace(setup, recipe=setup.recipe.changed(changes))
+    trials = max(options.trials, int(options.minutes // 45))
+    each = options.minutes / (trials + 1 if trials > 1 else 1)
+    if not options.epochs:
+        fitted = _epochs(setup, dataset, sides, precision, each, choices)
+        setup = replace(setup, recipe=setup.recipe.changed(fitted))
+    told = replace(options, trials=trials, minutes=round(each, 2))
+    return Configured(setup, told, weights, tuple(choices))
+
+
+def _network(
+    setup: Setup, options: Options, dataset: Dataset, sides: Split, choices: list[Choice]
+) -> tuple[Setup, str | None]:
+    """Encoder, weights, and what follows from them."""
+    choice = options.encoder_weights
+    if choice in ("auto", "imagenet"):
+        at_hand = encoders_at_hand(ENCODERS)
+        encoder, weights = (at_hand[0], "imagenet") if at_hand else (ENCODERS[0], None)
+        if not at_hand and choice == "imagenet":
+            weights = resolve_weights(choice, setup)  # which says why there are none
+    else:
+        encoder, weights = ENCODERS[0], resolve_weights(choice, setup)
+    if weights is not None:
+        why = (
+            "pretrained on ImageNet and fine-tuned: it knows edges and textures before it sees the first of your images"
+        )
+        choices.append(Choice("network", f"U-Net on {encoder}", why))
+        return replace(setup, recipe=setup.recipe.changed({"encoder": encoder})), weights
+    colour = any(dataset.channels[row] == 3 for row in sides.train)
+    why = "no ImageNet weights are at hand (the extra lite brings some); a small one learns more in little time"
+    choices.append(Choice("network", "U-Net of 16 to 256 filters, from scratch", why))
+    plain = replace(setup.recipe, model={"filters": 16, "depth": 4}, channels=3 if colour else 1)
+    return replace(setup, network="scratch", recipe=plain), None
+
+
+def _what_is_seen(
+    setup: Setup, card: DataCard, seen: Objects, dataset: Dataset, sides: Split, choices: list[Choice]
+) -> tuple[Setup, dict[str, Any]]:
+    """View, scale, patch, loss and objects."""
+    membranes = bool(card.foreground) and card.foreground[0] > FOREGROUND and seen.mean > CELLS
+    whole = not membranes and seen.mean < FEW and seen.share > LARGE
+    changes: dict[str, Any] = {"view": "whole" if whole else "patches"}
+    if membranes:
+        inside = f"{card.foreground[0]:.0%} of the pixels are inside, in {seen.mean:.0f} parts an image"
+        choices.append(
+            Choice(
+                "what is there",
+                "membranes between cells",
+                f"{inside}; V_rand ranks, which asks whether cells are told apart",
+            )
+        )
+        changes |= {"loss": "bce", "border_weight": 3.0}
+        choices.append(
+            Choice(
+                "loss",
+                "cross-entropy, lines weigh up to 4 times",
+                "a broken line joins two cells, and lines are few pixels",
+            )
+        )
+    else:
+        what = f"{seen.mean:.1f} objects an image, the typical one {seen.diameter:.0f} pixels wide"
+        choices.append(Choice("what is there", "objects", what))
+        choices.append(Choice("loss", "cross-entropy + Dice", "holds where foreground is rare"))
+    if whole:
+        why = f"few things, each {seen.share:.0%} of the image wide: to find them takes the whole picture"
+        choices.append(Choice("view", f"whole images, squeezed to {PATCH}x{PATCH}", why))
+        changes |= {"image_size": PATCH}
+    else:
+        scale = 1.0 if membranes else scale_for(seen.diameter)
+        why = "lines are thin" if membranes else "typical objects of 12 to 48 pixels are seen well"
+        choices.append(Choice("scale", f"{scale:g} pixels of the network for one of the image", why))
+        sizes = np.array(
+            [
+                size_of(dataset.sizes[row].tolist(), replace(setup.recipe, view="patches", scale=scale))
+                for row in sides.train
+            ]
+        )
+        side = min(PATCH, -(-int(np.median(sizes.max(axis=1))) // ALIGN) * ALIGN)
+        choices.append(
+            Choice("view", f"patches of {side}x{side}, tiles in prediction", "squeezing images loses what is small")
+        )
+        changes |= {"scale": scale, "image_size": side}
+    if not membranes and seen.touching > TOUCHING:
+        changes |= {"objects": "border"}
+        why = f"objects touch in {seen.touching:.0%} of the images: a second output learns the borders between them"
+        choices.append(
+            Choice("objects", "borders learnt; validation chooses between them, a watershed and components", why)
+        )
+    else:
+        choices.append(Choice("objects", "connected components", "objects hardly ever touch"))
+    return replace(setup, membranes=membranes), changes
+
+
+def _augmentation(setup: Setup, card: DataCard, view: str, choices: list[Choice]) -> dict[str, Any]:
+    """Flips, sizes and light."""
+    photographs = view == "whole"
+    kinds = card.modalities
+    grounds = {kind.split(" on ")[1] for kind in kinds}
+    colours = {kind.split(" on ")[0] for kind in kinds}
+    changes: dict[str, Any] = {
+        "flips": "horizontal" if photographs else "both",
+        "quarter_turns": not photographs,
+        "scale_jitter": 0.33,
+        "brightness": 0.1,
+        "gamma": 0.3,
+    }
+    why = "photographs have a ground" if photographs else "no direction is special under a microscope"
+    choices.append(Choice("mirror images and turns", "left and right" if photographs else "all eight", why))
+    if setup.membranes:
+        changes |= {"elastic": 0.05, "noise": 0.03}
+        choices.append(
+            Choice("bends and noise", "as in the U-Net paper", "tissue bends; few sections must stand for many")
+        )
+    if photographs:
+        changes |= {"rotation": 10.0, "shift": 0.05, "colour": 0.1}
+        choices.append(
+            Choice(
+                "turns, shifts, colours",
+                "10 degrees, 5 %, hue by 10 %",
+                "no camera stands still, no two lights are alike",
+            )
+        )
+    if len(grounds) > 1:
+        changes |= {"invert": 0.15}
+        choices.append(Choice("inverted images", "15 %", "some images are dark on light, others light on dark"))
+    if "colour" in colours:
+        changes |= {"colour": 0.1, **({"grey": 0.2} if len(colours) > 1 else {})}
+        choices.append(
+            Choice(
+                "colours",
+                "varied" + (", 20 % turned grey" if len(colours) > 1 else ""),
+                "stains differ between laboratories",
+            )
+        )
+    return changes
+
+
+def _epochs(
+    setup: Setup, dataset: Dataset, sides: Split, precision: str, minutes: float, choices: list[Choice]
+) -> dict[str, Any]:
+    """Epochs, and patches of each, that fit the minutes."""
+    recipe = setup.recipe
+    seconds = fit.seconds_a_step(NETWORKS[setup.network].build, recipe, precision)
+    steps = max(1, int(TRAINED * 60 * minutes / seconds))
+    every, checked = (_samples(recipe, dataset, rows) for rows in (sides.train, sides.validation))
+    # looking at a sample takes about a third of learning from it
+    look = checked / recipe.batch_size / 3
+    low, high = EPOCHS
+    epochs = int(np.clip(VALIDATED * steps / look, low, high))
+    left = max(1.0, steps - epochs * look)
+    why = f"{minutes:g} minutes at {1000 * seconds:.0f} ms a step of {recipe.batch_size}, validation taken off"
+    if recipe.view == "patches":
+        count = max(recipe.batch_size, int(left / epochs) * recipe.batch_size)
+        choices.append(Choice("training", f"{epochs} epochs of {count:,} patches", why))
+        return {"epochs": epochs, "patches": count}
+    epochs = max(1, round(left * recipe.batch_size / every))
+    choices.append(Choice("training", f"{epochs} epochs of {every:,} images", why))
+    return {"epochs": epochs}
+
+
+def _samples(recipe: Recipe, dataset: Dataset, rows: Sequence[int] | np.ndarray) -> int:
+    """Images or patches that one look at the images `rows` takes."""
+    if recipe.view == "whole":
+        return len(rows)
+    sizes = np.array([size_of(dataset.sizes[row].tolist(), recipe) for row in rows])
+    return 2 * patches.covering(sizes, recipe.image_size)
