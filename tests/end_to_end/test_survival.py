@@ -109,9 +109,16 @@ def test_interrupted_it_ends_within_seconds_and_leaves_no_run_running(begin, tmp
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("what", "reason"), [("killed", "was killed by SIGKILL"), ("raises", "no room for 64 pixels")])
+@pytest.mark.parametrize(
+    ("what", "reason"),
+    [
+        ("killed", "was killed by SIGKILL"),
+        ("raises", "no room for 64 pixels"),
+        ("hangs", "no step of training for 0.4 minutes"),
+    ],
+)
 def test_a_trial_that_ends_badly_is_failed_and_the_search_goes_on(begin, tmp_path, what, reason):
-    assert begin("it", "random", "3", "2", UNETLAB_TEST=what).wait() == 0
+    assert begin("it", "random", "3", "2", UNETLAB_TEST=what, UNETLAB_TEST_STALL="0.4").wait() == 0
     statuses = {name: status for name, (status, _) in found(tmp_path / "it").items()}
     assert statuses.pop("trial 1") == "FAILED" and set(statuses.values()) == {"FINISHED"} and len(statuses) == 4
     assert reason in (tmp_path / "it" / "log").read_text().replace("\n", " ")

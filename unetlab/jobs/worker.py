@@ -124,7 +124,7 @@ class Workers:
                 raise TrialLost(f"it hung: no step of training for {self.stall / 60:g} minutes")
             kind, *said = self.pipe.recv()
             if kind == "start":
-                bar = bench.progress.start(*said)
+                bar, stepping = bench.progress.start(*said), True
             elif kind == "epoch" and bar is not None:
                 bar.on_epoch_end(*said)
             elif kind in ("step", "over"):
