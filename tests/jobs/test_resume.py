@@ -39,9 +39,9 @@ def test_a_plan_goes_on_in_the_run_it_had_until_that_is_finished(experiment):
         assert again.unfinished("trial 2", values) == under_way.info.run_id
         with pytest.raises(Stopped, match=r"trial 2 .* had lr=0.1, and now would have lr=0.2: .* fresh=true"):
             again.unfinished("trial 2", {"lr": 0.2})
-        with pytest.raises(UserError, match="'one', the same command, is being run by process"):
-            with resume.going_on(experiment, "k", "one", TOLD, {}):
-                pass
+        second = resume.going_on(experiment, "k", "one", TOLD, {})
+        with pytest.raises(UserError, match="'one', the same command, is being run by process"), second:
+            pass
     with resume.going_on(experiment, "k", "one", TOLD, {}) as other:
         assert other.parent != kept.parent and not other.left and not other.again
 
