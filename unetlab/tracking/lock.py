@@ -44,9 +44,10 @@ class Lock:
         elsewhere = holder.get("host") != socket.gethostname() and time.time() - holder.get("beat", 0) < DEAD
         if not _locked(file) or elsewhere:
             file.close()
+            age = max(0.0, time.time() - holder.get("beat", time.time()))  # a beat is rounded
             raise UserError(
                 f"{self.what} is being run by process {holder.get('pid', '?')} on {holder.get('host', '?')}, last "
-                f"heard of {time.time() - holder.get('beat', time.time()):.0f} s ago; wait for it, or end it first"
+                f"heard of {age:.0f} s ago; wait for it, or end it first"
             )
         self.file = file
         self._beat()
