@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+os.environ.setdefault("UNETLAB_ONE_PROCESS", "1")  # a second process takes seconds to start
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 with warnings.catch_warnings():

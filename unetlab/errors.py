@@ -10,3 +10,7 @@ class UserError(Exception):
 
 class UnusableFiles(UserError):
     """Some files of a data set cannot be decoded; the others could be."""
+
+
+class Stopped(UserError):
+    """Work that could not go on and can later, by the same command: nothing of what was asked for is at fault."""

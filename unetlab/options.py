@@ -200,6 +200,18 @@ class Options:
         "else copies, frames of one take, tiles of one field and sections of one stack are found. off: each image for "
         "itself. Or a CSV with the columns id and group.",
     )
+    fresh: bool = _said(
+        False,
+        "Begin anew. Else what the same command left unfinished, killed or not, goes on in the run it had.",
+        repeated=False,
+    )
+    stall: float = _said(
+        15.0,
+        "Minutes without a step of training after which a trial of a search counts as hung: it is FAILED, and the "
+        "search goes on. 0: never.",
+        low=0,
+        repeated=False,
+    )
     twin_seed: int | None = None
     """Of a built-in twin; None for `seed`. No option: a showdown keeps one twin on all its splits."""
 
@@ -235,6 +247,8 @@ def _showdown() -> tuple[Option, ...]:
         "models": dataclasses.replace(OPTIONS["models"], default="best"),
         "minutes": OPTIONS["minutes"],
         "split": OPTIONS["split"],
+        "fresh": OPTIONS["fresh"],
+        "stall": OPTIONS["stall"],
     }
     common = [own.get(o.name, o) for o in OPTIONS.values() if o.name in own or (o.shared and o.repeated)]
     setups = Option("setups", "nuclei,nuclei-scratch", "Names with commas, or all.")
@@ -261,7 +275,7 @@ JOBS: Mapping[str, tuple[Option, ...]] = MappingProxyType(
             Option("kitchen", "auto", "Data of pseudo-label. auto: kitchen."),
             Option("sections", "auto", "Data of drosophila. auto: isbi2012."),
             Option("latex", "auto", "Data of latex. auto: its twin."),
-            *_of("epochs", "seed", "precision", "encoder_weights"),
+            *_of("epochs", "seed", "precision", "encoder_weights", "fresh"),
         ),
         "evaluate": (
             Option("model", None, "models:/unetlab-nuclei@champion, models:/m-..., or a folder.", required=True),
@@ -287,6 +301,7 @@ JOBS: Mapping[str, tuple[Option, ...]] = MappingProxyType(
             ),
             Option("reason", "", "Why it is accepted; written on the version."),
         ),
+        "sync": (),
         "rollback": (Option("model", None, "A registered model, such as unetlab-nuclei.", required=True),),
         "predict": (
             Option("model", None, "models:/unetlab-nuclei@champion, models:/m-..., or a folder.", required=True),

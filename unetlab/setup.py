@@ -1,10 +1,19 @@
 """What a setup is: a description with no behaviour beyond what it declares."""
 
+import copyreg
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
+
+
+def _frozen(held: dict[str, Any]) -> MappingProxyType[str, Any]:
+    return MappingProxyType(held)
+
+
+# frozen mappings cannot be pickled as they are, and recipes travel to the process that trains them
+copyreg.pickle(MappingProxyType, lambda held: (_frozen, (dict(held),)))  # type: ignore[arg-type]
 
 LOSS_OPTION = "loss_"
 """What the names of a loss's options begin with among the hyperparameters."""

@@ -7,7 +7,8 @@ import click
 
 from unetlab.cli import quiet
 from unetlab.cli.base import command
-from unetlab.options import Options
+from unetlab.options import JOBS, Options
+from unetlab.options import command as repeating
 
 
 @command("compare", "--experiment unetlab --out report")
@@ -40,10 +41,13 @@ def showdown(setups: str, repeats: int, **values: Any) -> None:
     from rich.console import Console
 
     from unetlab.comparison import report
+    from unetlab.jobs.interrupt import interruptible
     from unetlab.jobs.showdown import Plan, setups_named
     from unetlab.jobs.showdown import showdown as run
 
-    comparison, run_id = run(Plan(setups_named(setups), Options(**values), repeats))
+    plan = Plan(setups_named(setups), Options(**values), repeats)
+    with interruptible(plan.command()):
+        comparison, run_id = run(plan)
     Console().print(report.table(comparison))
     click.echo(f"report: runs:/{run_id}/report.html; in the UI, the artifacts of run {run_id}")
 
@@ -57,8 +61,12 @@ def reproduce(nuclei: str, kitchen: str, sections: str, latex: str, **values: An
     quiet.import_tensorflow()
     from rich.console import Console
 
+    from unetlab.jobs.interrupt import interruptible
     from unetlab.jobs.reproduce import reproduce as run
     from unetlab.jobs.reproduce import terminal_table
 
     data = {"nuclei": nuclei, "nuclei-scratch": nuclei, "latex": latex, "pseudo-label": kitchen, "drosophila": sections}
-    Console().print(terminal_table(run(data, **values)))
+    told = {"nuclei": nuclei, "kitchen": kitchen, "sections": sections, "latex": latex, **values}
+    with interruptible(repeating("reproduce", JOBS["reproduce"], told)):
+        table = run(data, **values)
+    Console().print(terminal_table(table))

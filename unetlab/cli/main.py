@@ -19,6 +19,7 @@ COMMANDS = (
     compare.reproduce,
     service.evaluate,
     service.register,
+    service.sync,
     service.rollback,
     service.predict,
     service.ui,

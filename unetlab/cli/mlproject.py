@@ -48,7 +48,8 @@ def project() -> str:
 
 def _entry_point(name: str, options: Iterable[Option]) -> str:
     """One entry point. MLflow passes every parameter as text, and those without a default must be given."""
-    lines = ["", f"  {name}:", "    parameters:"]
+    options = tuple(options)
+    lines = ["", f"  {name}:", *(["    parameters:"] if options else [])]
     given = [f"python -m unetlab {name}"]
     for option in options:
         default = "" if option.required else f", default: {json.dumps(text(option.default))}"

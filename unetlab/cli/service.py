@@ -1,4 +1,4 @@
-"""The commands around finished models: evaluate, register, rollback, predict, ui."""
+"""The commands around finished models and the server: evaluate, register, sync, rollback, predict, ui."""
 
 import sys
 from pathlib import Path
@@ -34,6 +34,15 @@ def register(run: str, margin: float, accept: bool, reason: str) -> None:
     from unetlab.service.registry import register_run
 
     click.echo(str(register_run(run, margin, accept, reason)))
+
+
+@command("sync", "")
+def sync() -> None:
+    """Send the metrics that earlier runs could not, since the tracking server did not answer."""
+    from unetlab.tracking import outbox
+
+    sent, left = outbox.sync()
+    click.echo(f"{sent} metrics sent" + (f"; {left} runs still go on or belong to another server" if left else ""))
 
 
 @command("rollback", "--model unetlab-nuclei")

@@ -8,6 +8,7 @@ from experiments import load_setup
 from unetlab.cli import quiet
 from unetlab.cli.base import command
 from unetlab.options import Options, of_setup
+from unetlab.options import command as repeating
 from unetlab.setup import Setup
 
 
@@ -16,11 +17,13 @@ def setup_command(setup: Setup) -> click.Command:
 
     def run(**values: Any) -> None:
         quiet.import_tensorflow()
+        from unetlab.jobs.interrupt import interruptible
         from unetlab.jobs.run import run_setup
         from unetlab.tracking.names import NESTED
         from unetlab.tracking.ui import table_address
 
-        summary = run_setup(load_setup(setup.name), Options(**values))
+        with interruptible(repeating(setup.name, options, values)):
+            summary = run_setup(load_setup(setup.name), Options(**values))
         click.echo(summary.headline())
         click.echo(f"run {summary.run_id}; model models:/{summary.model_id}")
         base = "http://127.0.0.1:5000"

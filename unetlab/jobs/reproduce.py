@@ -12,7 +12,8 @@ from rich.table import Table
 
 from experiments import SETUPS
 from unetlab.data import public
-from unetlab.errors import UserError
+from unetlab.errors import Stopped, UserError
+from unetlab.jobs.resume import going_on, plan_key
 from unetlab.jobs.run import Summary, run_setup
 from unetlab.metrics import intervals
 from unetlab.options import Options
@@ -31,6 +32,7 @@ def reproduce(
     seed: int = 0,
     precision: str = "auto",
     encoder_weights: str = "auto",
+    fresh: bool = False,
     console: Console | None = None,
 ) -> pd.DataFrame:
     """Runs every setup as published and logs one table to a run of role "reproduction".
@@ -40,16 +42,18 @@ def reproduce(
             those cannot be had.
         setups: those to run.
         epochs: of every training; 0 as published, also on a twin.
-        seed, precision, encoder_weights: as every setup takes them.
+        seed, precision, encoder_weights, fresh: as every setup takes them.
 
     Returns:
         One row a published figure: COLUMNS, with the 95 % interval over images, and as note how the source was read
         where it says two things. A setup that could not be run has one row, with the reason as note.
     """
     console = console or Console(stderr=True)
-    ui.open_experiment()
+    experiment = ui.open_experiment()
+    told = {"seed": seed, "epochs": epochs}
+    key = plan_key(reproduction=[setup.name for setup in setups], data=data, precision=precision, **told)
     rows: list[dict[str, Any]] = []
-    with write.run("reproduction", tags={"role": "reproduction"}, params={"seed": seed, "epochs": epochs}):
+    with going_on(experiment, key, "reproduction", {"role": "reproduction"}, told, fresh) as kept:
         for number, setup in enumerate(setups, 1):
             name = setup.name
             console.rule(f"{name} ({number} of {len(setups)})")
@@ -66,8 +70,10 @@ def reproduce(
             )
             started = time.perf_counter()
             try:
-                summary = run_setup(setup, options, console)
+                summary = run_setup(setup, options, console, {"reproduction": kept.parent})
                 rows += _rows(setup, source, summary, (time.perf_counter() - started) / 60)
+            except Stopped:
+                raise
             except Exception as error:  # hours of the other setups must not be lost with one that fails
                 console.print(f"{name}: {error}")
                 rows.append({"setup": name, "data": source, "note": str(error) or repr(error)})

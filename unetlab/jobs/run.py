@@ -17,7 +17,7 @@ from unetlab.data.split import Split, split, split_blocks
 from unetlab.errors import UserError
 from unetlab.health import examine
 from unetlab.health.finding import HealthFinding
-from unetlab.jobs import self_training, trial
+from unetlab.jobs import resume, self_training, trial
 from unetlab.jobs.check import refuse_unusable
 from unetlab.jobs.configure import configure
 from unetlab.jobs.final import finish, fit_final
@@ -31,8 +31,11 @@ from unetlab.models.weights import resolve_weights
 from unetlab.options import Options
 from unetlab.service.registry import register
 from unetlab.setup import Recipe, Setup
-from unetlab.tracking import ui, write
+from unetlab.tracking import outbox, ui, write
 from unetlab.training.precision import resolve_precision
+
+NOT_THE_PLAN = ("data", "register", "fresh", "stall", "twin_seed")
+"""Options that leave it the same work."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,7 @@ def run_setup(
     recipe = _recipe(setup, options, weights, learnt, sides)
 
     experiment_id = ui.open_experiment()
+    outbox.sync()  # what an earlier run could not send
     rounds = options.rounds if learnt is not dataset else 0
     trainings = (1 if options.trials == 1 else options.trials + 1) + rounds
     with SearchProgress(trainings, console) as progress:
@@ -112,9 +116,15 @@ def run_setup(
             options.threshold,
             scenes,
         )
-        with write.run(
-            _name(setup, dataset, options), tags={**own_tags, **_tags(bench, options)}, params=asdict(options)
-        ) as parent:
+        key = _plan(setup, recipe, options, dataset, sides, own_tags)
+        if own_tags and not options.fresh and (run := resume.finished_run(experiment_id, key)) is not None:
+            console.print(f"{setup.name}: done before", highlight=False)
+            return Summary(run.info.run_id, experiment_id, run.data.tags["final_model"], run.data.metrics, setup.name)
+        told = {**own_tags, **_tags(bench, options)}
+        with resume.going_on(
+            experiment_id, key, _name(setup, dataset, options), told, asdict(options), options.fresh
+        ) as kept:
+            bench = replace(bench, kept=kept)
             inputs = _log_data(bench, dataset, card)
             if configured is not None:
                 write.log_table(configured.frame(), "configuration.csv")
@@ -128,10 +138,21 @@ def run_setup(
             mlflow.log_params({f"best_{key}": value for key, value in final.served.flat().items()})
             assert final.model_id is not None  # the final model is always logged
             mlflow.set_tag("final_model", final.model_id)
-            _say_health(examine.examine(parent.info.run_id), console)
+            _say_health(examine.examine(kept.parent), console)
             if options.register:
-                console.print(str(register(parent.info.run_id)), highlight=False)
-            return Summary(parent.info.run_id, experiment_id, final.model_id, figures, setup.name)
+                console.print(str(register(kept.parent)), highlight=False)
+            return Summary(kept.parent, experiment_id, final.model_id, figures, setup.name)
+
+
+def _plan(
+    setup: Setup, recipe: Recipe, options: Options, dataset: Dataset, sides: Split, own_tags: Mapping[str, str]
+) -> str:
+    """What makes two runs the same work: where the images lie does not count, nor what is done with the model."""
+    told = {name: value for name, value in asdict(options).items() if name not in NOT_THE_PLAN}
+    part = {name: own_tags[name] for name in ("showdown", "part", "reproduction") if name in own_tags}
+    return resume.plan_key(
+        setup=setup.name, recipe=recipe.flat(), **told, images=dataset.digest, sides=sides.digest, part=part
+    )
 
 
 def _tags(bench: trial.Bench, options: Options) -> dict[str, str]:
@@ -171,6 +192,10 @@ def _name(setup: Setup, dataset: Dataset, options: Options) -> str:
 
 def _log_data(bench: trial.Bench, dataset: Dataset, card: DataCard) -> Mapping[str, Any]:
     """Logs what the run learns from and is scored on; returns MLflow's description of each side."""
+    if bench.kept.again:  # only what an earlier attempt may have been killed before
+        mlflow.log_dict(card.to_json(), "data_card.json")
+        write.log_table(_sides(dataset, bench), "split.csv")
+        return bench.inputs()
     mlflow.log_dict(card.to_json(), "data_card.json")
     write.log_table(_sides(dataset, bench), "split.csv")
     inputs = bench.inputs()

@@ -7,8 +7,10 @@ import keras_tuner
 import mlflow
 import numpy as np
 
-from unetlab.errors import UserError
+from unetlab.errors import Stopped, UserError
 from unetlab.jobs import trial
+from unetlab.jobs.resume import params_of
+from unetlab.jobs.worker import Workers
 from unetlab.models import NETWORKS
 from unetlab.options import Options
 from unetlab.search.keras_tuner import grid_size, search, trained_in_full, trials_to_a_promotion
@@ -33,24 +35,38 @@ def search_recipe(bench: trial.Bench, reference: Recipe, options: Options) -> tu
     if said := _short_of(space, options, reference.epochs):
         bench.progress.console.print(said, highlight=False)
     outcomes: dict[int, trial.Outcome] = {}
+    reasons: list[str] = []
 
     def evaluate(number: int, values: Mapping[str, Any], epochs: int | None) -> float:
         recipe = reference.changed(dict(values) | ({"epochs": epochs} if epochs else {}))
         name = f"trial {number:02d} " + ("reference" if number == 0 else _difference(reference, recipe))
-        outcome = trial.train(bench, recipe, name, "trial", {"trial": str(number)})
+        try:
+            params = params_of(recipe, bench.seed, bench.precision, bench.weights)
+            before = bench.kept.objective(f"trial {number}", params, f"val/{bench.objective}")
+            if number and before is not None:
+                bench.progress.done(f"{name}: done before, {before:.4f}")
+                return before
+            outcome = workers.train(bench, recipe, name, "trial", {"trial": str(number)})
+        except Stopped:
+            raise
+        except Exception as error:
+            reasons.append(f"trial {number}: {str(error) or repr(error)}")
+            raise
         if number == 0:
             outcomes[0] = outcome
         return float(outcome.val[bench.objective])
 
-    table = search(
-        space,
-        evaluate,
-        tuner=options.tuner,
-        trials=options.trials,
-        epochs=reference.epochs,
-        seed=options.seed,
-        minutes=options.minutes,
-    )
+    with Workers(options.stall) as workers:
+        table = search(
+            space,
+            evaluate,
+            tuner=options.tuner,
+            trials=options.trials,
+            epochs=reference.epochs,
+            seed=options.seed,
+            minutes=options.minutes,
+            begun=sum(name.startswith("trial ") for name in bench.kept.left),
+        )
     write.log_table(table, "search/trials.csv")
     mlflow.log_dict(ranges(space), "search/space.json")
     shown = table.drop(columns=["status", "tuner_epochs"])
@@ -59,7 +75,10 @@ def search_recipe(bench: trial.Bench, reference: Recipe, options: Options) -> tu
     completed = table[table["status"] == "COMPLETED"]
     mlflow.log_metrics({"search/trials": len(table), "search/failed": len(table) - len(completed)})
     if completed.empty:
-        raise UserError("every trial failed; the trial runs in MLflow hold a traceback.txt each")
+        raise UserError(
+            f"every trial failed, {reasons[0] if reasons else ''}; the trial runs in MLflow hold a traceback.txt each, "
+            "and fresh=true tries again"
+        )
     full = trained_in_full(table)
     row = full.loc[full["objective"].idxmax()]
     values = {hp.name: _plain(row[hp.name]) for hp in space.space}

@@ -2,15 +2,13 @@
 
 import hashlib
 import json
-import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import mlflow
-from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 from rich.console import Console
 
@@ -18,6 +16,7 @@ from experiments import SETUPS, load_setup
 from unetlab.comparison import compare, report
 from unetlab.data import open_dataset
 from unetlab.errors import UserError
+from unetlab.jobs.resume import end_below, runs_where, stand_aside
 from unetlab.jobs.run import Summary, run_setup
 from unetlab.options import JOBS, Options, command
 from unetlab.setup import Setup
@@ -45,7 +44,7 @@ class Plan:
 
     def key(self, digest: str) -> str:
         """Tells plans on images of this digest apart, 12 hex digits; where the images lie and the code do not count."""
-        told = self.values() | {"data": digest}
+        told = {o.name: self.values()[o.name] for o in JOBS["showdown"] if o.repeated} | {"data": digest}
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
 
     def command(self) -> str:
@@ -127,47 +126,31 @@ def _run_all(
 @contextmanager
 def _parent(plan: Plan, key: str, experiment: str) -> Iterator[str]:
     """The showdown's run, an earlier one of the same plan if there is one."""
-    earlier = _search(experiment, f"tags.role = 'showdown' and tags.plan = '{key}'")
+    earlier = [] if plan.told.fresh else runs_where(experiment, f"tags.role = 'showdown' and tags.plan = '{key}'")
     name = f"showdown {len(plan.setups)} setups, {plan.repeats} splits, {plan.told.data.rstrip('/').split('/')[-1]}"
     if earlier:
         run_id = earlier[0].info.run_id
-        _stand_aside(run_id)
-        with mlflow.start_run(run_id=run_id):
+        stand_aside(run_id)
+        with write.run(name, tags={}, params={}, run_id=run_id):
             yield run_id
         return
     with write.run(name, tags={"role": "showdown", "plan": key}, params=plan.values()) as active:
         yield active.info.run_id
 
 
-def _stand_aside(run_id: str) -> None:
-    """Under `mlflow run` MLflow has made a run for this attempt too; it only says where the showdown goes on.
-
-    Left in the environment, the first setup would take it for its own.
-    """
-    made = os.environ.pop("MLFLOW_RUN_ID", None)
-    if made:
-        client = MlflowClient()
-        client.update_run(made, name="showdown resumed")
-        client.set_tag(made, "role", "resumed")
-        client.set_tag(made, "mlflow.note.content", f"Went on with run {run_id}, which holds the report.")
-
-
 def _end_killed(key: str, experiment: str) -> None:
     """Marks what a killed attempt left RUNNING, so that the UI shows no work that nobody does."""
     client = MlflowClient()
-    for run in _search(experiment, f"tags.showdown = '{key}' and attributes.status = 'RUNNING'"):
-        below = f"tags.`mlflow.parentRunId` = '{run.info.run_id}' and attributes.status = 'RUNNING'"
-        for left in [*_search(experiment, below), run]:
-            client.set_terminated(left.info.run_id, "KILLED")
+    for run in runs_where(experiment, f"tags.showdown = '{key}' and attributes.status = 'RUNNING'"):
+        end_below(experiment, run.info.run_id)
+        client.set_terminated(run.info.run_id, "KILLED")
 
 
 def _finished(plan: Plan, key: str, experiment: str) -> dict[tuple[str, int], str]:
     """Setup and repeat to the run that finished it."""
-    found = _search(experiment, f"tags.role = 'search' and tags.showdown = '{key}' and attributes.status = 'FINISHED'")
+    found = runs_where(
+        experiment, f"tags.role = 'search' and tags.showdown = '{key}' and attributes.status = 'FINISHED'"
+    )
     parts: Mapping[str, str] = {run.data.tags["part"]: run.info.run_id for run in found}
     wanted = {f"{name} {repeat}": (name, repeat) for name in plan.setups for repeat in range(plan.repeats)}
     return {wanted[part]: run_id for part, run_id in parts.items() if part in wanted}
-
-
-def _search(experiment: str, where: str) -> Sequence[Run]:
-    return list(MlflowClient().search_runs([experiment], where, max_results=1000))

@@ -16,12 +16,14 @@ from unetlab.data import Dataset
 from unetlab.data.classes import UNKNOWN
 from unetlab.data.dataset import FittedDataset
 from unetlab.data.split import Split
+from unetlab.errors import Stopped
 from unetlab.images import codecs, geometry
 from unetlab.inference import predict
 from unetlab.inference.objects import METHODS
 from unetlab.inference.package import SETTINGS, log_segmenter
 from unetlab.inference.predict import Maps, Predictor, objects_at
 from unetlab.jobs.progress import SearchProgress
+from unetlab.jobs.resume import Kept, interrupted_by, params_of, tell_unsent, training_name
 from unetlab.metrics import membranes, thresholds
 from unetlab.metrics.baselines import Rivals
 from unetlab.metrics.table import score_images, summarise
@@ -50,6 +52,7 @@ class Bench:
         rivals: that the final model meets.
         threshold: "recipe" or "validation", as `Options` has it.
         scenes: int (n,), the scene of each image, None for each its own.
+        kept: what earlier attempts left, and where this one saves what a next would want.
     """
 
     setup: Setup
@@ -65,6 +68,7 @@ class Bench:
     rivals: Rivals = Rivals()
     threshold: str = "recipe"
     scenes: np.ndarray | None = None
+    kept: Kept = Kept()
 
     @property
     def test_scenes(self) -> np.ndarray | None:
@@ -146,14 +150,25 @@ def train(
     `masks`, as `FittedDataset` has them, are learnt instead of the data set's own if given. A training that raises
     leaves a FAILED run with `traceback.txt`, and raises on.
     """
-    params = {**recipe.flat(), "seed": bench.seed, "precision": bench.precision, "encoder_weights": bench.weights}
-    with write.run(name, tags={**bench.tags(role), **(tags or {})}, params=params) as active:
+    training, params = training_name(role, tags or {}), params_of(recipe, bench.seed, bench.precision, bench.weights)
+    if (done := bench.kept.finished(training, params)) is not None:
+        bench.progress.done(f"{name}: done before")
+        return _outcome_again(recipe, *done)
+    run_id = bench.kept.unfinished(training, params)
+    told = {**bench.tags(role), **(tags or {}), "training": training}
+    with write.run(name, tags=told, params=params, run_id=run_id, parent=bench.kept.parent) as active:
         inputs = bench.inputs()
-        mlflow.log_inputs([inputs["train"], inputs["validation"]], ["training", "validation"], [None, None])
+        if run_id is None:
+            mlflow.log_inputs([inputs["train"], inputs["validation"]], ["training", "validation"], [None, None])
         try:
-            return _train(bench, recipe, name, role, active.info.run_id, inputs, masks)
-        except Exception:
+            return _train(bench, recipe, name, role, active.info.run_id, inputs, masks, training, run_id is not None)
+        except Stopped:
+            raise
+        except Exception as error:
+            if (stopped := interrupted_by(error)) is not None:
+                raise stopped from error
             mlflow.log_text(traceback.format_exc(), "traceback.txt")
+            mlflow.set_tag("failed", f"{type(error).__name__}: {error}"[:500])
             bench.progress.done(f"{name}: failed; its run holds traceback.txt")
             raise
 
@@ -166,23 +181,31 @@ def _train(
     run_id: str,
     inputs: Mapping[str, Any],
     learnt: Sequence[np.ndarray] | np.ndarray | None,
+    training: str,
+    again: bool,
 ) -> Outcome:
     data = bench.dataset.fitted(recipe)
-    logger = epochs.EpochLogger(run_id)
+    logger = epochs.EpochLogger(run_id, again)
+    params = params_of(recipe, bench.seed, bench.precision, bench.weights)
     started = time.perf_counter()
-    fitted = fit.fit(
-        NETWORKS[bench.setup.network].build,
-        recipe,
-        data.images,
-        data.masks if learnt is None else learnt,
-        bench.split.train,
-        bench.split.validation,
-        seed=bench.seed,
-        precision=bench.precision,
-        weights=bench.weights,
-        callbacks=[logger, bench.progress.start(name, recipe.epochs)],
-        minutes=bench.minutes,
-    )
+    try:
+        fitted = fit.fit(
+            NETWORKS[bench.setup.network].build,
+            recipe,
+            data.images,
+            data.masks if learnt is None else learnt,
+            bench.split.train,
+            bench.split.validation,
+            seed=bench.seed,
+            precision=bench.precision,
+            weights=bench.weights,
+            callbacks=[logger, bench.progress.start(name, recipe.epochs)],
+            minutes=bench.minutes,
+            checkpoint=bench.kept.checkpoint(training, params),
+        )
+    finally:
+        logger.close()
+    tell_unsent(bench.progress.console, logger.unsent)
     rows = bench.split.validation
     predicted = Predictor(fitted.model, recipe).maps(data.images, rows)
     best = _best_threshold(bench, predicted.mask, rows)
@@ -217,7 +240,19 @@ def _train(
         f"accuracy {validated.figures['accuracy']:.4f}, {len(fitted.history)} epochs, "
         f"{time.perf_counter() - started:.0f} s"
     )
-    return Outcome(recipe, served, fitted.model.get_weights(), val, fitted.history, run_id, model_id)
+    outcome = Outcome(recipe, served, fitted.model.get_weights(), val, fitted.history, run_id, model_id)
+    changed = {name: value for name, value in served.flat().items() if recipe.flat().get(name) != value}
+    about = {"run_id": run_id, "model_id": model_id, "val": dict(val), "served": changed}
+    bench.kept.finish(training, about, fitted.history, outcome.weights)
+    return outcome
+
+
+def _outcome_again(
+    recipe: Recipe, about: Mapping[str, Any], history: pd.DataFrame, weights: list[np.ndarray]
+) -> Outcome:
+    """A training that finished in an earlier attempt, as `Kept` has it."""
+    served = recipe.changed(about["served"])
+    return Outcome(recipe, served, weights, about["val"], history, about["run_id"], about["model_id"])
 
 
 def _shown(figures: Mapping[str, float]) -> str:

@@ -13,6 +13,8 @@ import numpy as np
 import pandas as pd
 from sklearn.exceptions import ConvergenceWarning
 
+from unetlab.errors import Stopped
+
 log = logging.getLogger(__name__)
 
 OBJECTIVE = "objective"
@@ -36,6 +38,8 @@ class _Tuner(keras_tuner.engine.base_tuner.BaseTuner):
         values = {name: value for name, value in values.items() if not name.startswith("tuner/")}
         try:
             return {OBJECTIVE: self.evaluate(int(trial.trial_id), values, epochs)}
+        except Stopped as stopped:  # no fault of the trial: the search ends, and can go on later
+            raise keras_tuner.errors.FatalError(str(stopped)) from stopped
         except Exception as error:
             log.warning("trial %s failed: %s", trial.trial_id, error)
             return {OBJECTIVE: float("nan")}  # KerasTuner marks it FAILED; an exception it would print in full
@@ -50,6 +54,7 @@ def search(
     epochs: int,
     seed: int,
     minutes: float = 0.0,
+    begun: int = 0,
 ) -> pd.DataFrame:
     """Runs `trials` trials, the first with the space's defaults; a trial that raises is FAILED and the search goes on.
 
@@ -62,6 +67,7 @@ def search(
         epochs: of a whole training, for Hyperband.
         seed: of the proposals.
         minutes: after which no trial begins; 0 for no limit.
+        begun: trials that an earlier attempt has begun; the minutes do not count for them.
 
     Returns:
         One row a trial: number, status ("COMPLETED" or "FAILED"), objective (NaN if failed), tuner_epochs (NaN: all,
@@ -73,13 +79,16 @@ def search(
     elif grid_size(space) > trials:
         _begin_with(oracle, spread(space, trials, seed))
     if minutes:
-        _stop_after(oracle, minutes)
+        _stop_after(oracle, minutes, begun)
     with tempfile.TemporaryDirectory(prefix="unetlab-search-") as scratch:
         runner = _Tuner(oracle, evaluate, scratch)
         with warnings.catch_warnings():
             # the few points of a young search leave the Gaussian process of "bayesian" at its bounds
             warnings.simplefilter("ignore", ConvergenceWarning)
-            runner.search(verbose=0)
+            try:
+                runner.search(verbose=0)
+            except keras_tuner.errors.FatalError as fatal:
+                raise (fatal.__cause__ or fatal) from None
         return _table(oracle, epochs)
 
 
@@ -169,12 +178,12 @@ def _begin_with(oracle: keras_tuner.Oracle, first: Sequence[Mapping[str, Any]]) 
     oracle.populate_space = populate_space
 
 
-def _stop_after(oracle: keras_tuner.Oracle, minutes: float) -> None:
-    """Makes the oracle propose nothing once the time is over; the first trial always runs."""
+def _stop_after(oracle: keras_tuner.Oracle, minutes: float, begun: int) -> None:
+    """Makes the oracle propose nothing once the time is over; the first trial always runs, and those begun before."""
     propose, end = oracle.populate_space, time.monotonic() + 60 * minutes
 
     def populate_space(trial_id: str) -> dict[str, Any]:
-        if oracle.trials and time.monotonic() > end:
+        if len(oracle.trials) >= max(1, begun) and time.monotonic() > end:
             return {"status": "STOPPED", "values": None}
         answer: dict[str, Any] = propose(trial_id)
         return answer

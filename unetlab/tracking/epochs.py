@@ -8,42 +8,43 @@ import keras
 from mlflow.entities import Metric
 from mlflow.tracking import MlflowClient
 
-FLUSH_SECONDS = 2.0
+from unetlab.tracking.outbox import Outbox
 
 
 class EpochLogger(keras.callbacks.Callback):
-    """Writes each epoch's metrics to MLflow as `epoch/...`, step = epoch, in batches every few seconds.
+    """Writes each epoch's metrics to MLflow as `epoch/...`, step = epoch, by way of an outbox on disk.
+
+    Epochs that the run has already are not written again: a training that goes on repeats those after its last saved
+    state.
 
     Args:
         run_id: the run they belong to.
+        again: whether the run was begun before.
     """
 
-    def __init__(self, run_id: str) -> None:
+    def __init__(self, run_id: str, again: bool = False) -> None:
         super().__init__()
-        self.run_id = run_id
-        self.client = MlflowClient()
-        self.waiting: list[Metric] = []
-        self.flushed = time.monotonic()
+        self.outbox = Outbox(run_id)
+        there = MlflowClient().get_metric_history(run_id, "epoch/loss") if again else []
+        self.known = {metric.step for metric in (*there, *self.outbox.waiting)}
         self.seconds = 0.0
+        self.unsent = 0
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        now = int(time.time() * 1000)
-        self.waiting += [
-            Metric(f"epoch/{name}", float(value), now, epoch + 1)
-            for name, value in (logs or {}).items()
-            if math.isfinite(value)
-        ]
-        if time.monotonic() - self.flushed > FLUSH_SECONDS:
-            self.flush()
+        if epoch + 1 in self.known:
+            return
+        started, now = time.perf_counter(), int(time.time() * 1000)
+        self.outbox.put(
+            [
+                Metric(f"epoch/{name}", float(value), now, epoch + 1)
+                for name, value in (logs or {}).items()
+                if math.isfinite(value)
+            ]
+        )
+        self.seconds += time.perf_counter() - started
 
-    def on_train_end(self, logs: Any = None) -> None:
-        self.flush()
-
-    def flush(self) -> None:
-        """Sends what waits, at most 1,000 metrics a call; `seconds` adds up what that costs."""
+    def close(self) -> None:
+        """Sends what waits; `seconds` adds up what training waited for, `unsent` says how many metrics stay on disk."""
         started = time.perf_counter()
-        for start in range(0, len(self.waiting), 1000):
-            self.client.log_batch(self.run_id, metrics=self.waiting[start : start + 1000])
-        self.waiting.clear()
-        self.flushed = time.monotonic()
+        self.unsent = self.outbox.close()
         self.seconds += time.perf_counter() - started

@@ -13,22 +13,44 @@ import pandas as pd
 from mlflow.data.code_dataset_source import CodeDatasetSource
 from mlflow.data.meta_dataset import MetaDataset
 
+from unetlab.errors import Stopped
+
+OPEN: list[str] = []
+"""Ids of the runs this process has begun and not ended, the outermost first."""
+
 
 @contextmanager
-def run(name: str, *, tags: Mapping[str, str], params: Mapping[str, Any]) -> Iterator[mlflow.ActiveRun]:
-    """An MLflow run with the tags and params every run carries: a child of the active one, if there is one.
+def run(
+    name: str, *, tags: Mapping[str, str], params: Mapping[str, Any], run_id: str | None = None, parent: str = ""
+) -> Iterator[mlflow.ActiveRun]:
+    """An MLflow run with the tags and params every run carries: a child of `parent`, else of the active one, if any.
 
-    At top level under `mlflow run` it is the run MLflow has made, renamed.
+    At top level under `mlflow run` it is the run MLflow has made, renamed. `run_id` names one to go on with. It ends
+    FINISHED, or FAILED where something is raised, or KILLED where that means that it can go on later.
     """
-    with mlflow.start_run(run_name=name, nested=True) as active:
+    below = {"run_id": run_id} if run_id else {"parent_run_id": parent or None}
+    with mlflow.start_run(run_name=name, nested=True, **below) as active, _marked(active.info.run_id):
         mlflow.set_tags({"mlflow.runName": name, "git_commit": git_commit(), **tags})
         # under `mlflow run` it holds what was typed, "5" for 5.0 and "all" for the names, and none may be changed
         held = active.data.params
-        mlflow.log_params({key: _short(value) for key, value in params.items() if key not in held})
+        mlflow.log_params({key: short(value) for key, value in params.items() if key not in held})
         yield active
 
 
-def _short(value: Any) -> str:
+@contextmanager
+def _marked(run_id: str) -> Iterator[None]:
+    OPEN.append(run_id)
+    try:
+        yield
+    except (KeyboardInterrupt, Stopped):
+        mlflow.end_run("KILLED")
+        raise
+    finally:
+        OPEN.remove(run_id)
+
+
+def short(value: Any) -> str:
+    """A value as a param has it."""
     # as `mlflow run` logs the project's "true" and "false"
     return str(value).lower() if isinstance(value, bool) else str(value)[:500]
 

@@ -28,12 +28,12 @@ class StopWhenNotFinite(keras.callbacks.Callback):
 class StopAfter(keras.callbacks.Callback):
     """Ends the training after so many minutes, in the middle of an epoch if need be; its validation still runs.
 
-    0 minutes set no limit.
+    0 minutes set no limit; `spent` seconds of them have gone already.
     """
 
-    def __init__(self, minutes: float) -> None:
+    def __init__(self, minutes: float, spent: float = 0.0) -> None:
         super().__init__()
-        self.end = time.perf_counter() + 60 * (minutes or math.inf)
+        self.end = time.perf_counter() + 60 * (minutes or math.inf) - spent
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         if time.perf_counter() > self.end:

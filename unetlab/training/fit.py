@@ -17,6 +17,7 @@ from unetlab.setup import Recipe
 from unetlab.training import losses
 from unetlab.training.batches import batches_of
 from unetlab.training.callbacks import EpochClock, StopAfter, StopWhenNotFinite
+from unetlab.training.checkpoint import Checkpoint
 from unetlab.training.precision import POLICIES
 from unetlab.training.thaw import LateAdam, Thaw
 
@@ -70,6 +71,7 @@ def fit(
     weights: str | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     minutes: float = 0.0,
+    checkpoint: Checkpoint | None = None,
 ) -> Fitted:
     """Trains a model as its recipe says.
 
@@ -84,11 +86,13 @@ def fit(
         weights: of a pretrained encoder, as the builder takes them.
         callbacks: called after the clock, with loss, accuracy, dice, learning_rate, seconds and their val_ kin.
         minutes: after which training ends with the best epoch so far; 0 for no limit.
+        checkpoint: saves the state of each epoch, and has the one that training goes on from, if any.
 
     Raises:
         TrainingFailed: if the loss is not finite.
     """
     forget_models()
+    checkpoint = checkpoint or Checkpoint()
     keras.utils.set_random_seed(seed)
     keras.mixed_precision.set_global_policy(POLICIES[precision])
     try:
@@ -98,18 +102,24 @@ def fit(
         best = keras.callbacks.EarlyStopping(
             monitor="val_loss", mode="min", patience=recipe.patience or recipe.epochs, restore_best_weights=True
         )
-        started = time.perf_counter()
-        history = model.fit(
+        first = checkpoint.begin(model, best, batches, recipe.epochs)
+        started = time.perf_counter() - checkpoint.seconds
+        model.fit(
             batches,
             validation_data=batches_of(images, masks, validation, recipe, seed, training=False),
             epochs=recipe.epochs,
+            initial_epoch=first,
+            shuffle=False,  # Batches does it, from the seed and the epoch alone; Keras goes by what was drawn before
             verbose=0,
-            callbacks=[*thaw, StopWhenNotFinite(), StopAfter(minutes), EpochClock(), *callbacks, best],
+            callbacks=[
+                *(*thaw, StopWhenNotFinite(), StopAfter(minutes, checkpoint.seconds), EpochClock()),
+                *(*callbacks, best, checkpoint),
+            ],
         )
         seconds = time.perf_counter() - started
     finally:
         keras.mixed_precision.set_global_policy("float32")
-    table = pd.DataFrame(history.history)
+    table = pd.DataFrame(checkpoint.history)
     table.insert(0, "epoch", np.arange(1, len(table) + 1))
     served = rebuild(build, recipe, model.get_weights())
     return Fitted(served, table, int(table["val_loss"].argmin()) + 1, seconds)

@@ -1,0 +1,54 @@
+"""What a killed command left, and when the same command goes on with it."""
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+
+from unetlab.errors import Stopped, UserError
+from unetlab.jobs import resume
+from unetlab.tracking import write
+
+TOLD = {"role": "search"}
+
+
+@pytest.fixture
+def experiment(store):
+    mlflow.set_experiment("unetlab")
+    return mlflow.get_experiment_by_name("unetlab").experiment_id
+
+
+def test_a_plan_goes_on_in_the_run_it_had_until_that_is_finished(experiment):
+    history, values = pd.DataFrame({"loss": [0.5]}), {"lr": 0.1}
+    with pytest.raises(Stopped), resume.going_on(experiment, "k", "one", TOLD, {}) as kept:
+        with write.run("t", tags={"training": "trial 0"}, params=values, parent=kept.parent) as trial:
+            mlflow.log_metric("val/dice", 0.25)
+        kept.finish("trial 0", {"run_id": trial.info.run_id}, history, [np.arange(3)])
+        with write.run("f", tags={"training": "trial 1", "failed": "the loss became nan"}, params=values):
+            mlflow.end_run("FAILED")
+        with write.run("u", tags={"training": "trial 2"}, params=values) as under_way:
+            raise Stopped("the disk is full")
+    assert {mlflow.get_run(each).info.status for each in (kept.parent, under_way.info.run_id)} == {"KILLED"}
+    with resume.going_on(experiment, "k", "one", TOLD, {}) as again:
+        assert again.parent == kept.parent and again.again
+        assert again.objective("trial 0", values, "val/dice") == 0.25
+        about, frame, weights = again.finished("trial 0", values)
+        assert about["run_id"] == trial.info.run_id and frame["loss"].tolist() == [0.5] and weights[0].sum() == 3
+        with pytest.raises(resume.FailedBefore, match="the loss became nan"):
+            again.objective("trial 1", values, "val/dice")
+        assert again.unfinished("trial 2", values) == under_way.info.run_id
+        with pytest.raises(Stopped, match=r"trial 2 .* had lr=0.1, and now would have lr=0.2: .* fresh=true"):
+            again.unfinished("trial 2", {"lr": 0.2})
+        second = resume.going_on(experiment, "k", "one", TOLD, {})
+        with pytest.raises(UserError, match="'one', the same command, is being run by process"), second:
+            pass
+    with resume.going_on(experiment, "k", "one", TOLD, {}) as other:
+        assert other.parent != kept.parent and not other.left and not other.again
+
+
+def test_fresh_begins_anew_and_another_plan_is_another_run(experiment):
+    with pytest.raises(KeyboardInterrupt), resume.going_on(experiment, "k", "one", TOLD, {}) as kept:
+        raise KeyboardInterrupt
+    for key, fresh in (("other", False), ("k", True)):
+        with resume.going_on(experiment, key, "one", TOLD, {}, fresh) as other:
+            assert other.parent != kept.parent

@@ -1,0 +1,30 @@
+"""One process at a time."""
+
+import subprocess
+import sys
+
+import pytest
+
+from unetlab.errors import UserError
+from unetlab.tracking.lock import Lock
+
+
+def test_a_second_is_refused_and_told_who_the_first_is(tmp_path):
+    path = tmp_path / "there" / "a.lock"
+    said = r"'nuclei' is being run by process \d+ on .*last heard of \d s ago"
+    with Lock(path).take(), pytest.raises(UserError, match=said):
+        Lock(path, "'nuclei'").take()
+    with Lock(path).take():
+        pass
+
+
+def test_a_process_that_was_killed_holds_nothing(tmp_path):
+    path = tmp_path / "a.lock"
+    code = (
+        "import os, signal, sys; from pathlib import Path; from unetlab.tracking.lock import Lock; "
+        "Lock(Path(sys.argv[1])).take(); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(path)], check=False)
+    assert '"pid"' in path.read_text()
+    with Lock(path).take():
+        pass

@@ -1,0 +1,63 @@
+"""Metrics reach the server in order and once, whatever happens on the way."""
+
+import time
+
+import pytest
+from mlflow.entities import Metric
+from mlflow.tracking import MlflowClient
+
+from unetlab.tracking import outbox
+
+
+@pytest.fixture
+def run_id(store, monkeypatch):
+    monkeypatch.setattr(outbox, "FLUSH_SECONDS", 0.0)
+    monkeypatch.setattr(outbox, "AGAIN", 0.05)
+    return MlflowClient().create_run(MlflowClient().get_experiment_by_name("unetlab").experiment_id).info.run_id
+
+
+def epoch(step):
+    return [Metric("epoch/loss", 1 / step, 1000 + step, step), Metric("epoch/dice", step / 10, 1000 + step, step)]
+
+
+def steps(run_id, key="epoch/loss"):
+    return [metric.step for metric in MlflowClient().get_metric_history(run_id, key)]
+
+
+def test_a_server_away_in_between_gets_all_metrics_once(run_id, monkeypatch):
+    away, real = [True], MlflowClient.log_batch
+
+    def log_batch(self, run_id, **told):
+        if away[0] is True:
+            raise ConnectionError("refused")
+        real(self, run_id, **told)
+        if away[0] == "answer lost":
+            away[0] = False
+            raise ConnectionError("reset")
+
+    monkeypatch.setattr(MlflowClient, "log_batch", log_batch)
+    box = outbox.Outbox(run_id)
+    box.put(epoch(1))
+    box.put(epoch(2))
+    time.sleep(0.2)
+    assert steps(run_id) == []
+    away[0] = "answer lost"
+    box.put(epoch(3))
+    assert box.close() == 0
+    assert steps(run_id) == steps(run_id, "epoch/dice") == [1, 2, 3] and not list(outbox.folder().glob("*.jsonl"))
+
+
+def test_what_was_not_sent_is_sent_later(run_id, monkeypatch):
+    def log_batch(self, run_id, **told):
+        raise ConnectionError("refused")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "log_batch", log_batch)
+        box = outbox.Outbox(run_id)
+        box.put(epoch(1))
+        assert box.close(patience=0.2) == 2
+        patch.undo()
+    with open(box.path, "a") as torn:
+        torn.write('["epoch/lo')
+    assert outbox.sync() == (2, 0) and steps(run_id) == [1]
+    assert outbox.sync() == (0, 0) and not box.path.exists()

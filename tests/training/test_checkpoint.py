@@ -1,0 +1,111 @@
+"""A training that goes on ends where an undisturbed one does."""
+
+import keras
+import numpy as np
+import pytest
+from small_training import RECIPE, fit_disks
+
+from unetlab.errors import Stopped
+from unetlab.training.checkpoint import Checkpoint, load_arrays, save_arrays, write_whole
+
+AUGMENTED = {"dropout": 0.3, "rotation": 20.0, "flips": "both", "brightness": 0.1}
+RANDOM = RECIPE.changed({**AUGMENTED, "epochs": 4, "schedule": "cosine"})
+
+SHORT = RECIPE.changed({"epochs": 2})
+
+
+class Killed(Exception):
+    pass
+
+
+class Kill(keras.callbacks.Callback):
+    """As `kill -9` in the middle of an epoch."""
+
+    def __init__(self, epoch, batch=1):
+        super().__init__()
+        self.where = epoch, batch
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if (self.epoch, batch) == self.where:
+            raise Killed
+
+
+def resumed(recipe, path, *epochs, **options):
+    """Trained with a kill in each of some epochs."""
+    for epoch in epochs:
+        with pytest.raises(Killed):
+            fit_disks(recipe, checkpoint=Checkpoint(path, "it"), callbacks=[Kill(epoch)], **options)
+    return fit_disks(recipe, checkpoint=Checkpoint(path, "it"), **options)
+
+
+def same(one, two):
+    columns = [name for name in one.history if name != "seconds"]
+    np.testing.assert_allclose(one.history[columns], two.history[columns], rtol=1e-5)
+    for a, b in zip(one.model.get_weights(), two.model.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+    assert one.best_epoch == two.best_epoch
+
+
+@pytest.mark.parametrize("precision", ["float32", pytest.param("bfloat16", marks=pytest.mark.slow)])
+def test_dropout_augmentation_schedule_and_optimiser_go_on(tmp_path, precision):
+    path = tmp_path / "there" / "it.npz"
+    same(resumed(RANDOM, path, 0, 3, precision=precision), fit_disks(RANDOM, precision=precision))
+    assert [each.name for each in path.parent.iterdir()] == ["it.npz"]
+
+
+def test_early_stopping_keeps_its_best_weights_and_its_patience(tmp_path):
+    # so fast that the best epoch is an early one, after which patience runs out
+    recipe = RECIPE.changed({"learning_rate": 0.3, "epochs": 15, "patience": 2})
+    undisturbed = fit_disks(recipe)
+    assert undisturbed.best_epoch < len(undisturbed.history) < 15
+    last = len(undisturbed.history) - 1
+    same(resumed(recipe, tmp_path / "it.npz", last), undisturbed)
+
+
+def test_a_training_that_was_over_is_not_trained_again(tmp_path):
+    stopped = RECIPE.changed({"learning_rate": 0.0, "epochs": 30, "patience": 2})
+    for recipe in (RANDOM, stopped):
+        path = tmp_path / f"{recipe.epochs}.npz"
+        before = fit_disks(recipe, checkpoint=Checkpoint(path, "it"))
+        assert before.seconds > 0
+        # a step would raise
+        again = fit_disks(recipe, checkpoint=Checkpoint(path, "it"), callbacks=[Kill(e, 0) for e in range(30)])
+        same(again, before)
+
+
+@pytest.mark.slow  # five trainings
+def test_the_state_of_something_else_is_not_taken_up(tmp_path):
+    path = tmp_path / "it.npz"
+    fit_disks(SHORT, checkpoint=Checkpoint(path, "other"))
+    same(fit_disks(SHORT, checkpoint=Checkpoint(path, "it")), fit_disks(SHORT))
+    wider = SHORT.changed({"filters": 3})  # as if the code had changed in between
+    same(fit_disks(wider, checkpoint=Checkpoint(path, "it")), fit_disks(wider))
+
+
+def test_a_damaged_file_is_as_none(tmp_path):
+    path = tmp_path / "it.npz"
+    save_arrays(path, {}, [np.arange(3000)])
+    assert load_arrays(path) is not None and load_arrays(tmp_path / "none.npz") is None
+    for content in (path.read_bytes()[:999], b"", path.read_bytes()[:-30]):
+        path.write_bytes(content)
+        assert load_arrays(path) is None
+
+
+def test_what_cannot_be_written_whole_leaves_what_was_there(tmp_path):
+    path = tmp_path / "it.npz"
+    save_arrays(path, {"epoch": 1}, [np.arange(3)])
+
+    def full(out):
+        out.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(Stopped, match="No space left on device.*UNETLAB_CACHE"):
+        write_whole(path, full)
+    about, arrays = load_arrays(path)
+    assert about == {"epoch": 1} and arrays[0].tolist() == [0, 1, 2] and list(tmp_path.iterdir()) == [path]
+    with pytest.raises(Stopped, match="cannot write .*in-the-way"):
+        (tmp_path / "in-the-way").write_text("")
+        save_arrays(tmp_path / "in-the-way" / "it.npz", {}, [])

@@ -1,0 +1,253 @@
+"""What a killed command left, and how the same command goes on with it: its run, its trainings, their saved states."""
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+import requests
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
+from rich.console import Console
+
+from unetlab.data import cache
+from unetlab.errors import Stopped
+from unetlab.setup import Recipe
+from unetlab.tracking import outbox, write
+from unetlab.tracking.lock import Lock
+from unetlab.training.checkpoint import Checkpoint, load_arrays, save_arrays
+
+UNFINISHED = ("RUNNING", "KILLED", "FAILED")
+
+
+class FailedBefore(RuntimeError):
+    """A training that failed in an earlier attempt; the message is its reason."""
+
+
+@dataclass(frozen=True)
+class Left:
+    """A training of an earlier attempt, as its MLflow run has it."""
+
+    run_id: str
+    status: str
+    params: Mapping[str, str]
+    metrics: Mapping[str, float]
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What is kept of a run for the case that it is killed.
+
+    Args:
+        parent: id of the run, "" for a training that belongs to none.
+        folder: of the saved states; None where nothing is saved.
+        left: trainings of earlier attempts by their names, such as "trial 3" and "final".
+        again: whether an earlier attempt began the run.
+    """
+
+    parent: str = ""
+    folder: Path | None = None
+    left: Mapping[str, Left] = field(default_factory=dict)
+    again: bool = False
+
+    def objective(self, training: str, params: Mapping[str, Any], metric: str) -> float | None:
+        """The score of a training that finished before, None if there is none.
+
+        Raises FailedBefore with its reason if it failed, Stopped if it had other values than these.
+        """
+        left = self._same(training, params)
+        if left is None:
+            return None
+        if left.status == "FAILED":
+            raise FailedBefore(left.tags.get("failed", "no reason is on record"))
+        return left.metrics.get(metric) if left.status == "FINISHED" else None
+
+    def unfinished(self, training: str, params: Mapping[str, Any]) -> str | None:
+        """The run of a training that was under way, to go on with. Raises as `objective` does."""
+        left = self._same(training, params)
+        if left is not None and left.status == "FAILED":
+            raise FailedBefore(left.tags.get("failed", "no reason is on record"))
+        if left is not None and left.status == "FINISHED":  # its weights are lost, with the folder they lay in
+            MlflowClient().set_tag(left.run_id, "role", "replaced")
+            return None
+        return None if left is None else left.run_id
+
+    def checkpoint(self, training: str, params: Mapping[str, Any]) -> Checkpoint:
+        """Where the state of a training is saved, and what an earlier attempt saved."""
+        if self.folder is None:
+            return Checkpoint()
+        said = {name: write.short(value) for name, value in params.items()}
+        return Checkpoint(self._path(training, "state"), json.dumps(said, sort_keys=True))
+
+    def finish(
+        self, training: str, about: Mapping[str, Any], history: pd.DataFrame, weights: Sequence[np.ndarray]
+    ) -> None:
+        """Saves what a finished training found, in place of its state; the weights of a search's other trials, which
+        nobody asks for again, are left out."""
+        if self.folder is None:
+            return
+        if not training.startswith("trial ") or training == "trial 0":
+            columns = {name: [float(value) for value in history[name]] for name in history}
+            save_arrays(self._path(training, "done"), {**about, "history": columns}, weights)
+        self._path(training, "state").unlink(missing_ok=True)
+
+    def finished(
+        self, training: str, params: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], pd.DataFrame, list[np.ndarray]] | None:
+        """What `finish` saved, None if the training did not finish before. Raises Stopped as `objective` does."""
+        left = self._same(training, params)
+        if left is None or left.status != "FINISHED" or self.folder is None:
+            return None
+        found = load_arrays(self._path(training, "done"))
+        if found is None or found[0].get("run_id") != left.run_id:
+            return None
+        about, weights = found
+        return about, pd.DataFrame(about["history"]), weights
+
+    def _same(self, training: str, params: Mapping[str, Any]) -> Left | None:
+        left = self.left.get(training)
+        for name, value in params.items():
+            if left is not None and left.params.get(name, write.short(value)) != write.short(value):
+                raise Stopped(
+                    f"{training} of run {self.parent} had {name}={left.params[name]}, and now would have "
+                    f"{name}={write.short(value)}: the code or the search space changed in between; fresh=true begins "
+                    "a run of its own"
+                )
+        return left
+
+    def _path(self, training: str, kind: str) -> Path:
+        assert self.folder is not None
+        return self.folder / f"{training.replace(' ', '-')}.{kind}.npz"
+
+
+def training_name(role: str, tags: Mapping[str, str]) -> str:
+    """What tells a training apart from the others of its run: "trial 3", "round 1" or "final"."""
+    for kind in ("trial", "round"):
+        if kind in tags:
+            return f"{kind} {tags[kind]}"
+    return role
+
+
+def params_of(recipe: Recipe, seed: int, precision: str, weights: str | None) -> dict[str, Any]:
+    """What a training is of, as its run's params say it."""
+    return {**recipe.flat(), "seed": seed, "precision": precision, "encoder_weights": weights}
+
+
+def interrupted_by(error: BaseException | None) -> Stopped | None:
+    """What kept a training from going on that is not its fault, such as a full disk; None for everything else."""
+    while error is not None:
+        text = str(error)
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            return Stopped(f"cannot write {error.filename or ''} ({error.strerror}); make room, then the same command")
+        if any(said in text for said in ("disk is full", "readonly database", "disk I/O error")):
+            return Stopped(f"the tracking store cannot be written ({text.splitlines()[0][:120]}); make room there")
+        if isinstance(error, requests.exceptions.ConnectionError) or "API request to" in text and "failed with" in text:
+            return Stopped(f"the tracking server does not answer ({text.splitlines()[0][:120]}); nothing is lost")
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def tell_unsent(console: Console, metrics: int) -> None:
+    """Says that metrics wait on disk, if any do."""
+    if metrics:
+        console.print(
+            f"the tracking server does not answer: {metrics} metrics wait in {outbox.folder()}; the next run or "
+            "`python -m unetlab sync` sends them",
+            highlight=False,
+        )
+
+
+def plan_key(**plan: Any) -> str:
+    """Tells plans apart, 16 hex digits: what is equal in all of these is one and the same work."""
+    return hashlib.sha256(json.dumps(plan, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+@contextmanager
+def going_on(
+    experiment: str, key: str, name: str, tags: Mapping[str, str], params: Mapping[str, Any], fresh: bool = False
+) -> Iterator[Kept]:
+    """The run of a plan: the one an earlier attempt left unfinished, unless `fresh`, else a new one.
+
+    What of it was left RUNNING is marked KILLED. Raises UserError if another process runs the same plan.
+    """
+    folder = cache.root() / "unfinished" / plan_key(store=mlflow.get_tracking_uri(), experiment=experiment, key=key)
+    with Lock(folder.with_suffix(".lock"), f"{name!r}, the same command,").take():
+        earlier = None if fresh else unfinished_run(experiment, key)
+        if earlier is None:
+            shutil.rmtree(folder, ignore_errors=True)
+            with write.run(name, tags={**tags, "plan": key}, params=params) as active:
+                yield Kept(active.info.run_id, folder)
+        else:
+            run_id = earlier.info.run_id
+            end_below(experiment, run_id)
+            stand_aside(run_id)
+            with write.run(name, tags=tags, params=params, run_id=run_id):
+                yield Kept(run_id, folder, trainings(experiment, run_id), again=True)
+        shutil.rmtree(folder, ignore_errors=True)  # it finished
+    folder.with_suffix(".lock").unlink(missing_ok=True)
+
+
+def unfinished_run(experiment: str, key: str) -> Run | None:
+    """The newest run of a plan, if it did not finish."""
+    found = runs_where(experiment, f"tags.plan = '{key}'")
+    return found[0] if found and found[0].info.status in UNFINISHED else None
+
+
+def finished_run(experiment: str, key: str) -> Run | None:
+    """The newest run of a plan, if it finished."""
+    found = runs_where(experiment, f"tags.plan = '{key}'")
+    return found[0] if found and found[0].info.status == "FINISHED" else None
+
+
+def trainings(experiment: str, parent: str) -> dict[str, Left]:
+    """The trainings below a run by name, the newest of each."""
+    found = {}
+    for run in reversed(runs_where(experiment, f"tags.`mlflow.parentRunId` = '{parent}'")):
+        if "training" in run.data.tags:
+            data = run.data
+            left = Left(run.info.run_id, run.info.status, data.params, data.metrics, data.tags)
+            found[data.tags["training"]] = left if left.status != "RUNNING" else replace(left, status="KILLED")
+    return found
+
+
+def end_below(experiment: str, parent: str) -> None:
+    """Marks what is RUNNING below a run KILLED, so that the UI shows no work that nobody does."""
+    client = MlflowClient()
+    for run in runs_where(experiment, f"tags.`mlflow.parentRunId` = '{parent}' and attributes.status = 'RUNNING'"):
+        end_below(experiment, run.info.run_id)
+        client.set_terminated(run.info.run_id, "KILLED")
+
+
+def stand_aside(run_id: str) -> None:
+    """Under `mlflow run` MLflow has made a run for this attempt too; it only says where the work goes on.
+
+    Left in the environment, the next run to begin would be taken for it.
+    """
+    made = os.environ.pop("MLFLOW_RUN_ID", None)
+    if made:
+        client = MlflowClient()
+        client.update_run(made, name="resumed")
+        client.set_tag(made, "role", "resumed")
+        client.set_tag(made, "mlflow.note.content", f"Went on with run {run_id}, which holds the report.")
+        client.set_terminated(made, "FINISHED")
+
+
+def runs_where(experiment: str, where: str) -> Sequence[Run]:
+    """All runs of an experiment that MLflow's filter lets through, the newest first."""
+    client, found, page = MlflowClient(), [], None
+    while True:
+        part = client.search_runs([experiment], where, max_results=1000, page_token=page)
+        found += list(part)
+        page = part.token
+        if not page:
+            return found

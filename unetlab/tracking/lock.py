@@ -1,0 +1,109 @@
+"""One process at a time: a file that says which host and process holds it, and when that was last heard of."""
+
+import json
+import os
+import socket
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from unetlab.errors import Stopped, UserError
+
+BEAT = 15.0
+"""Seconds between two heartbeats."""
+
+DEAD = 8 * BEAT
+"""Seconds after which another host that was not heard of holds nothing any more."""
+
+
+class Lock:
+    """Held by this process from `take` to `release`; the system releases it too when the process dies.
+
+    Args:
+        path: of the file; whoever means the same work names the same file.
+        what: the work, for the message to who comes second.
+    """
+
+    def __init__(self, path: Path, what: str = "this") -> None:
+        self.path, self.what = path, what
+        self.over = threading.Event()
+        self.file: Any = None
+
+    def take(self) -> "Lock":
+        """Raises UserError that names host and process if another one holds it; Stopped if there is no writing."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            file = open(self.path, "a+")  # noqa: SIM115  # open as long as it is held
+        except OSError as error:
+            raise Stopped(
+                f"cannot write {self.path} ({error.strerror}); set UNETLAB_CACHE to a folder that can be written"
+            ) from error
+        file.seek(0)
+        holder = _read(file.read())
+        elsewhere = holder.get("host") != socket.gethostname() and time.time() - holder.get("beat", 0) < DEAD
+        if not _locked(file) or elsewhere:
+            file.close()
+            age = max(0.0, time.time() - holder.get("beat", time.time()))  # a beat is rounded
+            raise UserError(
+                f"{self.what} is being run by process {holder.get('pid', '?')} on {holder.get('host', '?')}, last "
+                f"heard of {age:.0f} s ago; wait for it, or end it first"
+            )
+        self.file = file
+        self._beat()
+        threading.Thread(target=self._go_on, daemon=True, name="heartbeat").start()
+        return self
+
+    def release(self) -> None:
+        """Ends holding it; another one may begin."""
+        self.over.set()
+        if self.file is not None:
+            self.file.seek(0)
+            self.file.truncate()
+            self.file.close()
+            self.file = None
+
+    def __enter__(self) -> "Lock":
+        return self if self.file is not None else self.take()
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def _go_on(self) -> None:
+        while not self.over.wait(BEAT):
+            try:
+                self._beat()
+            except (OSError, ValueError, AttributeError):  # a full disk; released in between
+                continue
+
+    def _beat(self) -> None:
+        self.file.seek(0)
+        self.file.truncate()
+        self.file.write(json.dumps(held_by()))
+        self.file.flush()
+
+
+def held_by() -> dict[str, Any]:
+    """This process and now, as a lock says it."""
+    return {"host": socket.gethostname(), "pid": os.getpid(), "beat": round(time.time(), 1)}
+
+
+def _read(text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _locked(file: Any) -> bool:
+    try:
+        import fcntl
+    except ImportError:  # Windows: a heartbeat alone tells
+        holder = _read(file.read()) if file.seek(0) == 0 else {}
+        return time.time() - holder.get("beat", 0) > DEAD
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
