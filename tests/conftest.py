@@ -110,14 +110,17 @@ def encoded(image: np.ndarray, form: str = "PNG", mode: str | None = None) -> by
 
 
 def log_tiny(nested=False, **changes):
-    """Logs a segmenter of what is bright, in a run of its own, a child of the active one if `nested`; `changes` as
-    `log_segmenter` takes them."""
+    """Logs a segmenter of what is bright, in a run of its own, a child of the active one if `nested`; `changes` of its
+    settings, or as `log_segmenter` takes them."""
     from unetlab.inference.package import log_segmenter  # the modules under test are for those tests that want them
 
-    settings = {"name": "tiny", "image_size": 32, "channels": 3, "normalise": "scale", "threshold": 0.5}
-    settings |= {"example": encoded(blob(32, 32)), "tags": {"setup": "tiny"}, **changes}
+    settings = {"image_size": 32, "channels": 3, "normalise": "scale", "threshold": 0.5, "view": "whole", "scale": 1.0}
+    settings |= {"tta": 0, "objects": "components", "seeds": 0.0}
+    settings |= {name: changes.pop(name) for name in list(changes) if name in settings}
+    told = {"name": "tiny", "example": encoded(blob(32, 32)), "tags": {"setup": "tiny"}, **changes}
+    side = None if settings["view"] == "patches" else settings["image_size"]
     with mlflow.start_run(nested=nested):
-        return log_segmenter(brightness_model(settings["image_size"], settings["channels"]), **settings)
+        return log_segmenter(brightness_model(side, settings["channels"]), settings=settings, **told)
 
 
 @pytest.fixture

@@ -81,6 +81,7 @@ def test_the_budget_is_what_a_difference_may_be_due_to():
     assert set(BUDGET) == {
         *("trials", "tuner", "epochs", "minutes", "labels", "rounds"),
         *("encoder_weights", "precision", "split", "threshold"),
+        *("view", "scale", "objects", "tta"),
     }
 
 

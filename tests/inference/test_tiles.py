@@ -18,7 +18,7 @@ def image_of(height, width, channels=1, seed=0):
 
 
 def local(images):
-    """A network that looks three pixels far and pads with zeros, as convolutions do; the second channel is the pixel."""
+    """Looks three pixels far and pads with zeros, as convolutions do; the second channel is the pixel itself."""
     padded = np.pad(images[..., 0], ((0, 0), (3, 3), (3, 3)))
     height, width = images.shape[1:3]
     mean = sum(padded[:, dy : dy + height, dx : dx + width] for dy in range(7) for dx in range(7)) / 49

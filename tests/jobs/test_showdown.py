@@ -174,4 +174,4 @@ def test_setups_that_make_no_showdown(text, message):
 
 
 def test_all_setups_can_be_named_at_once():
-    assert showdown.setups_named("all") == ("nuclei", "nuclei-scratch", "latex", "pseudo-label", "drosophila")
+    assert showdown.setups_named("all") == ("nuclei", "nuclei-scratch", "latex", "pseudo-label", "drosophila", "auto")

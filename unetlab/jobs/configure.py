@@ -1,5 +1,7 @@
 """A recipe for data nobody has tuned one for: read off the data card, the images, the weights at hand, the clock."""
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -8,7 +10,7 @@ import numpy as np
 import pandas as pd
 from rich.table import Table
 
-from unetlab.data import Dataset
+from unetlab.data import Dataset, cache
 from unetlab.data.check import DataCard
 from unetlab.data.scale import Objects, objects_of, scale_for
 from unetlab.data.split import Split
@@ -99,8 +101,9 @@ def configure(
     - Objects: where they touch in more than TOUCHING of the images, the network learns the borders between them too,
       and validation chooses between that, a watershed and plain components.
     - Trials: one for up to 90 minutes, beyond that one for every 45, the first of which is this configuration.
-    - Epochs: the time of a step is measured; so many steps fit TRAINED of a training's minutes, divided so that
-      validation takes no more than VALIDATED of them. The learning rate decays to 0 by a cosine over just these.
+    - Epochs: the time of a step is measured, once with this data (fresh=true measures again); so many steps fit
+      TRAINED of a training's minutes, divided so that validation takes no more than VALIDATED of them. The learning
+      rate decays to 0 by a cosine over just these.
 
     Raises UserError for minutes that are not above 0, and for weights as `resolve_weights` does.
     """
@@ -115,7 +118,7 @@ def configure(
     trials = max(options.trials, int(options.minutes // 45))
     each = options.minutes / (trials + 1 if trials > 1 else 1)
     if not options.epochs:
-        fitted = _epochs(setup, dataset, sides, precision, each, choices)
+        fitted = _epochs(setup, dataset, sides, precision, each, options.fresh, choices)
         setup = replace(setup, recipe=setup.recipe.changed(fitted))
     told = replace(options, trials=trials, minutes=round(each, 2))
     return Configured(setup, told, weights, tuple(choices))
@@ -248,12 +251,29 @@ def _augmentation(setup: Setup, card: DataCard, view: str, choices: list[Choice]
     return changes
 
 
+def _seconds(setup: Setup, dataset: Dataset, precision: str, fresh: bool) -> float:
+    """How long a step takes, as first measured with this data: the same command chooses the same again, and so can go
+    on where it was interrupted."""
+    key = hashlib.sha256(f"{setup.network} {setup.recipe.flat()} {precision}".encode()).hexdigest()[:16]
+    path = dataset.folder / f"step-{key}.json"
+    if fresh or not path.exists():
+        seconds = fit.seconds_a_step(NETWORKS[setup.network].build, setup.recipe, precision)
+        cache.write_text(path, json.dumps(seconds))
+    return float(json.loads(path.read_text()))
+
+
 def _epochs(
-    setup: Setup, dataset: Dataset, sides: Split, precision: str, minutes: float, choices: list[Choice]
+    setup: Setup,
+    dataset: Dataset,
+    sides: Split,
+    precision: str,
+    minutes: float,
+    fresh: bool,
+    choices: list[Choice],
 ) -> dict[str, Any]:
     """Epochs, and patches of each, that fit the minutes."""
     recipe = setup.recipe
-    seconds = fit.seconds_a_step(NETWORKS[setup.network].build, recipe, precision)
+    seconds = _seconds(setup, dataset, precision, fresh)
     steps = max(1, int(TRAINED * 60 * minutes / seconds))
     every, checked = (_samples(recipe, dataset, rows) for rows in (sides.train, sides.validation))
     # looking at a sample takes about a third of learning from it
