@@ -5,7 +5,6 @@ import pytest
 
 from unetlab.images.otsu import otsu_mask
 from unetlab.metrics import baselines
-from unetlab.metrics.baselines import otsu_masks
 
 
 def square(ground: int, inside: int) -> tuple[np.ndarray, np.ndarray]:
@@ -39,13 +38,6 @@ def test_colour_is_cut_by_luma():
     image[..., 2] = 255
     image[1:4, 2:5] = (0, 255, 0)
     assert np.array_equal(otsu_mask(image), square(0, 1)[1])
-
-
-def test_stack_scores_like_probabilities():
-    images = np.stack([square(20, 200)[0], square(200, 20)[0], square(7, 7)[0]])
-    masks = otsu_masks(images)
-    assert masks.dtype == np.float32 and masks.shape == (3, 6, 8)
-    assert masks.sum(axis=(1, 2)).tolist() == [9, 9, 0]
 
 
 def membranes_like() -> tuple[list[np.ndarray], list[np.ndarray]]:

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from small_scores import masks_of, random_case, stack
 
+from unetlab.images.otsu import otsu_mask
 from unetlab.images.regions import components
 from unetlab.metrics import membranes
-from unetlab.metrics.baselines import otsu_masks
 from unetlab.metrics.table import METRICS, TABLE, names, score_images, score_native, summarise
 
 
@@ -81,7 +81,7 @@ def test_score_native_takes_any_mask():
     image = np.full((9, 7, 1), 10, dtype=np.uint8)
     image[2:5, 2:5] = 240
     labels = (image[:, :, 0] > 100).astype(np.uint16)
-    table = score_native(lambda i, h, w: otsu_masks(image[None])[0] > 0, lambda i: labels, 1)
+    table = score_native(lambda i, h, w: otsu_mask(image), lambda i: labels, 1)
     assert table.loc[0, ["native_dice", "ap_dsb", "count_error"]].tolist() == [1, 1, 0]
 
 

@@ -14,6 +14,7 @@ from unetlab.data import Dataset, open_dataset
 from unetlab.data.check import DataCard, check
 from unetlab.data.scale import LEAST, objects_of, scale_for
 from unetlab.data.split import Split, split, split_blocks
+from unetlab.data.targets import HEADS
 from unetlab.errors import UserError
 from unetlab.health import examine
 from unetlab.health.finding import HealthFinding
@@ -32,6 +33,7 @@ from unetlab.options import Options
 from unetlab.service.registry import register
 from unetlab.setup import Recipe, Setup
 from unetlab.tracking import outbox, ui, write
+from unetlab.training.memory import refuse_too_large
 from unetlab.training.precision import resolve_precision
 
 NOT_THE_PLAN = ("data", "register", "fresh", "stall", "twin_seed")
@@ -95,6 +97,10 @@ def run_setup(
         setup, options, weights = configured.setup, configured.options, configured.weights
         console.print(configured.table())
     recipe = _recipe(setup, options, weights, learnt, sides)
+    refuse_too_large(NETWORKS[setup.network].build, recipe, precision)
+    if recipe.objects in HEADS and not objects_of(learnt, baselines.few(sides.train)).touching:
+        said = f"objects={recipe.objects} is pointless here: no two objects touch; objects=components does as well"
+        console.print(said, highlight=False)
 
     experiment_id = ui.open_experiment()
     outbox.sync()  # what an earlier run could not send

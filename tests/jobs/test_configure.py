@@ -1,0 +1,137 @@
+"""auto: what is read off the data, and what is chosen."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from experiments import load_setup
+from unetlab.data import open_dataset
+from unetlab.data.check import check
+from unetlab.data.split import split
+from unetlab.errors import UserError
+from unetlab.jobs import configure
+from unetlab.options import Options
+from unetlab.setup import Recipe
+from unetlab.training import fit
+
+SETUP = load_setup("auto")
+
+
+def write(folder, draw, n=16, size=(96, 96), colour=False):
+    """`draw(rng, size)` gives a label image; the picture is bright where it is above 0."""
+    if folder.exists():
+        return folder
+    for name in ("images", "masks"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    for k in range(n):
+        rng = np.random.default_rng(k)
+        labels = draw(rng, size)
+        image = ((labels > 0) * 140 + rng.integers(0, 60, size)).astype(np.uint8)
+        Image.fromarray(np.dstack([image, image // 2, image // 3]) if colour else image).save(
+            folder / f"images/{k}.png"
+        )
+        Image.fromarray(labels.astype(np.uint16)).save(folder / f"masks/{k}.png")
+    return folder
+
+
+def touching(rng, size):
+    labels = np.zeros(size, int)
+    for k in range(6):
+        y, x = rng.integers(0, size[0] - 20, 2)
+        labels[y : y + 16, x : x + 8] = 2 * k + 1
+        labels[y : y + 16, x + 8 : x + 16] = 2 * k + 2
+    return labels
+
+
+def one_large(rng, size):
+    labels = np.zeros(size, int)
+    y, x = rng.integers(0, size[0] // 2, 2)
+    labels[y : y + size[0] // 3, x : x + size[1] // 3] = 1
+    return labels
+
+
+def cells(rng, size):
+    labels = np.arange(1, 1 + (size[0] // 16) * (size[1] // 16)).reshape(size[0] // 16, -1)
+    labels = np.repeat(np.repeat(labels, 16, axis=0), 16, axis=1)
+    labels[::16] = labels[:, ::16] = 0
+    return np.roll(labels, rng.integers(0, 16, 2), (0, 1))
+
+
+@pytest.fixture
+def configured(tmp_path, monkeypatch):
+    """Configures for drawn data, a step taking a second."""
+    monkeypatch.setattr(fit, "seconds_a_step", lambda *_: 1.0)
+    monkeypatch.setattr(configure, "encoders_at_hand", lambda names: tuple(names))
+
+    def run(draw, minutes=30, **drawn):
+        data = open_dataset(str(write(tmp_path / draw.__name__, draw, **drawn)), masks="objects")
+        card = check(data, "off")
+        sides = split(data.ids, card.groups, card.modality, seed=0)
+        return configure.configure(SETUP, Options(data="", minutes=minutes), data, card, sides, "float32")
+
+    return run
+
+
+def test_touching_objects_are_learnt_in_patches_with_their_borders(configured):
+    found = configured(touching)
+    recipe = found.setup.recipe
+    assert (recipe.view, recipe.objects, recipe.image_size, recipe.loss) == ("patches", "border", 96, "bce_dice")
+    assert recipe.quarter_turns and not found.setup.membranes and found.weights == "imagenet"
+    assert recipe.model["encoder"] == "mobilenetv2" and recipe.model["train_encoder"]
+
+
+def test_one_large_thing_is_a_photograph(configured):
+    recipe = configured(one_large, colour=True).setup.recipe
+    assert (recipe.view, recipe.objects, recipe.image_size) == ("whole", "components", 256)
+    assert recipe.flips == "horizontal" and not recipe.quarter_turns and recipe.colour > 0
+
+
+def test_membranes_are_ranked_by_v_rand_and_bend(configured):
+    found = configured(cells)
+    assert found.setup.membranes and found.setup.recipe.border_weight > 0 and found.setup.recipe.elastic > 0
+    assert found.setup.recipe.objects == "components" and found.setup.recipe.scale == 1
+
+
+@pytest.mark.parametrize("minutes", [5, 30, 40])
+def test_the_epochs_fit_the_minutes(configured, minutes):
+    recipe = configured(touching, minutes=minutes).setup.recipe
+    assert 0.5 * 60 * minutes < recipe.epochs * recipe.patches / recipe.batch_size <= 0.8 * 60 * minutes
+
+
+def test_every_choice_has_its_reason_and_is_readable(configured):
+    frame = configured(touching).frame()
+    assert {"network", "what is there", "scale", "view", "objects", "loss", "training"} <= set(frame["what"])
+    assert (frame["why"].str.len() > 10).all() and (frame["chosen"].str.len() > 0).all()
+
+
+def test_without_weights_a_small_network_is_trained_from_scratch(configured, monkeypatch):
+    monkeypatch.setattr(configure, "encoders_at_hand", lambda names: ())
+    found = configured(touching)
+    assert found.setup.network == "scratch" and found.weights is None and found.setup.recipe.channels == 1
+
+
+def test_more_minutes_are_searched(configured):
+    found = configured(touching, minutes=180)
+    assert found.options.trials == 4 and found.options.minutes == 36
+
+
+def test_no_minutes_are_refused(configured):
+    with pytest.raises(UserError, match="minutes, which must be above 0"):
+        configure.configure(SETUP, Options(data="", minutes=0), None, None, None, "float32")
+
+
+def test_the_step_is_measured_once(configured, monkeypatch):
+    first = configured(touching)
+    monkeypatch.setattr(fit, "seconds_a_step", lambda *_: pytest.fail("measured again"))
+    assert configured(touching).setup.recipe == first.setup.recipe
+
+
+def test_a_step_that_is_really_measured_takes_time():
+    recipe = Recipe(image_size=32, channels=1, epochs=1, batch_size=2, model={"filters": 2, "depth": 2})
+    from unetlab.models.scratch import scratch_unet
+
+    small = fit.seconds_a_step(scratch_unet, recipe, "float32", 2)
+    large = fit.seconds_a_step(scratch_unet, dataclasses.replace(recipe, image_size=512), "float32", 2)
+    assert 0 < small < large
