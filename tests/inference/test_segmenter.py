@@ -1,6 +1,7 @@
 """What a served model answers: masks of the images' own size, in their order, and what it refuses."""
 
 import io
+from pathlib import Path
 
 import mlflow
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import tifffile
 from conftest import blob, encoded, log_tiny
 from mlflow.exceptions import MlflowException
+from PIL import Image
 
 from unetlab.images import codecs
 
@@ -95,3 +97,34 @@ def test_a_stack_is_refused_unless_one_page_is_named(store):
     with pytest.raises(MlflowException, match="row 0: it has 5 channels.*channels=1 or channels=1,2,3"):
         answers(info, channels.getvalue())
     assert answers(info, channels.getvalue(), channels="5")["object_count"][0] == 0
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 500), (700, 1000), (40, 50), (1100, 600)])
+@pytest.mark.parametrize("objects", ["components", "watershed"])
+def test_a_model_of_patches_answers_images_of_any_size_with_mask_and_labels(store, size, objects):
+    info = log_tiny(view="patches", objects=objects)
+    answer = answers(info, encoded(blob(*size))).iloc[0]
+    mask, labels = codecs.decode_mask(answer["mask"]), codecs.decode_labels(answer["labels"])
+    assert np.array_equal(mask, blob(*size) > 127) and mask.shape == size
+    with Image.open(io.BytesIO(answer["labels"])) as stored:
+        assert stored.format == "PNG" and stored.mode.startswith("I;16")
+    assert np.array_equal(labels > 0, mask)
+    assert labels.max() == answer["object_count"] == (2 if mask.any() and min(size) > 1 else 0)
+
+
+def test_a_model_of_patches_has_its_own_scale_and_symmetries(store):
+    info = log_tiny(view="patches", scale=0.5, tta=8, channels=1)
+    segmenter = mlflow.pyfunc.load_model(info.model_uri)
+    assert segmenter.unwrap_python_model().predictor.recipe.tta == 8
+    answer = answers(info, encoded(blob(300, 700)), encoded(blob(80, 33))).iloc[0]
+    assert answer["object_count"] == 2
+    assert (codecs.decode_mask(answer["mask"]) != (blob(300, 700) > 127)).mean() < 0.01
+
+
+def test_a_view_that_the_code_does_not_know_is_told_as_the_model_loads(store):
+    info = log_tiny(view="patches")
+    folder = mlflow.artifacts.download_artifacts(info.model_uri)
+    (settings,) = Path(folder).rglob("settings.json")
+    settings.write_text(settings.read_text().replace('"patches"', '"spiral"'))
+    with pytest.raises(MlflowException, match="looks at images in a view 'spiral', and this code knows whole, patches"):
+        mlflow.pyfunc.load_model(folder)

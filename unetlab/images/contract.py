@@ -66,9 +66,10 @@ class Pages:
         self.close()
 
 
-def refuse_size(height: int, width: int) -> None:
-    """Raises PixelError for an image without pixels, and for one of more than MAX_PIXELS."""
-    if height * width > MAX_PIXELS:
-        raise PixelError(f"{width} x {height} pixels is more than {MAX_PIXELS:,} pixels; cut it into tiles")
+def refuse_size(height: int, width: int, most: int | None = None) -> None:
+    """Raises PixelError for an image without pixels, and for one of more than `most`, by default MAX_PIXELS."""
+    most = MAX_PIXELS if most is None else most
+    if height * width > most:
+        raise PixelError(f"{width} x {height} pixels is more than {most:,} pixels; cut it into tiles")
     if height * width <= 0:
         raise PixelError("the image has no pixels")

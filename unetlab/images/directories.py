@@ -24,11 +24,11 @@ class Directory(NamedTuple):
     samples: int
 
 
-def walk(file: BinaryIO, size: int) -> list[Directory]:
+def walk(file: BinaryIO, size: int, most: int | None = None) -> list[Directory]:
     """All pages of a TIFF of `size` bytes, in their order; smaller copies and masks of transparency are left out.
 
     Raises PixelError for a chain that leads out of the file or in a circle, for a page of another size than the first,
-    naming both, and for one of more than MAX_PIXELS.
+    naming both, and for one of more than `most` pixels, by default MAX_PIXELS.
     """
     file.seek(0)
     head = file.read(16)
@@ -52,7 +52,7 @@ def walk(file: BinaryIO, size: int) -> list[Directory]:
             values = _values(block, order, entry)
             if not values.get(SUBFILE, 0) & SMALLER_OR_MASK:
                 page = Directory(len(seen) - 1, values[HEIGHT], values[WIDTH], values.get(SAMPLES, 1))
-                _refuse_other(page, found[0] if found else page)
+                _refuse_other(page, found[0] if found else page, most)
                 found.append(page)
             offset = struct.unpack(order + pointer, file.read(struct.calcsize(pointer)))[0]
     except (struct.error, KeyError) as error:
@@ -72,8 +72,8 @@ def _values(block: bytes, order: str, entry: int) -> dict[int, int]:
     return found
 
 
-def _refuse_other(page: Directory, first: Directory) -> None:
-    refuse_size(page.height, page.width)
+def _refuse_other(page: Directory, first: Directory, most: int | None) -> None:
+    refuse_size(page.height, page.width, most)
     if (page.height, page.width) != (first.height, first.width):
         sizes = f"{page.width} x {page.height} pixels, page 1 {first.width} x {first.height}"
         raise PixelError(f"page {page.number + 1} is {sizes}; pages of a stack must be of one size")

@@ -37,6 +37,18 @@ def resize_map(values: np.ndarray, height: int, width: int) -> np.ndarray:
     return np.asarray(Image.fromarray(values.astype(np.float32)).resize((width, height), Image.Resampling.BILINEAR))
 
 
+def reach(step: float) -> int:
+    """Rows beyond either end of a part of an image that `resize_part` looks at, where it steps by so many a row."""
+    return int(max(1.0, step)) + 2
+
+
+def resize_part(rows: np.ndarray, height: int, width: int, top: float, bottom: float) -> np.ndarray:
+    """uint8 or float32 (h, w) to (height, width) of the same dtype: what lies between `top` and `bottom`, as if the
+    whole were resized. Beyond them it needs `reach` of its rows, where the whole has some."""
+    box = (0, max(0.0, top), rows.shape[1], min(float(len(rows)), bottom))
+    return np.asarray(Image.fromarray(rows).resize((width, height), Image.Resampling.BILINEAR, box=box))
+
+
 def resize_labels(labels: np.ndarray, height: int, width: int) -> np.ndarray:
     """Integers (h, w) to (height, width) of the same dtype, each pixel the nearest one's value: for label images."""
     rows, columns = (
@@ -56,9 +68,14 @@ def percentile(image: np.ndarray) -> tuple[float, float]:
 
     It is what dim images need. Counted level by level, so that memory does not grow with the image.
     """
+    return percentile_in_parts(np.array_split(image, max(1, image.size // COUNTED), axis=0))
+
+
+def percentile_in_parts(parts: Iterable[np.ndarray]) -> tuple[float, float]:
+    """The same of an image that comes in parts, uint8 of any shape."""
     counts = np.zeros(256, np.int64)
-    for rows in np.array_split(image, max(1, image.size // COUNTED), axis=0):
-        counts += np.bincount(rows.ravel(), minlength=256)
+    for part in parts:
+        counts += np.bincount(part.ravel(), minlength=256)
     below = counts.cumsum()
     low, high = (_percentile(below, share / 100) for share in PERCENTILES)
     return low, max(high, low + 1.0)

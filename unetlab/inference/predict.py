@@ -3,12 +3,13 @@
 This folder and `images` travel inside every logged model, so they import nothing else of unetlab, and that relatively.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
 from ..images import geometry, view
+from ..images.rows import SPACE, FittedRows, Rows
 from . import tiles
 from .objects import METHODS, instances
 from .symmetries import with_symmetries
@@ -57,6 +58,13 @@ class Answer(NamedTuple):
     labels: np.ndarray
 
 
+class Band(NamedTuple):
+    """Some rows of a large image at its own size: mask, bool (h, w), and head, float32 (h, w), None without one."""
+
+    mask: np.ndarray
+    head: np.ndarray | None
+
+
 class Predictor:
     """A network and how images are prepared for it and masks and objects made of what it says.
 
@@ -84,6 +92,30 @@ class Predictor:
             return Maps(whole[..., 0], whole[..., 1] if whole.shape[-1] > 1 else None)
         each = self._in_patches(fitted, rows)
         return Maps([one[..., 0] for one in each], [one[..., 1] for one in each] if each[0].shape[-1] > 1 else None)
+
+    def bands(self, image: FittedRows) -> Iterator[np.ndarray]:
+        """What the network says of an image at its size, from top to bottom, float32 (rows, w, k): the mask first."""
+        if self.recipe.view == "whole":
+            yield self._together([np.concatenate(list(image.parts()))])[0]
+            return
+        if self.recipe.normalise == "percentile":
+            levels = geometry.percentile_in_parts(image.parts())
+        else:
+            levels = self._levels(image.read(0, 1))  # which no pixel changes
+        yield from tiles.bands(self.network, image, levels, self.recipe.image_size)
+
+    def native_bands(self, image: Rows, threshold: Threshold | None = None) -> Iterator[Band]:
+        """Mask and head of a large image at its own size, band by band, as `answers` has them of a whole one.
+
+        With the threshold "mean" the network is asked twice, since the mean must be known first.
+        """
+        fitted = FittedRows(image, self.recipe)
+        cut = self.recipe.threshold if threshold is None else threshold
+        if cut == "mean":
+            cut = sum(float(band[..., 0].sum(dtype=np.float64)) for band in self.bands(fitted))
+            cut /= fitted.shape[0] * fitted.shape[1]
+        for band in resized_bands(self.bands(fitted), fitted.shape[:2], image.shape[:2]):
+            yield Band(band[..., 0] > np.float32(cut), band[..., 1] if band.shape[-1] > 1 else None)
 
     def _together(self, images: Sequence[np.ndarray]) -> np.ndarray:
         return self.network(geometry.normalise(images, self.recipe.normalise))
@@ -142,6 +174,32 @@ def mask_at(probability: np.ndarray, cut: float, size: Sequence[int]) -> np.ndar
     """A probability map, float32 (s, s), resized to (height, width) and cut there: bool (height, width)."""
     height, width = size
     return np.asarray(geometry.resize_map(probability, height, width) > np.float32(cut))
+
+
+def resized_bands(bands: Iterable[np.ndarray], size: Sequence[int], to: Sequence[int]) -> Iterator[np.ndarray]:
+    """Bands of an image of a size (height, width), float32 (rows, w, k), as bands of it resized, as `resize_map` does
+    it with the whole; of SPACE pixels at most, or a row."""
+    step, several = size[0] / to[0], max(1, SPACE // to[1])
+    if tuple(size) == tuple(to):
+        for band in bands:
+            yield from (band[first : first + several] for first in range(0, len(band), several))
+        return
+    edge = geometry.reach(step)
+    held: np.ndarray | None = None
+    top = done = 0
+    for band in bands:
+        held = band if held is None else np.concatenate([held, band])
+        there = top + len(held)
+        ready = to[0] if there >= size[0] else max(done, int((there - edge) / step))
+        for first in range(done, ready, several):
+            last = min(ready, first + several)
+            ends = first * step - top, last * step - top
+            low, high = max(0, int(ends[0]) - edge), int(ends[1]) + 1 + edge
+            part = np.ascontiguousarray(np.moveaxis(held[low:high], -1, 0))
+            planes = [geometry.resize_part(p, last - first, to[1], ends[0] - low, ends[1] - low) for p in part]
+            yield np.stack(planes, axis=-1)
+        done, kept = ready, max(0, int(ready * step) - edge)
+        held, top = held[max(0, kept - top) :], max(top, kept)
 
 
 def objects_at(mask: np.ndarray, head: np.ndarray | None, recipe: Prepared) -> np.ndarray:

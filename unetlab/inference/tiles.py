@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from ..images import geometry
+from ..images.rows import FittedRows
 from ..images.view import ALIGN, mirrored, padded_side
 
 TILE = 512
@@ -45,13 +46,14 @@ def window(length: int, edge: int) -> np.ndarray:
 
 
 def bands(
-    network: Network, image: np.ndarray, levels: tuple[float, float], least: int, tile: int = TILE
+    network: Network, image: np.ndarray | FittedRows, levels: tuple[float, float], least: int, tile: int = TILE
 ) -> Iterator[np.ndarray]:
     """What a network says of an image, from top to bottom, as bands of rows float32 (rows, w, k).
 
     Args:
         network: as `Network`.
-        image: uint8 (h, w, c) at the working scale; mirrored beyond its edges to sides the network takes.
+        image: uint8 (h, w, c) at the working scale, or read by rows; mirrored beyond its edges to sides the network
+            takes.
         levels: the grey levels that become 0 and 1.
         least: the least side that the network sees, in pixels.
         tile: side of a tile, a multiple of ALIGN; an image that fits is seen in one piece.
@@ -68,18 +70,22 @@ def bands(
     held = weights = None
     for top, below in zip(tops, [*tops[1:], len(rows)], strict=True):
         found, weight = _row(network, image, levels, rows[top : top + high], columns, lefts, wide, across)
-        found, weight = found * down[:, None, None], weight * down[:, None]
+        found *= down[:, None, None]
+        weight *= down[:, None]
         if held is not None and weights is not None:
             found[: len(held)] += held
             weight[: len(weights)] += weights
         done = below - top
-        yield (found[:done] / weight[:done, :, None])[: max(0, height - top), :width]
-        held, weights = found[done:], weight[done:]
+        found[:done] /= weight[:done, :, None]
+        band = found[: min(done, max(0, height - top)), :width].copy()
+        held, weights = found[done:].copy(), weight[done:].copy()
+        del found, weight  # no more than what goes on is kept while the next row is seen
+        yield band
 
 
 def _row(
     network: Network,
-    image: np.ndarray,
+    image: np.ndarray | FittedRows,
     levels: tuple[float, float],
     rows: np.ndarray,
     columns: np.ndarray,

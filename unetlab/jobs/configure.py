@@ -107,8 +107,7 @@ def configure(
 
     Raises UserError for minutes that are not above 0, and for weights as `resolve_weights` does.
     """
-    if options.minutes <= 0:
-        raise UserError("auto fits its training into minutes, which must be above 0; 30 are a start: minutes=30")
+    refuse_no_minutes(options)
     seen = objects_of(dataset, few(sides.train))
     choices: list[Choice] = []
     setup, weights = _network(setup, options, dataset, sides, choices)
@@ -122,6 +121,12 @@ def configure(
         setup = replace(setup, recipe=setup.recipe.changed(fitted))
     told = replace(options, trials=trials, minutes=round(each, 2))
     return Configured(setup, told, weights, tuple(choices))
+
+
+def refuse_no_minutes(options: Options) -> None:
+    """Raises UserError for minutes that are not above 0."""
+    if options.minutes <= 0:
+        raise UserError("auto fits its training into minutes, which must be above 0; 30 are a start: minutes=30")
 
 
 def _network(

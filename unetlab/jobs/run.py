@@ -20,7 +20,7 @@ from unetlab.health import examine
 from unetlab.health.finding import HealthFinding
 from unetlab.jobs import resume, self_training, trial
 from unetlab.jobs.check import refuse_unusable
-from unetlab.jobs.configure import configure
+from unetlab.jobs.configure import configure, refuse_no_minutes
 from unetlab.jobs.final import finish, fit_final
 from unetlab.jobs.known import refuse_unknown
 from unetlab.jobs.progress import SearchProgress
@@ -72,6 +72,7 @@ def run_setup(
     """
     console = console or Console(stderr=True)
     refuse_unknown(setup)
+    _refuse_numbers(setup, options)
     precision = resolve_precision(options.precision)
 
     # the encoder's weights; a frozen random encoder is worthless, so without weights it is trained
@@ -238,6 +239,14 @@ def _recipe(setup: Setup, options: Options, weights: str | None, learnt: Dataset
     if NETWORKS[setup.network].pretrained and weights is None:
         changes["train_encoder"] = True
     return setup.recipe.changed(changes)
+
+
+def _refuse_numbers(setup: Setup, options: Options) -> None:
+    """Raises UserError for numbers that the table of options lets through, before anything is read."""
+    if setup.adapts:
+        refuse_no_minutes(options)
+    if options.scale not in ("recipe", "auto"):
+        _number(options.scale)
 
 
 def _number(scale: str) -> float:

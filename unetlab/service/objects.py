@@ -57,7 +57,12 @@ def begin_table(folder: Path) -> None:
 
 def add_to_table(folder: Path, name: str, labels: np.ndarray, image: np.ndarray) -> None:
     """Writes an image's objects below those that are there, so that a folder of any length needs no memory."""
-    found = objects_table(labels, image)
+    append_table(folder, name, objects_table(labels, image))
+
+
+def append_table(folder: Path, name: str, table: pd.DataFrame) -> None:
+    """The same for a table as `objects_table` makes it."""
+    found = table.copy()
     found.insert(0, "image", name)
     found.to_csv(folder / TABLE, mode="a", header=False, index=False, float_format="%.6g")
 

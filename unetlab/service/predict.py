@@ -17,9 +17,9 @@ from scipy import ndimage
 from skimage.segmentation import find_boundaries
 
 from unetlab.errors import UserError
-from unetlab.images import codecs, geometry
+from unetlab.images import codecs, geometry, rows
 from unetlab.inference.objects import instances
-from unetlab.service import objects
+from unetlab.service import large, objects
 
 OUTLINE = (255, 0, 200)
 """A magenta that is seen on dark fluorescence and on purple stains alike; a black rim sets it off from bright ones."""
@@ -35,7 +35,8 @@ BATCH_PIXELS = 16_000_000
 
 @dataclass(frozen=True)
 class Item:
-    """A page on its way: its file, the name its outputs get, its number in a stack, its pixels or what is wrong."""
+    """A page on its way: its file, the name its outputs get, its number in a stack, its pixels or what is wrong; or the
+    path of an image that is too large to be looked at whole."""
 
     file: str
     name: str
@@ -43,6 +44,7 @@ class Item:
     image: np.ndarray | None = None
     mode: str = ""
     error: str = ""
+    large: Path | None = None
 
 
 def predict_folder(
@@ -60,7 +62,7 @@ def predict_folder(
     `objects.label_tiff` has them), overlays/<name>.png, predictions.csv (a row an image) and objects.csv (a row an
     object, as `objects.objects_table` has them); <name> is the file's without its ending, which stays (a_png, a_tif)
     where two files differ in nothing else; a page of a stack adds its number, counted from 0: cells-000.png,
-    cells-001.png.
+    cells-001.png. Of a TIFF of more than `rows.LARGE` pixels mask and labels are as `large.segment` writes them.
     Images that cannot be read are listed there and at the end, and do not stop the others.
 
     Args:
@@ -90,12 +92,19 @@ def predict_folder(
     console = Console(stderr=True)
     shown = track(paths, "segmenting", console=console, disable=not console.is_terminal)
     names = _names(paths)
+    plain = not channels and pages == "all" and _predictor(segmenter) is not None
     items = (
-        item for path, name in zip(shown, names, strict=True) for item in _read(path, name, set(names), channels, pages)
+        item
+        for path, name in zip(shown, names, strict=True)
+        for item in (
+            [Item(path.name, name, large=path)]
+            if plain and rows.by_rows(path)
+            else _read(path, name, set(names), channels, pages)
+        )
     )
-    rows = [row for some in _batches(items, batch) for row in _segment(segmenter, some, out, params)]
+    found = [row for some in _batches(items, batch) for row in _segment(segmenter, some, out, params)]
     whole = dict.fromkeys(("page", "height", "width", "object_count"), "Int64")
-    table = pd.DataFrame(rows, columns=list(COLUMNS)).astype({**whole, "foreground_fraction": "float64"})
+    table = pd.DataFrame(found, columns=list(COLUMNS)).astype({**whole, "foreground_fraction": "float64"})
     table.to_csv(out / "predictions.csv", index=False)
     _report(table, images, out, console)
     return table
@@ -212,10 +221,13 @@ def _segment(
     frame = pd.DataFrame({"image": [codecs.encode_image(item.image) for item in readable if item.image is not None]})
     answered = pd.DataFrame(segmenter.predict(frame, params=dict(params)) if readable else None)
     answers = iter(answered.to_dict("records"))
-    rows = []
+    lines = []
     for item in items:
+        if item.large is not None:
+            lines.append(_segment_large(segmenter, item, out, params))
+            continue
         if item.image is None:
-            rows.append({"file": item.file, "page": item.page, "error": item.error})
+            lines.append({"file": item.file, "page": item.page, "error": item.error})
             continue
         answer = next(answers)
         (out / "masks" / f"{item.name}.png").write_bytes(answer["mask"])
@@ -227,8 +239,34 @@ def _segment(
         found = {key: answer[key] for key in ("foreground_fraction", "object_count")}
         height, width = item.image.shape[:2]
         size = {"height": height, "width": width, "mode": item.mode}
-        rows.append({"file": item.file, "page": item.page, **size, **found, "error": ""})
-    return rows
+        lines.append({"file": item.file, "page": item.page, **size, **found, "error": ""})
+    return lines
+
+
+def _segment_large(segmenter: PyFuncModel, item: Item, out: Path, params: Mapping[str, float]) -> dict[str, Any]:
+    """The same for one that is too large to be looked at whole; says what is missing of it."""
+    assert item.large is not None
+    try:
+        found = large.segment(_predictor(segmenter), item.large, out, item.name, params.get("threshold"))
+    except codecs.PixelError as error:
+        return {"file": item.file, "page": item.page, "error": str(error)}
+    cut = f"; {found['cut']} objects were too tall and are cut" if found["cut"] else ""
+    Console(stderr=True).print(
+        f"{item.file}: {found['width']} x {found['height']} pixels, so its mask is a TIFF and there is no overlay{cut}",
+        highlight=False,
+        soft_wrap=True,
+        markup=False,
+    )
+    return {"file": item.file, "page": item.page, **found, "error": ""}
+
+
+def _predictor(segmenter: PyFuncModel) -> Any:
+    """What a model predicts large images with; None of one that an older version logged."""
+    try:
+        predictor = segmenter.unwrap_python_model().predictor
+    except (AttributeError, MlflowException):
+        return None
+    return predictor if hasattr(predictor, "native_bands") else None
 
 
 def labels_of(answer: Mapping[Hashable, Any]) -> np.ndarray:

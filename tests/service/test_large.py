@@ -1,0 +1,167 @@
+"""Images too large for memory: band by band they get what they get whole."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+from conftest import log_tiny
+
+from unetlab.images import codecs, rows
+from unetlab.inference import predict as inference
+from unetlab.inference.objects import instances
+from unetlab.inference.predict import Predictor
+from unetlab.service import large, predict
+from unetlab.service.predict import predict_folder
+
+
+def field(height=700, width=900, seed=0):
+    """uint8 (h, w): bright discs, some of which touch, on uneven ground."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:height, :width]
+    image = 20 + 20 * np.sin(x / 90) + rng.normal(0, 4, (height, width))
+    for _ in range(90):
+        cy, cx, radius = rng.integers(0, height), rng.integers(0, width), rng.integers(6, 25)
+        image[(y - cy) ** 2 + (x - cx) ** 2 < radius**2] = rng.integers(140, 250)
+    return np.clip(image, 0, 255).astype(np.uint8)
+
+
+def recipe(**changes):
+    own = {"image_size": 64, "channels": 1, "normalise": "percentile", "threshold": 0.5, "view": "patches"}
+    return SimpleNamespace(**{**own, "scale": 1.0, "tta": 0, "objects": "components", "seeds": 0.0, **changes})
+
+
+def network(images):
+    mean = images.mean(axis=-1)
+    return np.stack([mean, 1 - mean], axis=-1)
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """All that is large comes in small pieces."""
+    monkeypatch.setattr(rows, "LARGE", 1000)
+    monkeypatch.setattr(rows, "SPACE", 50_000)
+    monkeypatch.setattr(inference, "SPACE", 50_000)
+    monkeypatch.setattr(inference.tiles.bands, "__defaults__", (128,))
+    monkeypatch.setattr(large, "TILE", 64)
+
+
+WAYS = {
+    "strips": {"rowsperstrip": 7},
+    "one strip of zlib": {"compression": "zlib", "rowsperstrip": 10_000},
+    "tiles": {"tile": (48, 64), "compression": "zlib"},
+    "bare": {},
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_rows_are_those_of_the_file_however_it_is_stored(tmp_path, way, channels):
+    image = field(150, 200)
+    image = np.stack([image, image[::-1], image // 2], axis=2) if channels == 3 else image
+    kind = "rgb" if channels == 3 else "minisblack"
+    tifffile.imwrite(tmp_path / "a.tif", image, photometric=kind, **WAYS[way])
+    with rows.Rows(tmp_path / "a.tif", tmp_path) as opened:
+        assert opened.shape == (150, 200, channels)
+        assert np.array_equal(opened.read(0, 150), image.reshape(150, 200, channels))
+        assert np.array_equal(opened.read(31, 90), image.reshape(150, 200, channels)[31:90])
+    assert [path.name for path in tmp_path.iterdir()] == ["a.tif"]
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.4, 1.7])
+@pytest.mark.parametrize("view", ["patches", "whole"])
+@pytest.mark.parametrize("threshold", [0.5, "mean"])
+def test_bands_of_a_large_image_are_what_it_gets_whole(tmp_path, small, scale, view, threshold):
+    tifffile.imwrite(tmp_path / "a.tif", field(), photometric="minisblack")
+    predictor = Predictor(network, recipe(scale=scale, view=view, threshold=threshold))
+    (whole,) = predictor.answers([field()[:, :, None]])
+    with rows.Rows(tmp_path / "a.tif", tmp_path) as opened:
+        bands = list(predictor.native_bands(opened))
+    found = np.concatenate([band.mask for band in bands])
+    assert found.shape == whole.mask.shape and len(bands) > 2
+    assert whole.mask.mean() > 0.05
+    assert (found != whole.mask).mean() < 2e-4
+
+
+def test_objects_of_bands_are_those_of_the_whole_and_none_is_cut():
+    mask = field() > 100
+    head = np.zeros(mask.shape, np.float32)
+    for how in ("components", "watershed"):
+        tables = []
+        found = large.Objects(
+            lambda part, head, how=how: instances(part, None, how, 0.5),
+            lambda *said, tables=tables: tables.append(said),
+        )
+        done = [found.add(large.Band(mask[k : k + 50], head[k : k + 50]), k + 50 >= 700) for k in range(0, 700, 50)]
+        labels, whole = np.concatenate(done), instances(mask, None, how, 0.5)
+        assert found.cut == 0 and len(done[0]) < 50 and found.count == labels.max() == whole.max()
+        pairs = np.unique(np.stack([labels[mask], whole[mask]]), axis=1)
+        assert np.array_equal(labels > 0, mask)
+        if how == "components":
+            assert pairs.shape[1] == whole.max()  # one to one
+        else:
+            assert pairs.shape[1] < 1.1 * whole.max()
+        assert sum(int(said[0].max()) for said in tables) == whole.max()
+
+
+def test_an_object_that_never_ends_is_cut_rather_than_waited_for(monkeypatch):
+    monkeypatch.setattr(large, "MOST_WAITING", 5_000)
+    found = large.Objects(lambda part, head: instances(part, None, "components", 0.5), lambda *said: None)
+    mask = np.ones((400, 50), bool)
+    labels = np.concatenate([found.add(large.Band(mask[k : k + 40], None), k == 360) for k in range(0, 400, 40)])
+    assert labels.shape == mask.shape and (labels > 0).all()
+    assert found.cut == found.count - 1 > 0
+
+
+@pytest.mark.parametrize("view", ["patches", "whole"])
+def test_a_large_file_gets_mask_labels_and_rows_as_a_small_one(store, tmp_path, small, monkeypatch, capsys, view):
+    model = log_tiny(view=view, image_size=64).model_uri
+    image = field(333, 401)
+    (tmp_path / "in").mkdir()
+    tifffile.imwrite(tmp_path / "in" / "a.tif", image, photometric="minisblack", compression="zlib")
+    table = predict_folder(model, tmp_path / "in", tmp_path / "large")
+    assert "401 x 333 pixels, so its mask is a TIFF" in capsys.readouterr().err
+    monkeypatch.setattr(rows, "LARGE", 10**6)
+    whole = predict_folder(model, tmp_path / "in", tmp_path / "whole")
+    pd.testing.assert_frame_equal(table, whole, rtol=0.01)
+    mask = codecs.decode_mask((tmp_path / "whole" / "masks" / "a.png").read_bytes())
+    assert ((tifffile.imread(tmp_path / "large" / "masks" / "a.tif") > 0) != mask).mean() < 1e-3
+    labels = tifffile.imread(tmp_path / "large" / "labels" / "a.tif")
+    assert labels.dtype == np.uint32 and labels.max() == table["object_count"][0] > 5
+    listed = pd.read_csv(tmp_path / "large" / "objects.csv").set_index("label")
+    assert sorted(listed.index) == list(range(1, labels.max() + 1))
+    for number, row in listed.iterrows():
+        where = np.argwhere(labels == number)
+        assert row["area"] == len(where)
+        assert (row["top"], row["left"]) == tuple(where.min(axis=0))
+        assert (row["centroid_row"], row["centroid_column"]) == pytest.approx(where.mean(axis=0), rel=1e-4)
+        assert row["mean_intensity"] == pytest.approx(image[labels == number].mean(), rel=1e-4)
+    assert {path.name for path in (tmp_path / "large").iterdir()} == {
+        *("masks", "labels", "overlays", "predictions.csv", "objects.csv")
+    }
+
+
+def test_what_is_too_large_and_of_another_kind_is_one_line(store, tmp_path, small, monkeypatch):
+    monkeypatch.setattr(rows, "MAX_PIXELS", 2000)
+    (tmp_path / "in").mkdir()
+    tifffile.imwrite(tmp_path / "in" / "deep.tif", np.zeros((60, 70), np.uint16))
+    tifffile.imwrite(tmp_path / "in" / "many.tif", np.zeros((4, 60, 70), np.uint8), photometric="minisblack")
+    tifffile.imwrite(tmp_path / "in" / "fine.tif", field(60, 70), photometric="minisblack")
+    cut = tmp_path / "in" / "cut.tif"
+    tifffile.imwrite(cut, field(60, 70), photometric="minisblack", bigtiff=True)
+    Path(cut).write_bytes(cut.read_bytes()[:-100])
+    table = predict_folder(log_tiny().model_uri, tmp_path / "in", tmp_path / "out").set_index("file")
+    assert "one page of 8 bits, grey or RGB; it has uint16 MINISBLACK" in table.loc["deep.tif", "error"]
+    assert "4 pages" in table.loc["many.tif", "error"]
+    assert table.loc["cut.tif", "error"] == "truncated or damaged TIFF"
+    assert table.loc["fine.tif", "error"] == ""
+
+
+def test_a_model_of_an_older_version_looks_at_images_whole(store, tmp_path, small, monkeypatch):
+    monkeypatch.setattr(predict, "_predictor", lambda segmenter: None)
+    (tmp_path / "in").mkdir()
+    tifffile.imwrite(tmp_path / "in" / "a.tif", field(60, 70), photometric="minisblack")
+    predict_folder(log_tiny().model_uri, tmp_path / "in", tmp_path / "out")
+    assert (tmp_path / "out" / "masks" / "a.png").exists()

@@ -1,0 +1,169 @@
+"""A large TIFF read some rows at a time: from the file or, where it is compressed or tiled, a copy of its pixels."""
+
+import io
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Self
+
+import numpy as np
+import tifffile
+from tifffile import PHOTOMETRIC, PLANARCONFIG
+
+from . import geometry, tiff, view
+from .contract import MAX_PIXELS, PixelError
+from .directories import walk
+
+LARGE = 2**25
+"""Pixels above which a TIFF is read by rows."""
+
+MOST = 2**34
+"""Pixels of an image at most that is read by rows: 131,072 x 131,072."""
+
+SPACE = 2**21
+"""Pixels that are looked at together, where a network does not ask for more."""
+
+
+class Rows:
+    """The one image of a TIFF, uint8 (h, w, 1 or 3), a range of rows at a time.
+
+    Args:
+        path: of the file.
+        scratch: a folder for the pixels of a file that is not stored row after row; what is put there has no name.
+
+    Attributes:
+        shape: (h, w, 1 or 3).
+        mode: as `Pages` has it.
+
+    Raises PixelError for what is no such image, truncated or damaged.
+    """
+
+    def __init__(self, path: Path, scratch: Path) -> None:
+        self.file: BinaryIO = path.open("rb")
+        try:
+            self._open(scratch)
+        except PixelError:
+            self.close()
+            raise
+        except Exception as error:  # tifffile raises many types for broken files
+            self.close()
+            raise PixelError("truncated or damaged TIFF") from error
+
+    def _open(self, scratch: Path) -> None:
+        page = _page(self.file)
+        self.shape = (int(page.imagelength), int(page.imagewidth), int(page.samplesperpixel))
+        self.mode = f"uint8 {'grey' if self.shape[2] == 1 else 'RGB'}"
+        ends = [start + count for start, count in zip(page.dataoffsets, page.databytecounts, strict=False)]
+        if not ends or max(ends) > self.file.seek(0, io.SEEK_END):
+            raise PixelError("truncated or damaged TIFF")
+        if page.is_contiguous:
+            self.start = int(page.dataoffsets[0])
+        else:
+            self._copy(page, scratch)
+
+    def _copy(self, page: Any, scratch: Path) -> None:
+        """Decodes strip by strip, or tile by tile, into a file without a name."""
+        height, width, samples = self.shape
+        copy = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115, `close` does
+        copy.truncate(height * width * samples)
+        for segment, place, shape in page.segments(maxworkers=1):
+            if segment is None:
+                continue  # a hole, which is 0
+            _, _, top, left, _ = place
+            _, high, wide, _ = shape
+            block = np.ascontiguousarray(segment[0, : min(high, height - top), : min(wide, width - left)])
+            for k, line in enumerate([block] if block.shape[1] == width else block):
+                copy.seek(((top + k) * width + left) * samples)
+                copy.write(line.tobytes())
+        self.file.close()
+        self.file, self.start = copy, 0
+
+    def read(self, first: int, last: int) -> np.ndarray:
+        """Rows `first` to `last`, without that: uint8 (last - first, w, c)."""
+        _, width, samples = self.shape
+        self.file.seek(self.start + first * width * samples)
+        data = self.file.read((last - first) * width * samples)
+        return np.frombuffer(data, np.uint8).reshape(last - first, width, samples)
+
+    def close(self) -> None:
+        """Closes the file; reading is over then."""
+        self.file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def _page(file: BinaryIO) -> Any:
+    """The one page of a TIFF, as tifffile has it. Raises PixelError where it cannot be read by rows."""
+    found = walk(file, file.seek(0, io.SEEK_END), MOST)
+    file.seek(0)
+    page: Any = tifffile.TiffFile(file).pages[found[0].number]
+    plain = page.photometric in (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.RGB, PHOTOMETRIC.YCBCR)
+    apart = page.samplesperpixel > 1 and page.planarconfig == PLANARCONFIG.SEPARATE
+    deep = page.dtype != np.uint8 or page.imagedepth > 1
+    if len(found) > 1 or not plain or apart or deep or page.samplesperpixel not in (1, 3):
+        kind = f"{page.dtype} {page.photometric.name}, {page.samplesperpixel} samples a pixel, {len(found)} pages"
+        size = f"{found[0].width} x {found[0].height} pixels are read by rows"
+        raise PixelError(
+            f"{size} from one page of 8 bits, grey or RGB; it has {kind}; save it so, or cut it into tiles"
+        )
+    return page
+
+
+def by_rows(path: Path) -> bool:
+    """Whether a file is to be read by rows: a TIFF of more than LARGE pixels that can be, or that is too large for
+    anything else. False for what cannot be read at all."""
+    if path.is_dir():
+        return False
+    try:
+        with path.open("rb") as file:
+            if not file.read(16).startswith(tiff.MAGIC):
+                return False
+            first = walk(file, file.seek(0, io.SEEK_END), MOST)[0]
+            pixels = first.height * first.width
+            return pixels > MAX_PIXELS or pixels > LARGE and _page(file) is not None
+    except Exception:  # what is wrong with it is said where it is read
+        return False
+
+
+class FittedRows:
+    """What `view.fitted` makes of an image, from one that is read by rows; indexed as `tiles.bands` does."""
+
+    def __init__(self, image: Rows, recipe: view.Viewed) -> None:
+        self.image, self.recipe = image, recipe
+        self.shape = (*view.size_of(image.shape[:2], recipe), recipe.channels)
+        self.held: tuple[int, int, np.ndarray] | None = None
+
+    def read(self, first: int, last: int) -> np.ndarray:
+        """Rows `first` to `last`, without that: uint8 (last - first, w, channels)."""
+        height, step = self.image.shape[0], self.image.shape[0] / self.shape[0]
+        edge = 0 if self.shape[:2] == self.image.shape[:2] else geometry.reach(step)
+        top = max(0, int(first * step) - edge)
+        bottom = min(height, int(last * step) + 1 + edge) if edge else last
+        rows = geometry.fit_channels(self.image.read(top, bottom), self.recipe.channels)
+        if not edge:
+            return rows
+        size = (last - first, self.shape[1])
+        planes = [
+            geometry.resize_part(rows[..., c], *size, first * step - top, last * step - top)
+            for c in range(rows.shape[2])
+        ]
+        return np.stack(planes, axis=-1)
+
+    def parts(self) -> Iterator[np.ndarray]:
+        """All rows, some at a time."""
+        several = max(1, SPACE // max(self.shape[1], self.image.shape[1]))
+        for first in range(0, self.shape[0], several):
+            yield self.read(first, min(self.shape[0], first + several))
+
+    def __getitem__(self, places: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+        """Pixels of rows (n, 1) and columns (m,), both integers, uint8 (n, m, c)."""
+        rows, columns = places
+        first, last = int(rows.min()), int(rows.max()) + 1
+        if self.held is None or self.held[:2] != (first, last):
+            self.held = first, last, self.read(first, last)
+        return self.held[2][rows - first, columns]
