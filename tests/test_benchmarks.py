@@ -8,9 +8,21 @@ from click.testing import CliRunner
 from conftest import log_tiny
 from fake_runs import IDS, difficulty, log_setup_run
 from PIL import Image
+from scipy.ndimage import uniform_filter
 
-from benchmarks import augment_speed, compare_speed, equal_models, false_alarms, objects, pictures, twin_to_real, widths
+from benchmarks import (
+    augment_speed,
+    compare_speed,
+    equal_models,
+    false_alarms,
+    large_images,
+    objects,
+    pictures,
+    twin_to_real,
+    widths,
+)
 from unetlab.data import open_dataset
+from unetlab.images.regions import components
 from unetlab.inference.objects import METHODS
 from unetlab.tracking import thumbnails
 from unetlab.training.augment import CHANGES
@@ -176,3 +188,17 @@ def test_a_perfect_network_s_objects_are_told_apart_by_a_border_and_not_by_the_m
         assert (best["components", seen], best["border", seen], best["distance", seen]) == (0, 1, 1)
     answer = CliRunner().invoke(objects.main, ["--data", str(tmp_path), "--images", "2"])
     assert answer.exit_code == 0 and "2 images of" in answer.output and "half the size" in answer.output
+
+
+@pytest.mark.parametrize("size", [(64, 64), (120, 300), (40, 1)])
+def test_a_field_shows_as_many_spots_as_it_says(size):
+    assert large_images.spots(*size) == components(uniform_filter(large_images.field(*size), 5) > 115).max()
+
+
+def test_a_large_image_goes_from_disk_to_disk_and_its_objects_are_those_it_shows(store):
+    words = ["predict", "--size", "300x200", "--network", "tiny"]
+    answer = CliRunner().invoke(large_images.main, words)
+    assert answer.exit_code == 0, answer.output
+    assert "300x200" in answer.output and str(large_images.spots(200, 300)) in answer.output
+    answer = CliRunner().invoke(large_images.main, ["serve", "--size", "300"])
+    assert answer.exit_code == 2 and "300 is no size such as 1000x700" in answer.output

@@ -50,6 +50,8 @@ def small(monkeypatch):
 
 WAYS = {
     "strips": {"rowsperstrip": 7},
+    "LZW with a predictor": {"rowsperstrip": 16, "compression": "lzw", "predictor": True},
+    "bare tiles": {"tile": (32, 48)},
     "one strip of zlib": {"compression": "zlib", "rowsperstrip": 10_000},
     "tiles": {"tile": (48, 64), "compression": "zlib"},
     "bare": {},
@@ -68,6 +70,14 @@ def test_rows_are_those_of_the_file_however_it_is_stored(tmp_path, way, channels
         assert np.array_equal(opened.read(0, 150), image.reshape(150, 200, channels))
         assert np.array_equal(opened.read(31, 90), image.reshape(150, 200, channels)[31:90])
     assert [path.name for path in tmp_path.iterdir()] == ["a.tif"]
+
+
+def test_colours_of_jpeg_tiles_are_what_others_read(tmp_path):
+    image = np.stack([field(150, 200)] * 3, axis=2)
+    image[..., 2] //= 3
+    tifffile.imwrite(tmp_path / "a.tif", image, photometric="rgb", tile=(64, 64), compression="jpeg")
+    with rows.Rows(tmp_path / "a.tif", tmp_path) as opened:
+        assert np.array_equal(opened.read(0, 150), codecs.decode(tmp_path / "a.tif")[0])
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.4, 1.7])
