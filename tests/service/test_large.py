@@ -72,6 +72,23 @@ def test_rows_are_those_of_the_file_however_it_is_stored(tmp_path, way, channels
     assert [path.name for path in tmp_path.iterdir()] == ["a.tif"]
 
 
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("way", [{}, {"tile": (32, 48), "compression": "zlib"}])
+@pytest.mark.parametrize("kind", ["field", "two values", "one value", "few pixels"])
+def test_16_bits_become_the_levels_that_they_become_in_a_small_image(tmp_path, monkeypatch, order, way, kind):
+    monkeypatch.setattr(rows, "SPACE", 5_000)
+    image = field(150, 200).astype(np.uint16) * 200 + 7
+    if kind in ("two values", "one value"):
+        image = np.where(np.indices(image.shape).sum(axis=0) % 5000 < 2, 900 + 100 * (kind == "two values"), 900)
+        image[0, :3] += np.arange(3) * (kind == "two values")
+    image = image[:2, :3] if kind == "few pixels" else image
+    tifffile.imwrite(tmp_path / "a.tif", image.astype(f"{order}u2"), photometric="minisblack", byteorder=order, **way)
+    with rows.Rows(tmp_path / "a.tif", tmp_path) as opened:
+        assert opened.mode == "uint16 grey"
+        found = opened.read(0, len(image))
+    assert np.array_equal(found, codecs.decode(tmp_path / "a.tif")[0])
+
+
 def test_colours_of_jpeg_tiles_are_what_others_read(tmp_path):
     image = np.stack([field(150, 200)] * 3, axis=2)
     image[..., 2] //= 3
@@ -156,14 +173,14 @@ def test_a_large_file_gets_mask_labels_and_rows_as_a_small_one(store, tmp_path, 
 def test_what_is_too_large_and_of_another_kind_is_one_line(store, tmp_path, small, monkeypatch):
     monkeypatch.setattr(rows, "MAX_PIXELS", 2000)
     (tmp_path / "in").mkdir()
-    tifffile.imwrite(tmp_path / "in" / "deep.tif", np.zeros((60, 70), np.uint16))
+    tifffile.imwrite(tmp_path / "in" / "deep.tif", np.zeros((60, 70), np.float32), photometric="minisblack")
     tifffile.imwrite(tmp_path / "in" / "many.tif", np.zeros((4, 60, 70), np.uint8), photometric="minisblack")
     tifffile.imwrite(tmp_path / "in" / "fine.tif", field(60, 70), photometric="minisblack")
     cut = tmp_path / "in" / "cut.tif"
     tifffile.imwrite(cut, field(60, 70), photometric="minisblack", bigtiff=True)
     Path(cut).write_bytes(cut.read_bytes()[:-100])
     table = predict_folder(log_tiny().model_uri, tmp_path / "in", tmp_path / "out").set_index("file")
-    assert "one page of 8 bits, grey or RGB; it has uint16 MINISBLACK" in table.loc["deep.tif", "error"]
+    assert "one page of 8 or 16 bits, grey or RGB; it has float32 MINISBLACK" in table.loc["deep.tif", "error"]
     assert "4 pages" in table.loc["many.tif", "error"]
     assert table.loc["cut.tif", "error"] == "truncated or damaged TIFF"
     assert table.loc["fine.tif", "error"] == ""

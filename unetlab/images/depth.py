@@ -50,6 +50,28 @@ def to_uint8(array: np.ndarray) -> np.ndarray:
     return out
 
 
+def levels_by_value(counts: np.ndarray) -> np.ndarray:
+    """What `to_uint8` makes of each value of an image, uint8 (n,), of how often each value occurs in it, int64 (n,)."""
+    values, below, size = np.arange(len(counts)), counts.cumsum(), int(counts.sum())
+    tail = min(max(LEAST_TAIL, round(TAIL * size)), size // 4)
+    first, last = (tail // 2, tail + tail // 2) if tail > 1 else (0, 0)
+
+    def mean(start: int, end: int) -> float:
+        """Of the values in their order, `start` to `end` among them."""
+        there = np.diff(np.minimum(below, end + 1), prepend=0) - np.diff(np.minimum(below, start), prepend=0)
+        return float((there * values).sum() / there.sum())
+
+    low, high = mean(first, last), mean(size - 1 - last, size - 1 - first)
+    span = high - low
+    if not span:
+        others = values[(counts > 0) & (values != low)]
+        order = np.argsort(np.abs(others - low), kind="stable")
+        distances, reached = np.abs(others - low)[order], counts[others][order].cumsum()
+        middle = [(reached[-1] - 1) // 2, reached[-1] // 2] if len(others) else []
+        span = float(np.mean(distances[np.searchsorted(reached, middle, side="right")])) if middle else 1.0
+    return _levels(values.astype(np.float64), low, high, span)
+
+
 def value_range(array: np.ndarray) -> tuple[float, float]:
     """The lower and upper end of the range of an image's values, as `to_uint8` says."""
     flat = array.ravel()

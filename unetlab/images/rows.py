@@ -11,7 +11,7 @@ import numpy as np
 import tifffile
 from tifffile import PHOTOMETRIC, PLANARCONFIG
 
-from . import geometry, tiff, view
+from . import depth, geometry, tiff, view
 from .contract import MAX_PIXELS, PixelError
 from .directories import walk
 
@@ -26,7 +26,7 @@ SPACE = 2**21
 
 
 class Rows:
-    """The one image of a TIFF, uint8 (h, w, 1 or 3), a range of rows at a time.
+    """The one image of a TIFF of 8 or 16 bits, (h, w, 1 or 3), a range of rows at a time.
 
     Args:
         path: of the file.
@@ -53,7 +53,8 @@ class Rows:
     def _open(self, scratch: Path) -> None:
         page = _page(self.file)
         self.shape = (int(page.imagelength), int(page.imagewidth), int(page.samplesperpixel))
-        self.mode = f"uint8 {'grey' if self.shape[2] == 1 else 'RGB'}"
+        self.mode = f"{page.dtype} {'grey' if self.shape[2] == 1 else 'RGB'}"
+        self.stored, self.table = page.dtype.newbyteorder(page.parent.byteorder), None
         ends = [start + count for start, count in zip(page.dataoffsets, page.databytecounts, strict=False)]
         if not ends or max(ends) > self.file.seek(0, io.SEEK_END):
             raise PixelError("truncated or damaged TIFF")
@@ -61,12 +62,23 @@ class Rows:
             self.start = int(page.dataoffsets[0])
         else:
             self._copy(page, scratch)
+        if page.dtype != np.uint8:
+            self.table = depth.levels_by_value(self._counts())
+
+    def _counts(self) -> np.ndarray:
+        """How often each value of 16 bits occurs, int64 (65536,)."""
+        height, width, _ = self.shape
+        several, counts = max(1, SPACE // width), np.zeros(2**16, np.int64)
+        for first in range(0, height, several):
+            counts += np.bincount(self._stored(first, min(height, first + several)).ravel(), minlength=2**16)
+        return counts
 
     def _copy(self, page: Any, scratch: Path) -> None:
         """Decodes strip by strip, or tile by tile, into a file without a name."""
         height, width, samples = self.shape
         copy = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115, `close` does
-        copy.truncate(height * width * samples)
+        pixel = samples * page.dtype.itemsize
+        copy.truncate(height * width * pixel)
         for segment, place, shape in page.segments(maxworkers=1):
             if segment is None:
                 continue  # a hole, which is 0
@@ -74,17 +86,22 @@ class Rows:
             _, high, wide, _ = shape
             block = np.ascontiguousarray(segment[0, : min(high, height - top), : min(wide, width - left)])
             for k, line in enumerate([block] if block.shape[1] == width else block):
-                copy.seek(((top + k) * width + left) * samples)
+                copy.seek(((top + k) * width + left) * pixel)
                 copy.write(line.tobytes())
         self.file.close()
-        self.file, self.start = copy, 0
+        self.file, self.start, self.stored = copy, 0, page.dtype
 
     def read(self, first: int, last: int) -> np.ndarray:
-        """Rows `first` to `last`, without that: uint8 (last - first, w, c)."""
+        """Rows `first` to `last`, without that: uint8 (last - first, w, c), 16 bits as `depth.to_uint8` has them."""
+        found = self._stored(first, last)
+        return found if self.table is None else self.table[found]
+
+    def _stored(self, first: int, last: int) -> np.ndarray:
         _, width, samples = self.shape
-        self.file.seek(self.start + first * width * samples)
-        data = self.file.read((last - first) * width * samples)
-        return np.frombuffer(data, np.uint8).reshape(last - first, width, samples)
+        line = width * samples * self.stored.itemsize
+        self.file.seek(self.start + first * line)
+        data = self.file.read((last - first) * line)
+        return np.frombuffer(data, self.stored).reshape(last - first, width, samples)
 
     def close(self) -> None:
         """Closes the file; reading is over then."""
@@ -104,12 +121,12 @@ def _page(file: BinaryIO) -> Any:
     page: Any = tifffile.TiffFile(file).pages[found[0].number]
     plain = page.photometric in (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.RGB, PHOTOMETRIC.YCBCR)
     apart = page.samplesperpixel > 1 and page.planarconfig == PLANARCONFIG.SEPARATE
-    deep = page.dtype != np.uint8 or page.imagedepth > 1
+    deep = page.dtype not in (np.uint8, np.uint16) or page.imagedepth > 1
     if len(found) > 1 or not plain or apart or deep or page.samplesperpixel not in (1, 3):
         kind = f"{page.dtype} {page.photometric.name}, {page.samplesperpixel} samples a pixel, {len(found)} pages"
         size = f"{found[0].width} x {found[0].height} pixels are read by rows"
         raise PixelError(
-            f"{size} from one page of 8 bits, grey or RGB; it has {kind}; save it so, or cut it into tiles"
+            f"{size} from one page of 8 or 16 bits, grey or RGB; it has {kind}; save it so, or cut it into tiles"
         )
     return page
 
