@@ -296,4 +296,4 @@ def _samples(recipe: Recipe, dataset: Dataset, rows: Sequence[int] | np.ndarray)
     if recipe.view == "whole":
         return len(rows)
     sizes = np.array([size_of(dataset.sizes[row].tolist(), recipe) for row in rows])
-    return 2 * patches.covering(sizes, recipe.image_size)
+    return patches.covering(sizes, recipe.image_size)
