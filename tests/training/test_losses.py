@@ -100,7 +100,7 @@ def test_the_loss_of_a_head_counts_borders_and_leaves_unknown_pixels_out():
     half = np.log(2)
     # the mask's cross-entropy, and that of 15 pixels once and of one ten times
     assert float(loss(truth, found)[0]) == pytest.approx(half + half * (15 + 10) / 16, rel=1e-5)
-    truth[0, 1, 1, 0] = 2.0
+    truth[0, 1, 1, 0] = UNKNOWN
     assert float(loss(truth, found)[0]) == pytest.approx(2 * half, rel=1e-5)
     distance = losses.of_recipe(recipe.changed({"objects": "distance"}))
     assert float(distance(truth, found)[0]) == pytest.approx(2 * half, rel=1e-5)
