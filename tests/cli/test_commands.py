@@ -70,10 +70,10 @@ def test_help_lists_every_setup_and_teaches_its_parameters():
 def test_help_says_what_each_option_is_for_and_gives_an_example(name):
     command = main.commands[name]
     page = " ".join(CliRunner().invoke(main, [name, "--help"]).output.split())
-    assert command.params
+    assert command.params or name == "sync"
     for parameter in command.params:
         assert parameter.opts[0] in page and parameter.option.help in page
-    assert f"Example: python -m unetlab {name} --" in page
+    assert f"Example: python -m unetlab {name}{' --' if command.params else ''}" in page
     # the example's options are the command's own
     words = command.epilog.split()
     assert {word for word in words if word.startswith("--")} <= {opt for p in command.params for opt in p.opts}

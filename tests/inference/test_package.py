@@ -30,7 +30,7 @@ def test_a_model_names_its_run_settings_tags_and_requirements(store):
     assert not [path for path in folder.rglob("*") if path.suffix in (".pkl", ".pickle")]
     signature = Model.load(str(folder)).signature
     assert signature.inputs.to_dict() == [{"type": "binary", "name": "image", "required": True}]
-    assert signature.outputs.input_names() == ["mask", "foreground_fraction", "object_count"]
+    assert signature.outputs.input_names() == ["mask", "foreground_fraction", "object_count", "labels"]
     assert json.loads((folder / "artifacts" / "settings.json").read_text())["image_size"] == 32
 
 
