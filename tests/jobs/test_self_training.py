@@ -54,7 +54,7 @@ def test_what_the_makers_doubt_counts_as_what_most_of_them_say(pairs):
 
 
 def test_a_round_that_knows_one_class_only_is_told():
-    sure = np.array([[0, 1, UNKNOWN]], np.uint8)
+    sure = np.array([0, 1, UNKNOWN], np.uint8).reshape(1, 1, 3, 1)
     assert self_training.missing_class(sure) == ""
     assert self_training.missing_class(np.where(sure == 1, UNKNOWN, sure)) == "foreground"
     assert self_training.missing_class(np.where(sure == 0, UNKNOWN, sure)) == "background"

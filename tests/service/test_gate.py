@@ -81,5 +81,5 @@ def test_the_sample_asked_for_shows_the_difference_about_four_times_in_five():
 
 
 def test_membranes_are_ranked_by_what_separates_cells():
-    assert gate.ranking_metric("drosophila") == "native_v_rand"
-    assert gate.ranking_metric("nuclei") == gate.ranking_metric("tiny") == "native_dice"
+    assert gate.ranking_metric({"ranked_by": "native_v_rand"}) == "native_v_rand"
+    assert gate.ranking_metric({}) == gate.ranking_metric({"ranked_by": "native_dice"}) == "native_dice"

@@ -5,6 +5,8 @@ import pytest
 import tensorflow as tf
 
 from unetlab.data.classes import UNKNOWN
+from unetlab.setup import Recipe
+from unetlab.training import losses
 from unetlab.training.losses import LOSSES, accuracy, dice, get_loss
 
 TRUTH = np.array([[1, 1], [0, 0]], np.float32).reshape(1, 2, 2, 1)
@@ -87,3 +89,26 @@ def test_tversky_s_alpha_weighs_what_is_falsely_found_and_beta_what_is_missed():
     tversky = get_loss("tversky", {"alpha": 0.2, "beta": 0.9})
     assert float(tversky(TRUTH, found_too_much)[0]) == pytest.approx(1 - 2 / (2 + 0.2 * 2), abs=1e-4)
     assert float(tversky(TRUTH, missed)[0]) == pytest.approx(1 - 1 / (1 + 0.9 * 1), abs=1e-4)
+
+
+def test_the_loss_of_a_head_counts_borders_and_leaves_unknown_pixels_out():
+    recipe = Recipe(image_size=4, channels=1, epochs=1, batch_size=1, objects="border")
+    loss = losses.of_recipe(recipe)
+    truth = np.zeros((1, 4, 4, 2), np.float32)
+    truth[0, 1, 1, 1] = 1.0
+    found = np.full((1, 4, 4, 2), 0.5, np.float32)
+    half = np.log(2)
+    # the mask's cross-entropy, and that of 15 pixels once and of one ten times
+    assert float(loss(truth, found)[0]) == pytest.approx(half + half * (15 + 10) / 16, rel=1e-5)
+    truth[0, 1, 1, 0] = UNKNOWN
+    assert float(loss(truth, found)[0]) == pytest.approx(2 * half, rel=1e-5)
+    distance = losses.of_recipe(recipe.changed({"objects": "distance"}))
+    assert float(distance(truth, found)[0]) == pytest.approx(2 * half, rel=1e-5)
+
+
+def test_pixels_between_objects_weigh_more():
+    recipe = Recipe(image_size=4, channels=1, epochs=1, batch_size=1, border_weight=3.0)
+    truth = np.zeros((1, 4, 4, 2), np.float32)
+    truth[0, 0, 0, 1] = 1.0
+    found = np.full((1, 4, 4, 1), 0.5, np.float32)
+    assert float(losses.of_recipe(recipe)(truth, found)[0]) == pytest.approx(np.log(2) * (1 + 3 / 16), rel=1e-5)

@@ -1,20 +1,20 @@
-"""Points of an image that can be found again in another one: for frames that turned or came closer."""
+"""Points of an image that can be found again in another one: for frames that turned, came closer or moved far."""
 
-import warnings
 from typing import NamedTuple
 
 import numpy as np
-from skimage.feature import ORB
-from skimage.measure import ransac
-from skimage.transform import SimilarityTransform
+from skimage.feature import SIFT
 
 from unetlab.images import geometry
 
 SIDE = 320
 """Pixels of the longer side that points are looked for at."""
 
-POINTS = 200
-"""Points an image at most."""
+POINTS = 400
+"""Points an image at most, those of the largest blobs: they outlast a blur."""
+
+MATCHES = 100
+"""Pairs of points that movements are tried on at most, the surest."""
 
 RATIO = 0.8
 """The nearest point of the other image is so much nearer than the second nearest at most (Lowe's ratio test)."""
@@ -22,44 +22,74 @@ RATIO = 0.8
 WITHIN = 6.0
 """Pixels by which a point may lie off where the others say that it moved."""
 
-LEAST = 8
-"""Points found again before a movement is looked for."""
+STILL = 1.5
+"""Pixels that a point moves at least, to say anything: a date or a scale bar written into images lies still."""
+
+ZOOM = 4.0
+"""One image shows things larger or smaller than the other by this factor at most."""
+
+LEAST = 3
+"""Points found again before a movement is looked for: any two make one."""
 
 
 class Points(NamedTuple):
-    """Places, float32 (n, 2), and ORB descriptors, packed bits uint8 (n, 32)."""
+    """Places, float32 (n, 2), row and column, and SIFT descriptors, uint8 (n, 128)."""
 
     places: np.ndarray
-    bits: np.ndarray
+    descriptors: np.ndarray
 
 
 def points(image: np.ndarray) -> Points:
-    """ORB points (Rublee et al., 2011) of an image, uint8 (h, w, c); none where nothing stands out."""
+    """SIFT points (Lowe, 2004) of an image, uint8 (h, w, c); none where nothing stands out."""
     grey = geometry.fit_channels(image, 1)[:, :, 0].astype(np.float32)
     scale = min(1.0, SIDE / max(grey.shape))
     small = geometry.resize_map(grey, max(1, round(grey.shape[0] * scale)), max(1, round(grey.shape[1] * scale)))
-    finder = ORB(n_keypoints=POINTS, n_scales=6, fast_threshold=0.03)
+    finder = SIFT(c_dog=0.008)
     try:
         finder.detect_and_extract(small / 255)
     except (RuntimeError, ValueError, IndexError):  # its ways to say that there is none
-        return Points(np.zeros((0, 2), np.float32), np.zeros((0, 32), np.uint8))
-    return Points(finder.keypoints.astype(np.float32), np.packbits(finder.descriptors, axis=1))
+        return Points(np.zeros((0, 2), np.float32), np.zeros((0, 128), np.uint8))
+    kept = np.argsort(-finder.sigmas, kind="stable")[:POINTS]
+    return Points(finder.positions[kept].astype(np.float32), finder.descriptors[kept])
 
 
 def same_place(one: Points, other: Points) -> int:
-    """How many points of two images moved together, by one shift, turn and scale (RANSAC); 0 for too few to tell."""
+    """How many points of two images moved together, by one shift, turn and zoom; 0 for too few to tell.
+
+    Two points make a movement, and every two are tried, so nothing is drawn by chance. Points on one spot count once.
+    Points that lie still do not count: what a camera sees that stands still is told by its blocks.
+    """
     if min(len(one.places), len(other.places)) < LEAST:
         return 0
-    signs = [np.unpackbits(side.bits, axis=1).astype(np.float32) * 2 - 1 for side in (one, other)]
-    apart = (signs[0].shape[1] - signs[0] @ signs[1].T) / 2
-    rows, nearest = np.arange(len(apart)), apart.argmin(axis=1)
-    first, second = np.partition(apart, 1, axis=1)[:, :2].T
-    mutual = (apart.argmin(axis=0)[nearest] == rows) & (first <= RATIO * second)
-    if mutual.sum() < LEAST:
+    roots = [_root(side.descriptors) for side in (one, other)]
+    likeness = roots[0] @ roots[1].T
+    rows, nearest = np.arange(len(likeness)), likeness.argmax(axis=1)
+    apart = np.sqrt(np.maximum(2 - 2 * np.partition(likeness, -2, axis=1)[:, -2:], 0))
+    ratio = apart[:, 1] / np.maximum(apart[:, 0], 1e-6)
+    sure = np.argsort(ratio, kind="stable")
+    sure = sure[(likeness.argmax(axis=0)[nearest] == rows)[sure] & (ratio[sure] <= RATIO)][:MATCHES]
+    here, there = one.places[sure] @ (1, 1j), other.places[nearest[sure]] @ (1, 1j)
+    moved = np.abs(there - here) >= STILL
+    return _together(here[moved], there[moved])
+
+
+def _root(descriptors: np.ndarray) -> np.ndarray:
+    """Descriptors whose product is Bhattacharyya's coefficient (RootSIFT: Arandjelovic and Zisserman, 2012)."""
+    counts = descriptors.astype(np.float32)
+    return np.asarray(np.sqrt(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)))
+
+
+def _together(here: np.ndarray, there: np.ndarray) -> int:
+    """The most places that one movement z -> turn z + shift takes from `here` to `there`, complex (n,) each."""
+    first, second = np.triu_indices(len(here), 1)
+    wide = np.abs(here[first] - here[second]) > 2 * WITHIN
+    first, second = first[wide], second[wide]
+    turn = (there[second] - there[first]) / (here[second] - here[first])
+    likely = (np.abs(turn) < ZOOM) & (np.abs(turn) > 1 / ZOOM)
+    turn, first = turn[likely, None], first[likely]
+    if not len(turn):
         return 0
-    places = one.places[mutual], other.places[nearest[mutual]]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of draws that give no transform
-        _, agreed = ransac(places, SimilarityTransform, min_samples=2, residual_threshold=WITHIN, max_trials=200, rng=0)
-    count = 0 if agreed is None else int(agreed.sum())
-    return count if count > mutual.sum() / 2 else 0
+    shift = there[first, None] - turn * here[first, None]
+    agreed = np.abs(turn * here + shift - there) < WITHIN
+    best = agreed[agreed.sum(axis=1).argmax()]
+    return min(len(np.unique(np.round(side[best] / WITHIN))) for side in (here, there))

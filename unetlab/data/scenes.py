@@ -37,14 +37,17 @@ PART = 0.17
 SOME = 0.08
 """Share of blocks in common from which on points are looked for as well, which takes longer."""
 
-POINTS_KEPT = 20_000
-"""Images whose points stay in memory, 8 KB each."""
+TINT = 0.7
+"""Likeness of colours from which on they are looked for too: frames that moved far share no blocks."""
+
+POINTS_KEPT = 8000
+"""Images whose points stay in memory, 20 KB each as a rule, 55 KB at most."""
 
 SECTION = 0.25
 """Correlation of the textures of neighbouring sections of one stack; sections further apart have one of about 0."""
 
-POINTS = 6
-"""Points that moved together make frames of one take of two images that share some blocks, if too few of them."""
+POINTS = 7
+"""Points that moved together make frames of one take of two images that share too few blocks, or none."""
 
 NEIGHBOURS = 5
 """Images that each is compared with: what the index says lies nearest."""
@@ -65,8 +68,9 @@ class Pair:
 
     Args:
         first, second: their rows.
-        kind: "copy", "frame" (blocks), "points" (frames that turned or came closer), "colours" (frames told by their
-            names' order and their colours), "tile", "faint" (tiles whose border holds little), "section".
+        kind: "copy", "frame" (blocks), "points" (frames that turned, came closer or moved far), "colours" (frames
+            told by their names' order and their colours), "tile", "faint" (tiles whose border holds little),
+            "section".
         score: how alike they are: correlation, for frames the share of blocks or the points in common,
             for faint tiles standard errors above chance.
         limit: the score from which on two are one scene.
@@ -167,7 +171,8 @@ def found(dataset: Dataset, looks: Sequence[Look]) -> Scenes:
             continue
         seen.add(key)
         pair, is_joined = _compare(looks, first, second, kind)
-        if pair.kind == "frame" and not is_joined and pair.score >= SOME:
+        tinted = takes.alike(looks[first].palette, looks[second].palette) >= TINT
+        if pair.kind == "frame" and not is_joined and (pair.score >= SOME or tinted):
             moved = same_place(held(first), held(second))
             if moved >= POINTS:
                 pair, is_joined = Pair(first, second, "points", moved, POINTS), True
@@ -310,7 +315,7 @@ def scenes_of(dataset: Dataset, groups: str = "auto") -> Scenes:
 
 
 def _cached(dataset: Dataset) -> Scenes:
-    path = dataset.folder / "scenes-5.json"
+    path = dataset.folder / "scenes-6.json"
     if not path.exists():
         made = found(dataset, [look(dataset.image(i)) for i in range(len(dataset))])
         cache.write_text(path, json.dumps(asdict(made), default=np.ndarray.tolist))

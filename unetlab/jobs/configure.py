@@ -227,6 +227,9 @@ def _augmentation(setup: Setup, card: DataCard, view: str, choices: list[Choice]
     }
     why = "photographs have a ground" if photographs else "no direction is special under a microscope"
     choices.append(Choice("mirror images and turns", "left and right" if photographs else "all eight", why))
+    if not photographs and not setup.membranes:
+        changes |= {"noise": 0.05, "blur": 1.0}
+        choices.append(Choice("noise and blur", "up to 5 % and 1 pixel", "exposure and focus differ between images"))
     if setup.membranes:
         changes |= {"elastic": 0.05, "noise": 0.03}
         choices.append(
@@ -301,4 +304,4 @@ def _samples(recipe: Recipe, dataset: Dataset, rows: Sequence[int] | np.ndarray)
     if recipe.view == "whole":
         return len(rows)
     sizes = np.array([size_of(dataset.sizes[row].tolist(), recipe) for row in rows])
-    return 2 * patches.covering(sizes, recipe.image_size)
+    return patches.covering(sizes, recipe.image_size)

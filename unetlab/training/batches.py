@@ -65,10 +65,6 @@ class Batches(keras.utils.PyDataset):
         self.order = rng.permutation(every) if self.training else every
 
 
-VALIDATED = 2
-"""Patches of validation for each that would cover its pixels, so that nearly all of them are seen."""
-
-
 class PatchBatches(keras.utils.PyDataset):
     """Training batches of patches: crops at the working scale, drawn anew every epoch, normalised by the levels of the
     image they come from, augmented.
@@ -99,7 +95,7 @@ class PatchBatches(keras.utils.PyDataset):
         self.sampler = patches.Sampler(masks, rows, seed)
         self.levels = {int(row): geometry.levels(np.asarray(images[row]), recipe.normalise) for row in rows}
         every = patches.covering(self.sampler.sizes, recipe.image_size)
-        self.count = (recipe.patches or every) if training else VALIDATED * every
+        self.count = (recipe.patches or every) if training else every
         self.epoch = 0
         self._draw()
 

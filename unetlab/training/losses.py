@@ -18,6 +18,9 @@ from unetlab.setup import Recipe
 SMOOTH = 1e-5
 """Keeps the soft Dice of two empty masks at 1."""
 
+RARE = {"border": 9.0, "distance": 0.0}
+"""By head, how much more its positive pixels count. Borders are so few that all of them missed would cost little."""
+
 Tensor = Any
 """A mask or a prediction as Keras hands it over: a NumPy array or a tensor, in a graph or not."""
 
@@ -121,8 +124,9 @@ def get_loss(name: str, options: Mapping[str, float] = MappingProxyType({})) -> 
 
 
 def of_recipe(recipe: Recipe) -> Callable[[Tensor, Tensor], Tensor]:
-    """The loss of a recipe: its named loss of the mask, plus the cross-entropy of the head where there is one, plus
-    `border_weight` times the cross-entropy of the mask where two objects nearly touch.
+    """The loss of a recipe: its named loss of the mask, plus the cross-entropy of the head where there is one, its
+    positive pixels weighted by 1 + RARE, plus `border_weight` times the cross-entropy of the mask where two
+    objects nearly touch.
 
     `y_true` is (n, h, w, k): the mask, the head's target where there is a head, the gaps' weight where they have one,
     both in [0, 1]. Cross-entropy takes targets between 0 and 1, and is least where the network says the same.
@@ -137,8 +141,9 @@ def of_recipe(recipe: Recipe) -> Callable[[Tensor, Tensor], Tensor]:
         value = named(mask, found)
         _, known = _known(mask)
         if head:
-            entropy = keras.losses.binary_crossentropy(y_true[..., 1:2], y_pred[..., 1:2])[..., None]
-            value = value + _mean(entropy, known)
+            target = y_true[..., 1:2]
+            entropy = keras.losses.binary_crossentropy(target, y_pred[..., 1:2])[..., None]
+            value = value + _mean(entropy * (1.0 + RARE[recipe.objects] * target), known)
         if gaps:
             weight = known * y_true[..., -1:]
             entropy = keras.losses.binary_crossentropy(mask * known, found)[..., None]
