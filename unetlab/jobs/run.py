@@ -12,18 +12,16 @@ from rich.console import Console
 
 from unetlab.data import Dataset, open_dataset
 from unetlab.data.check import DataCard, check
-from unetlab.data.scale import LEAST, objects_of, scale_for
 from unetlab.data.split import Split, split, split_blocks
-from unetlab.data.targets import HEADS
-from unetlab.errors import UserError
 from unetlab.health import examine
 from unetlab.health.finding import HealthFinding
 from unetlab.jobs import resume, self_training, trial
 from unetlab.jobs.check import refuse_unusable
-from unetlab.jobs.configure import configure, refuse_no_minutes
+from unetlab.jobs.configure import configure
 from unetlab.jobs.final import finish, fit_final
 from unetlab.jobs.known import refuse_unknown
 from unetlab.jobs.progress import SearchProgress
+from unetlab.jobs.recipe import recipe_of, refuse_numbers, say_pointless
 from unetlab.jobs.search import search_recipe
 from unetlab.labels import made
 from unetlab.metrics import baselines
@@ -72,7 +70,7 @@ def run_setup(
     """
     console = console or Console(stderr=True)
     refuse_unknown(setup)
-    _refuse_numbers(setup, options)
+    refuse_numbers(setup, options)
     precision = resolve_precision(options.precision)
 
     # the encoder's weights; a frozen random encoder is worthless, so without weights it is trained
@@ -81,6 +79,57 @@ def run_setup(
         setup = replace(setup, published={})  # those figures are of models that learnt given masks
 
     # data -> check -> split
+    images = _look(setup, options, console)
+
+    configured = None
+    if setup.adapts:
+        configured = configure(setup, options, images.learnt, images.card, images.sides, precision)
+        setup, options, weights = configured.setup, configured.options, configured.weights
+        console.print(configured.table())
+    recipe = recipe_of(setup, options, weights, images.learnt, images.sides)
+    refuse_too_large(NETWORKS[setup.network].build, recipe, precision)
+    say_pointless(recipe, images.learnt, images.sides, console)
+
+    experiment_id = ui.open_experiment()
+    outbox.sync()  # what an earlier run could not send
+    rounds = options.rounds if images.learnt is not images.dataset else 0
+    trainings = (1 if options.trials == 1 else options.trials + 1) + rounds
+    with SearchProgress(trainings, console) as progress:
+        bench = _bench(setup, options, images, precision, weights, progress)
+        key = _plan(setup, recipe, options, images.dataset, images.sides, own_tags)
+        if own_tags and not options.fresh and (run := resume.finished_run(experiment_id, key)) is not None:
+            console.print(f"{setup.name}: done before", highlight=False)
+            return Summary(run.info.run_id, experiment_id, run.data.tags["final_model"], run.data.metrics, setup.name)
+        told, name = {**own_tags, **_tags(bench, options)}, _name(setup, images.dataset, options)
+        with resume.going_on(experiment_id, key, name, told, asdict(options), options.fresh) as kept:
+            bench = replace(bench, kept=kept)
+            inputs = _log_data(bench, images.dataset, images.card)
+            if configured is not None:
+                write.log_table(configured.frame(), "configuration.csv")
+
+            # search -> final -> scores on test, once
+            reference, best = (None, recipe) if options.trials == 1 else search_recipe(bench, recipe, options)
+            final = fit_final(bench, best, rounds)
+            figures = finish(bench, final, reference, inputs["test"])
+            _end(kept.parent, {**figures, **setup.published_metrics()}, final, options, console)
+            return Summary(kept.parent, experiment_id, str(final.model_id), figures, setup.name)
+
+
+@dataclass(frozen=True)
+class Images:
+    """What a run learns from: the data, what is known of them, the sides, the scene of each image, and the labels that
+    are learnt and scored against, both the data's own unless labels are made."""
+
+    dataset: Dataset
+    card: DataCard
+    sides: Split
+    scenes: np.ndarray
+    learnt: Dataset
+    truth: Dataset
+
+
+def _look(setup: Setup, options: Options, console: Console) -> Images:
+    """Opens, checks and splits the images, and makes labels where none are to be learnt."""
     twin_seed = options.seed if options.twin_seed is None else options.twin_seed
     dataset = open_dataset(options.data, twin_seed, setup.twin, **options.reading())
     card = check(dataset, options.groups)
@@ -90,65 +139,38 @@ def run_setup(
     # blocks part stacks, so that each of their sections is a scene there
     scenes = card.scenes.sections if options.split == "blocks" else card.groups
     learnt = dataset if options.labels == "masks" else made.made_labels(dataset, options.labels, console)
-    truth = dataset if dataset.has_masks else learnt
+    return Images(dataset, card, sides, scenes, learnt, dataset if dataset.has_masks else learnt)
 
-    configured = None
-    if setup.adapts:
-        configured = configure(setup, options, learnt, card, sides, precision)
-        setup, options, weights = configured.setup, configured.options, configured.weights
-        console.print(configured.table())
-    recipe = _recipe(setup, options, weights, learnt, sides)
-    refuse_too_large(NETWORKS[setup.network].build, recipe, precision)
-    if recipe.objects in HEADS and not objects_of(learnt, baselines.few(sides.train)).touching:
-        said = f"objects={recipe.objects} is pointless here: no two objects touch; objects=components does as well"
-        console.print(said, highlight=False)
 
-    experiment_id = ui.open_experiment()
-    outbox.sync()  # what an earlier run could not send
-    rounds = options.rounds if learnt is not dataset else 0
-    trainings = (1 if options.trials == 1 else options.trials + 1) + rounds
-    with SearchProgress(trainings, console) as progress:
-        bench = trial.Bench(
-            setup,
-            learnt,
-            truth,
-            sides,
-            options.seed,
-            precision,
-            weights,
-            options.models,
-            progress,
-            options.minutes,
-            _rivals(learnt, sides, learnt is dataset),
-            options.threshold,
-            scenes,
-        )
-        key = _plan(setup, recipe, options, dataset, sides, own_tags)
-        if own_tags and not options.fresh and (run := resume.finished_run(experiment_id, key)) is not None:
-            console.print(f"{setup.name}: done before", highlight=False)
-            return Summary(run.info.run_id, experiment_id, run.data.tags["final_model"], run.data.metrics, setup.name)
-        told = {**own_tags, **_tags(bench, options)}
-        with resume.going_on(
-            experiment_id, key, _name(setup, dataset, options), told, asdict(options), options.fresh
-        ) as kept:
-            bench = replace(bench, kept=kept)
-            inputs = _log_data(bench, dataset, card)
-            if configured is not None:
-                write.log_table(configured.frame(), "configuration.csv")
+def _bench(
+    setup: Setup, options: Options, images: Images, precision: str, weights: str | None, progress: SearchProgress
+) -> trial.Bench:
+    return trial.Bench(
+        setup,
+        images.learnt,
+        images.truth,
+        images.sides,
+        options.seed,
+        precision,
+        weights,
+        options.models,
+        progress,
+        options.minutes,
+        _rivals(images.learnt, images.sides, images.learnt is images.dataset),
+        options.threshold,
+        images.scenes,
+    )
 
-            # search -> final -> scores on test, once
-            reference, best = (None, recipe) if options.trials == 1 else search_recipe(bench, recipe, options)
-            final = fit_final(bench, best, rounds)
-            figures = finish(bench, final, reference, inputs["test"])
 
-            mlflow.log_metrics({**figures, **setup.published_metrics()})
-            mlflow.log_params({f"best_{key}": value for key, value in final.served.flat().items()})
-            assert final.model_id is not None  # the final model is always logged
-            mlflow.set_tag("final_model", final.model_id)
-            _say_health(examine.examine(kept.parent), console)
-            if options.register:
-                console.print(str(register(kept.parent)), highlight=False)
-            return Summary(kept.parent, experiment_id, final.model_id, figures, setup.name)
+def _end(run_id: str, figures: Mapping[str, float], final: trial.Outcome, options: Options, console: Console) -> None:
+    """Logs what the whole came to, examines it, and registers the model where that was asked for."""
+    mlflow.log_metrics(dict(figures))
+    mlflow.log_params({f"best_{key}": value for key, value in final.served.flat().items()})
+    assert final.model_id is not None  # the final model is always logged
+    mlflow.set_tag("final_model", final.model_id)
+    _say_health(examine.examine(run_id), console)
+    if options.register:
+        console.print(str(register(run_id)), highlight=False)
 
 
 def _plan(
@@ -199,13 +221,11 @@ def _name(setup: Setup, dataset: Dataset, options: Options) -> str:
 
 def _log_data(bench: trial.Bench, dataset: Dataset, card: DataCard) -> Mapping[str, Any]:
     """Logs what the run learns from and is scored on; returns MLflow's description of each side."""
-    if bench.kept.again:  # only what an earlier attempt may have been killed before
-        mlflow.log_dict(card.to_json(), "data_card.json")
-        write.log_table(_sides(dataset, bench), "split.csv")
-        return bench.inputs()
     mlflow.log_dict(card.to_json(), "data_card.json")
     write.log_table(_sides(dataset, bench), "split.csv")
     inputs = bench.inputs()
+    if bench.kept.again:  # the rest an earlier attempt has logged
+        return inputs
     mlflow.log_inputs(list(inputs.values()), ["training", "validation", "testing"], [None] * len(inputs))
     if bench.dataset is not dataset:
         mlflow.log_metrics(self_training.label_figures(bench.dataset, dataset if dataset.has_masks else None))
@@ -224,39 +244,6 @@ def _sides(dataset: Dataset, bench: trial.Bench) -> pd.DataFrame:
 def _say_health(findings: Sequence[HealthFinding], console: Console) -> None:
     for finding in findings:
         console.print(f"{finding.code} {finding.title}: {finding.explanation} {finding.remedy}", highlight=False)
-
-
-def _recipe(setup: Setup, options: Options, weights: str | None, learnt: Dataset, sides: Split) -> Recipe:
-    changes: dict[str, Any] = dict(setup.on_twin) if options.data == "synthetic" else {}
-    if options.epochs:
-        changes["epochs"] = options.epochs
-    told = {name: getattr(options, name) for name in ("view", "objects", "tta")}
-    changes |= {name: int(word) if name == "tta" else word for name, word in told.items() if word != "recipe"}
-    if options.scale == "auto":
-        changes["scale"] = scale_for(objects_of(learnt, baselines.few(sides.train)).diameter)
-    elif options.scale != "recipe":
-        changes["scale"] = _number(options.scale)
-    if NETWORKS[setup.network].pretrained and weights is None:
-        changes["train_encoder"] = True
-    return setup.recipe.changed(changes)
-
-
-def _refuse_numbers(setup: Setup, options: Options) -> None:
-    """Raises UserError for numbers that the table of options lets through, before anything is read."""
-    if setup.adapts:
-        refuse_no_minutes(options)
-    if options.scale not in ("recipe", "auto"):
-        _number(options.scale)
-
-
-def _number(scale: str) -> float:
-    try:
-        number = float(scale)
-    except ValueError:
-        number = 0.0
-    if not LEAST <= number <= 8:
-        raise UserError(f"scale must be auto or a number from {LEAST:g} to 8. Received: {scale!r}")
-    return number
 
 
 def _encoder_tag(setup: Setup, weights: str | None) -> str:
