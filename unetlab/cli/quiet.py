@@ -3,6 +3,8 @@
 import logging
 import os
 
+from unetlab.jobs.worker import import_tensorflow as import_tensorflow
+
 SETTINGS = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -18,15 +20,3 @@ def settle() -> None:
         os.environ.setdefault(name, value)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of every new model of a search
-
-
-def import_tensorflow() -> None:
-    """Imports TensorFlow without what its C++ half writes to standard error before it reads its log level."""
-    saved, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        import tensorflow  # noqa: F401
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(nowhere)

@@ -210,7 +210,7 @@ def _serve(pipe: Connection) -> None:
     threading.Thread(target=_die_with_the_search, daemon=True).start()
     with contextlib.suppress(OSError):  # where memory runs out, the system shall take this process, not the search
         Path("/proc/self/oom_score_adj").write_text("500")
-    _import_quietly()
+    import_tensorflow()
     import mlflow
 
     from unetlab.jobs import trial
@@ -239,8 +239,8 @@ def _die_with_the_search() -> None:
         os._exit(1)
 
 
-def _import_quietly() -> None:
-    """TensorFlow, without what its C++ half writes to standard error before it reads its log level."""
+def import_tensorflow() -> None:
+    """Imports TensorFlow without what its C++ half writes to standard error before it reads its log level."""
     saved, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, 2)
