@@ -83,7 +83,8 @@ def configure(
 ) -> Configured:
     """Chooses view, scale, patch, batch, encoder, loss, augmentation, objects and epochs.
 
-    The rules, in the order in which they are applied; each looks at training images only:
+    The rules. Sizes of images and of objects are those of training images; the share of foreground and the modalities
+    are the data card's, of all images:
 
     - Membranes or objects: where more than FOREGROUND of an average image is inside and that falls into more than
       CELLS parts, lines part cells; V_rand ranks, pixels of thin lines weigh more, bends are learnt (tissue bends).
