@@ -96,12 +96,9 @@ def _without_symmetries(bench: trial.Bench, model: Any, final: trial.Outcome, ta
 def _album(bench: trial.Bench, tested: trial.Scored, recipe: Recipe) -> bytes:
     images, rows = bench.truth.fitted(recipe).images, bench.split.test
     cuts = predict.thresholds(tested.maps.mask, recipe.threshold)
-    each = [
-        thumbnails.squared(np.asarray(images[row]), tested.masks[i], tested.maps.mask[i] > cuts[i])
-        if recipe.view == "patches"
-        else (np.asarray(images[row]), tested.masks[i], tested.maps.mask[i] > cuts[i])
-        for i, row in enumerate(rows)
-    ]
+    each = [(np.asarray(images[row]), tested.masks[i], tested.maps.mask[i] > cuts[i]) for i, row in enumerate(rows)]
+    if recipe.view == "patches":  # an album holds pictures of one size
+        each = [thumbnails.squared(*one) for one in each]
     return thumbnails.pack(list(tested.table["id"]), *(np.stack(stack) for stack in zip(*each, strict=True)))
 
 
