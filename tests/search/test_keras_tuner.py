@@ -1,11 +1,13 @@
 """The search: reference first, failures survived, nothing left on disk."""
 
 import tempfile
+import time
 
 import keras_tuner
 import numpy as np
 import pytest
 
+from unetlab.errors import Stopped
 from unetlab.search.keras_tuner import grid_size, search, spread, trained_in_full, trials_to_a_promotion
 
 
@@ -113,11 +115,67 @@ def test_nothing_stays_on_disk(tmp_path, monkeypatch):
 
 
 def test_no_trial_begins_once_the_minutes_are_over():
-    import time
-
     def slow(number, values, epochs):
         time.sleep(0.2)
         return 0.5
 
     table = search(_space(), slow, tuner="random", trials=20, epochs=1, seed=0, minutes=0.3 / 60)
     assert 1 <= len(table) <= 3
+
+
+def _slow_where_odd(number, values, epochs):
+    time.sleep(0.03 * (number % 3))
+    if number == 4:
+        raise RuntimeError("out of luck")
+    return float(np.log10(values["learning_rate"]) + (values["loss"] == "dice"))
+
+
+@pytest.mark.parametrize("tuner", ["random", "grid"])
+def test_random_and_grid_propose_the_same_whatever_runs_at_once(tuner):
+    tables = [
+        search(_space(), _slow_where_odd, tuner=tuner, trials=9, epochs=9, seed=0, at_once=n) for n in (1, 2, 5)
+    ]
+    assert tables[0].equals(tables[1]) and tables[0].equals(tables[2]) and len(tables[0]) == 9
+
+
+@pytest.mark.parametrize("tuner", ["bayesian", "hyperband"])
+def test_what_the_others_propose_depends_on_how_many_run_at_once_and_not_on_which_is_faster(tuner):
+    def by_the_clock(delay):
+        def evaluate(number, values, epochs):
+            time.sleep(delay(number))
+            return _slow_where_odd(0, values, epochs)
+
+        told = {"tuner": tuner, "trials": 14, "epochs": 3, "seed": 3, "at_once": 3}
+        return search(_space(), evaluate, **told)
+
+    first = by_the_clock(lambda number: 0.02 * (number % 3))
+    assert first.equals(by_the_clock(lambda number: 0.02 * (number % 2 == 0)))
+    assert not first.equals(search(_space(), _slow_where_odd, tuner=tuner, trials=14, epochs=3, seed=3))
+
+
+def test_as_many_are_evaluated_at_once_as_was_said_and_a_stop_ends_them_all():
+    running, most = set(), []
+
+    def evaluate(number, values, epochs):
+        running.add(number)
+        time.sleep(0.05)
+        most.append(len(running))
+        running.discard(number)
+        if number == 6:
+            raise Stopped("the disk is full")
+        return 0.5
+
+    with pytest.raises(Stopped, match="the disk is full"):
+        search(_space(), evaluate, tuner="random", trials=30, epochs=9, seed=0, at_once=3)
+    assert max(most) == 3 and len(most) < 12
+
+
+@pytest.mark.parametrize("at_once", [1, 4])
+def test_how_long_hyperband_takes_to_train_one_in_full(at_once):
+    asked = []
+    search(
+        _space(),
+        lambda number, values, given: asked.append((number, given)) or 0.1 * number,
+        **{"tuner": "hyperband", "trials": 40, "epochs": 9, "seed": 0, "at_once": at_once},
+    )
+    assert trials_to_a_promotion(9, at_once) == min(number for number, given in asked if number and given == 9) + 1

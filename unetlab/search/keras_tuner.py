@@ -1,11 +1,12 @@
 """The search: KerasTuner proposes hyperparameters, a function scores them. It knows nothing of U-Nets."""
 
+import contextlib
 import logging
 import math
-import tempfile
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any
 
 import keras_tuner
@@ -19,30 +20,11 @@ log = logging.getLogger(__name__)
 
 OBJECTIVE = "objective"
 
+DEPENDENT = ("bayesian", "hyperband")
+"""Tuners whose proposals depend on the scores they know, and so on how many trials are evaluated at once."""
+
 Evaluate = Callable[[int, Mapping[str, Any], int | None], float]
 """(trial number, hyperparameters, epochs or None for all) -> objective, higher is better."""
-
-
-class _Tuner(keras_tuner.engine.base_tuner.BaseTuner):
-    """Hands each trial to a function; the oracle does the rest."""
-
-    def __init__(self, oracle: keras_tuner.Oracle, evaluate: Evaluate, directory: str) -> None:
-        super().__init__(oracle=oracle, directory=directory, project_name="search", overwrite=True)
-        self.evaluate = evaluate
-
-    def run_trial(self, trial: Any, *args: Any, **kwargs: Any) -> dict[str, float]:
-        values = dict(trial.hyperparameters.values)
-        # Hyperband asks for few epochs first; a promoted trial is trained anew, since a recipe's
-        # learning-rate schedule and early stopping only mean something over its whole length.
-        epochs = values.get("tuner/epochs")
-        values = {name: value for name, value in values.items() if not name.startswith("tuner/")}
-        try:
-            return {OBJECTIVE: self.evaluate(int(trial.trial_id), values, epochs)}
-        except Stopped as stopped:  # no fault of the trial: the search ends, and can go on later
-            raise keras_tuner.errors.FatalError(str(stopped)) from stopped
-        except Exception as error:
-            log.warning("trial %s failed: %s", trial.trial_id, error)
-            return {OBJECTIVE: float("nan")}  # KerasTuner marks it FAILED; an exception it would print in full
 
 
 def search(
@@ -55,8 +37,13 @@ def search(
     seed: int,
     minutes: float = 0.0,
     begun: int = 0,
+    at_once: int = 1,
 ) -> pd.DataFrame:
     """Runs `trials` trials, the first with the space's defaults; a trial that raises is FAILED and the search goes on.
+
+    What "bayesian" and "hyperband" propose depends on what they were told before. They are told in the order of the
+    numbers, and asked for trial k when exactly the trials up to k - at_once are told: so what they propose depends on
+    the seed, the scores and `at_once`, and not on which trial was faster. "random" and "grid" depend on neither.
 
     Args:
         space: the declared search space; its defaults are the reference trial.
@@ -68,28 +55,81 @@ def search(
         seed: of the proposals.
         minutes: after which no trial begins; 0 for no limit.
         begun: trials that an earlier attempt has begun; the minutes do not count for them.
+        at_once: trials that are evaluated at a time, each in a thread; a single one in the caller's.
 
     Returns:
         One row a trial: number, status ("COMPLETED" or "FAILED"), objective (NaN if failed), tuner_epochs (NaN: all,
         as long as the final training), and a column for each hyperparameter.
     """
     oracle = _oracle(tuner, space, trials, epochs, seed)
-    if tuner != "grid":  # a grid begins with the defaults of its own accord
-        _begin_with(oracle, [{hp.name: hp.default for hp in space.space}])
-    elif grid_size(space) > trials:
-        _begin_with(oracle, spread(space, trials, seed))
+    if tuner == "grid":
+        whole = grid_size(space) <= trials
+        points = _walked(_oracle(tuner, space, trials, epochs, seed)) if whole else spread(space, trials, seed)
+        _propose(oracle, points, lambda _: {"status": "STOPPED", "values": None})
+    else:
+        _propose(oracle, [{hp.name: hp.default for hp in space.space}], oracle.populate_space)
     if minutes:
         _stop_after(oracle, minutes, begun)
-    with tempfile.TemporaryDirectory(prefix="unetlab-search-") as scratch:
-        runner = _Tuner(oracle, evaluate, scratch)
-        with warnings.catch_warnings():
-            # the few points of a young search leave the Gaussian process of "bayesian" at its bounds
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            try:
-                runner.search(verbose=0)
-            except keras_tuner.errors.FatalError as fatal:
-                raise (fatal.__cause__ or fatal) from None
-        return _table(oracle, epochs)
+    with warnings.catch_warnings():
+        # the few points of a young search leave the Gaussian process of "bayesian" at its bounds
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        _run(oracle, evaluate, at_once, in_order=tuner in DEPENDENT)
+    return _table(oracle, epochs)
+
+
+def _run(oracle: keras_tuner.Oracle, evaluate: Evaluate, at_once: int, in_order: bool) -> None:
+    """Asks and tells the oracle until it proposes nothing more.
+
+    KerasTuner's own way to several workers is a chief that waits for ever for a worker that died.
+    """
+    running: dict[Future[float], Any] = {}
+    pool = ThreadPoolExecutor(at_once, thread_name_prefix="trial") if at_once > 1 else None
+    over = False
+    try:
+        while True:
+            if not over and len(running) < at_once:
+                trial = oracle.create_trial(str(len(oracle.trials)))  # a tuner's name; each has one trial
+                over = trial.status == "STOPPED"
+                if trial.status == "RUNNING":
+                    running[_begin(pool, evaluate, trial)] = trial
+                    continue
+            if not running:
+                return
+            done = next(iter(running)) if in_order else wait(running, return_when=FIRST_COMPLETED).done.pop()
+            _tell(oracle, running.pop(done), done)
+    finally:
+        if pool is not None:  # where the search ends early, whoever evaluates has to let the others go
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _begin(pool: ThreadPoolExecutor | None, evaluate: Evaluate, trial: Any) -> "Future[float]":
+    values = dict(trial.hyperparameters.values)
+    # Hyperband asks for few epochs first; a promoted trial is trained anew, since a recipe's
+    # learning-rate schedule and early stopping only mean something over its whole length.
+    epochs = values.get("tuner/epochs")
+    values = {name: value for name, value in values.items() if not name.startswith("tuner/")}
+    told = (int(trial.trial_id), values, epochs)
+    if pool is not None:
+        return pool.submit(evaluate, *told)
+    done: Future[float] = Future()
+    try:
+        done.set_result(evaluate(*told))
+    except Exception as error:
+        done.set_exception(error)
+    return done
+
+
+def _tell(oracle: keras_tuner.Oracle, trial: Any, done: "Future[float]") -> None:
+    """Raises Stopped, which is no fault of the trial: the search ends, and can go on later."""
+    try:
+        oracle.update_trial(trial.trial_id, {OBJECTIVE: done.result()})
+        trial.status = "COMPLETED"  # unless it is NaN
+    except Stopped:
+        raise
+    except Exception as error:
+        log.warning("trial %s failed: %s", trial.trial_id, error)
+        trial.status = "FAILED"
+    oracle.end_trial(trial)
 
 
 def trained_in_full(trials: pd.DataFrame) -> pd.DataFrame:
@@ -103,11 +143,20 @@ def trained_in_full(trials: pd.DataFrame) -> pd.DataFrame:
     return full if len(full) else completed
 
 
-def trials_to_a_promotion(epochs: int) -> int:
+def trials_to_a_promotion(epochs: int, at_once: int = 1) -> int:
     """How many trials Hyperband takes until it trains one in full besides the reference, if none fails."""
-    oracle = keras_tuner.oracles.HyperbandOracle(objective=keras_tuner.Objective(OBJECTIVE, "max"), max_epochs=epochs)
-    bracket = oracle._current_bracket
-    return 2 + sum(oracle._get_size(bracket, number) for number in range(bracket))
+    space, seen = keras_tuner.HyperParameters(), []
+    space.Float("x", 0.0, 1.0)
+
+    def evaluate(number: int, _: Mapping[str, Any], given: int | None) -> float:
+        if number and given == epochs:
+            seen.append(number + 1)
+            raise Stopped("one is enough")
+        return 0.0
+
+    with contextlib.suppress(Stopped):
+        search(space, evaluate, tuner="hyperband", trials=10**6, epochs=epochs, seed=0, at_once=at_once)
+    return min(seen)
 
 
 def grid_size(space: keras_tuner.HyperParameters) -> int:
@@ -148,34 +197,45 @@ def _values(hp: Any) -> list[Any]:
 def _oracle(tuner: str, space: keras_tuner.HyperParameters, trials: int, epochs: int, seed: int) -> keras_tuner.Oracle:
     common = {
         "objective": keras_tuner.Objective(OBJECTIVE, "max"),
-        "hyperparameters": space,
+        "hyperparameters": space.copy(),
         "seed": seed + 1,  # KerasTuner takes 0 for "any"
         "max_consecutive_failed_trials": trials + 1,
+        "max_trials": trials,
     }
     if tuner == "hyperband":
+        del common["max_trials"]
         oracle = keras_tuner.oracles.HyperbandOracle(max_epochs=epochs, **common)
         oracle.max_trials = trials
-        return oracle
-    if tuner == "bayesian":
+    elif tuner == "bayesian":
         # KerasTuner's own default, three random trials a hyperparameter, would leave nothing for the model
-        return keras_tuner.oracles.BayesianOptimizationOracle(
-            max_trials=trials, num_initial_points=max(3, trials // 3), **common
-        )
-    kinds = {"random": keras_tuner.oracles.RandomSearchOracle, "grid": keras_tuner.oracles.GridSearchOracle}
-    return kinds[tuner](max_trials=trials, **common)
+        oracle = keras_tuner.oracles.BayesianOptimizationOracle(num_initial_points=max(3, trials // 3), **common)
+    else:
+        kinds = {"random": keras_tuner.oracles.RandomSearchOracle, "grid": keras_tuner.oracles.GridSearchOracle}
+        oracle = kinds[tuner](**common)
+    oracle.save = oracle._save_trial = lambda *_: None  # no file could tear: a search goes on by being asked again
+    return oracle
 
 
-def _begin_with(oracle: keras_tuner.Oracle, first: Sequence[Mapping[str, Any]]) -> None:
+def _propose(oracle: keras_tuner.Oracle, first: Sequence[Mapping[str, Any]], then: Callable[[str], Any]) -> None:
     """Makes the oracle propose these values first; KerasTuner has no such option."""
-    propose = oracle.populate_space
 
     def populate_space(trial_id: str) -> dict[str, Any]:
         if len(oracle.trials) < len(first):
             return {"status": "RUNNING", "values": dict(first[len(oracle.trials)])}
-        answer: dict[str, Any] = propose(trial_id)
+        answer: dict[str, Any] = then(trial_id)
         return answer
 
     oracle.populate_space = populate_space
+
+
+def _walked(oracle: keras_tuner.Oracle) -> list[dict[str, Any]]:
+    """All points of a grid in KerasTuner's order, which proposes the next only once the last has ended."""
+    points = []
+    while (trial := oracle.create_trial("0")).status == "RUNNING":
+        points.append(dict(trial.hyperparameters.values))
+        trial.status = "FAILED"
+        oracle.end_trial(trial)
+    return points
 
 
 def _stop_after(oracle: keras_tuner.Oracle, minutes: float, begun: int) -> None:
