@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
 ENV := PATH="$(BIN):$$PATH" MLFLOW_DISABLE_TELEMETRY=true MLFLOW_LOGGING_LEVEL=WARNING MLFLOW_EXPERIMENT_NAME=unetlab
 
-.PHONY: setup nuclei test ui lint hooks
+.PHONY: setup nuclei test ui server lint hooks
 
 setup: .venv/.ready
 
@@ -20,6 +20,10 @@ test: setup
 
 ui: setup
 	$(ENV) python -m unetlab ui
+
+server: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[cluster]'
+	$(ENV) python -m unetlab server
 
 lint: setup
 	$(ENV) ruff check .

@@ -3,6 +3,7 @@
 Store and cache are those of the environment. Some networks misbehave where a test asks for it by UNETLAB_TEST.
 """
 
+import json
 import os
 import signal
 import sys
@@ -48,6 +49,7 @@ def main(images, tuner, trials="3", epochs="3"):
     setup = dataclasses.replace(TINY, network=network, recipe=recipe, space=space)
     stall = float(os.environ.get("UNETLAB_TEST_STALL", "15"))
     options = Options(data=images, trials=int(trials), tuner=tuner, seed=1, models="best", stall=stall)
+    options = dataclasses.replace(options, **json.loads(os.environ.get("UNETLAB_TEST_OPTIONS", "{}")))
     with interruptible("the same command"):
         print(run_setup(setup, dataclasses.replace(options, precision="float32")).run_id)
 

@@ -212,6 +212,16 @@ class Options:
         low=0,
         repeated=False,
     )
+    workers: int = _said(
+        0,
+        "Trials of a search that are trained at once: so many processes on this machine, or of the scheduler's workers. "
+        "0: one, or as many as the scheduler has. It changes what bayesian and hyperband propose.",
+        low=0,
+    )
+    scheduler: str = _said(
+        "",
+        "Address of a Dask cluster whose workers train the trials, such as tcp://host:8786.",
+    )
     twin_seed: int | None = None
     """Of a built-in twin; None for `seed`. No option: a showdown keeps one twin on all its splits."""
 
@@ -228,6 +238,9 @@ OPTIONS: Mapping[str, Option] = MappingProxyType(
     }
 )
 """The options that a setup can be told, by name."""
+
+PLACES = ("workers", "scheduler")
+"""Where a search is computed, which is no part of what it is."""
 
 BUDGET = tuple(option.name for option in OPTIONS.values() if option.budget)
 """Params that say how long a setup was given, what it learnt from and how: repeats of it have them in common."""
@@ -311,6 +324,12 @@ JOBS: Mapping[str, tuple[Option, ...]] = MappingProxyType(
             *_of("channels", "pages"),
         ),
         "ui": (Option("port", 5000, "Port of the MLflow UI.", kind=int, low=1, high=65535),),
+        "server": (
+            Option("port", 5000, "Port of the MLflow server.", kind=int, low=1, high=65535),
+            Option("host", "127.0.0.1", "Address it listens on. 0.0.0.0 lets other machines in: there is no password."),
+            Option("folder", Path("server"), "For database, artifacts and logs; made where it is not there.", kind=Path),
+            Option("database_port", 5433, "Port of its PostgreSQL, on this machine only.", kind=int, low=1, high=65535),
+        ),
         "mlproject": (Option("out", Path("MLproject"), "The file to write.", kind=Path),),
     }
 )

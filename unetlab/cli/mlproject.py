@@ -23,8 +23,8 @@ entry_points:
     command: "python -m unetlab"
 """
 
-NO_ENTRY_POINTS = ("ui", "mlproject")
-"""A server, and a tool for those who change options: nothing that a run would tell of."""
+NO_ENTRY_POINTS = ("ui", "server", "mlproject")
+"""Servers, and a tool for those who change options: nothing that a run would tell of."""
 
 WIDTH = 120
 

@@ -1,4 +1,4 @@
-"""The commands around finished models and the server: evaluate, register, sync, rollback, predict, ui."""
+"""The commands around finished models and servers: evaluate, register, sync, rollback, predict, ui, server."""
 
 import sys
 from pathlib import Path
@@ -7,6 +7,7 @@ import click
 
 from unetlab.cli import quiet
 from unetlab.cli.base import command
+from unetlab.errors import UserError
 
 
 @command("evaluate", "--model models:/unetlab-nuclei@champion --data FOLDER")
@@ -76,3 +77,28 @@ def ui(port: int) -> None:
     click.echo(f"Searches and their trials: {table_address(experiment, base, NESTED)}")
     sys.stdout.flush()
     subprocess.run([sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port)], check=False)
+
+
+@command("server", "--port 5000")
+def server(port: int, host: str, folder: Path, database_port: int) -> None:
+    """Start an MLflow server on PostgreSQL with artifacts proxied, for several workers and machines.
+
+    Database, artifacts and logs lie in one folder. Ctrl-C ends both. PostgreSQL comes from the system's packages.
+    """
+    import signal
+
+    from unetlab.tracking.server import serving, wait_for
+
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # end both, as Ctrl-C does
+    try:
+        with serving(folder, host, port, database_port) as process:
+            address = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
+            wait_for(process, address)
+            click.echo(f"export MLFLOW_TRACKING_URI={address}")
+            sys.stdout.flush()
+            status = process.wait()
+    except KeyboardInterrupt:
+        click.echo("the server and its database have ended")
+        return
+    if status:
+        raise UserError(f"the MLflow server ended with status {status}; what it wrote above says why")

@@ -209,10 +209,11 @@ def finished_run(experiment: str, key: str) -> Run | None:
     return found[0] if found and found[0].info.status == "FINISHED" else None
 
 
-def trainings(experiment: str, parent: str) -> dict[str, Left]:
-    """The trainings below a run by name, the newest of each."""
+def trainings(experiment: str, parent: str, name: str = "") -> dict[str, Left]:
+    """The trainings below a run by name, or the one of that name, the newest of each."""
     found = {}
-    for run in reversed(runs_where(experiment, f"tags.`mlflow.parentRunId` = '{parent}'")):
+    where = f"tags.`mlflow.parentRunId` = '{parent}'" + (f" and tags.training = '{name}'" if name else "")
+    for run in reversed(runs_where(experiment, where)):
         if "training" in run.data.tags:
             data = run.data
             left = Left(run.info.run_id, run.info.status, data.params, data.metrics, data.tags)

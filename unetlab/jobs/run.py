@@ -27,14 +27,15 @@ from unetlab.labels import made
 from unetlab.metrics import baselines
 from unetlab.models import NETWORKS
 from unetlab.models.weights import resolve_weights
-from unetlab.options import Options
+from unetlab.options import PLACES, Options
+from unetlab.search.keras_tuner import DEPENDENT
 from unetlab.service.registry import register
 from unetlab.setup import Recipe, Setup
 from unetlab.tracking import outbox, ui, write
 from unetlab.training.memory import refuse_too_large
 from unetlab.training.precision import resolve_precision
 
-NOT_THE_PLAN = ("data", "register", "fresh", "stall", "twin_seed")
+NOT_THE_PLAN = ("data", "register", "fresh", "stall", "twin_seed", *PLACES)
 """Options that leave it the same work."""
 
 
@@ -178,6 +179,8 @@ def _plan(
 ) -> str:
     """What makes two runs the same work: where the images lie does not count, nor what is done with the model."""
     told = {name: value for name, value in asdict(options).items() if name not in NOT_THE_PLAN}
+    if options.trials > 1 and options.tuner in DEPENDENT and options.workers > 1:
+        told["workers"] = options.workers  # other workers would be proposed other trials
     part = {name: own_tags[name] for name in ("showdown", "part", "reproduction") if name in own_tags}
     return resume.plan_key(
         setup=setup.name, recipe=recipe.flat(), **told, images=dataset.digest, sides=sides.digest, part=part

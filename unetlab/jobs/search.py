@@ -8,9 +8,7 @@ import mlflow
 import numpy as np
 
 from unetlab.errors import Stopped, UserError
-from unetlab.jobs import trial
-from unetlab.jobs.resume import params_of
-from unetlab.jobs.worker import Workers
+from unetlab.jobs import cluster, trial
 from unetlab.models import NETWORKS
 from unetlab.options import Options
 from unetlab.search.keras_tuner import grid_size, search, trained_in_full, trials_to_a_promotion
@@ -32,8 +30,6 @@ def search_recipe(bench: trial.Bench, reference: Recipe, options: Options) -> tu
     if options.data == "synthetic":  # small, so that a first try takes minutes
         fixed |= {"epochs", *bench.setup.on_twin}
     space.merge([hp for hp in declared.space if hp.name not in fixed])
-    if said := _short_of(space, options, reference.epochs):
-        bench.progress.console.print(said, highlight=False)
     outcomes: dict[int, trial.Outcome] = {}
     reasons: list[str] = []
 
@@ -41,22 +37,19 @@ def search_recipe(bench: trial.Bench, reference: Recipe, options: Options) -> tu
         recipe = reference.changed(dict(values) | ({"epochs": epochs} if epochs else {}))
         name = f"trial {number:02d} " + ("reference" if number == 0 else _difference(reference, recipe))
         try:
-            params = params_of(recipe, bench.seed, bench.precision, bench.weights)
-            before = bench.kept.objective(f"trial {number}", params, f"val/{bench.objective}")
-            if number and before is not None:
-                bench.progress.done(f"{name}: done before, {before:.4f}")
-                return before
-            outcome = workers.train(bench, recipe, name, "trial", {"trial": str(number)})
+            judged = trial.known(bench, recipe, name, number) or workers.judge(bench, recipe, name, number)
         except Stopped:
             raise
         except Exception as error:
             reasons.append(f"trial {number}: {str(error) or repr(error)}")
             raise
-        if number == 0:
-            outcomes[0] = outcome
-        return float(outcome.val[bench.objective])
+        if judged.outcome is not None:
+            outcomes[number] = judged.outcome
+        return judged.objective
 
-    with Workers(options.stall) as workers:
+    with cluster.workers(options, bench.progress.console) as workers:
+        if said := _short_of(space, options, reference.epochs, workers.at_once):
+            bench.progress.console.print(said, highlight=False)
         table = search(
             space,
             evaluate,
@@ -66,6 +59,7 @@ def search_recipe(bench: trial.Bench, reference: Recipe, options: Options) -> tu
             seed=options.seed,
             minutes=options.minutes,
             begun=sum(name.startswith("trial ") for name in bench.kept.left),
+            at_once=workers.at_once,
         )
     write.log_table(table, "search/trials.csv")
     mlflow.log_dict(ranges(space), "search/space.json")
@@ -87,14 +81,14 @@ def search_recipe(bench: trial.Bench, reference: Recipe, options: Options) -> tu
     return outcomes.get(0), reference.changed(values)
 
 
-def _short_of(space: keras_tuner.HyperParameters, options: Options, epochs: int) -> str:
+def _short_of(space: keras_tuner.HyperParameters, options: Options, epochs: int, at_once: int) -> str:
     """What a search of so few trials cannot do, in one line; "" if it lacks nothing."""
     if options.tuner == "grid" and (size := grid_size(space)) > options.trials:
         return (
             f"tuner=grid: the grid has {size:,} points; the {options.trials} trials are spread over it so that each "
             "varies all hyperparameters"
         )
-    if options.tuner == "hyperband" and (least := trials_to_a_promotion(epochs)) > options.trials:
+    if options.tuner == "hyperband" and (least := trials_to_a_promotion(epochs, at_once)) > options.trials:
         return (
             f"tuner=hyperband: only trials trained for all {epochs} epochs can win, and beside the published recipe "
             f"Hyperband begins the first such after {least - 1} trials; give trials={least} or more, or tuner=random"

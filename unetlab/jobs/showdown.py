@@ -18,7 +18,7 @@ from unetlab.data import open_dataset
 from unetlab.errors import UserError
 from unetlab.jobs.resume import end_below, runs_where, stand_aside
 from unetlab.jobs.run import Summary, run_setup
-from unetlab.options import JOBS, Options, command
+from unetlab.options import JOBS, PLACES, Options, command
 from unetlab.setup import Setup
 from unetlab.tracking import ui, write
 
@@ -44,7 +44,8 @@ class Plan:
 
     def key(self, digest: str) -> str:
         """Tells plans on images of this digest apart, 12 hex digits; where the images lie and the code do not count."""
-        told = {o.name: self.values()[o.name] for o in JOBS["showdown"] if o.repeated} | {"data": digest}
+        values = {o.name: self.values()[o.name] for o in JOBS["showdown"] if o.repeated and o.name not in PLACES}
+        told = values | {"data": digest}
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
 
     def command(self) -> str:

@@ -3,8 +3,9 @@
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import keras
 import mlflow
@@ -12,7 +13,7 @@ import numpy as np
 import pandas as pd
 from mlflow import MlflowClient
 
-from unetlab.data import Dataset
+from unetlab.data import Dataset, cache
 from unetlab.data.classes import UNKNOWN
 from unetlab.data.dataset import FittedDataset
 from unetlab.data.split import Split
@@ -23,7 +24,7 @@ from unetlab.inference.objects import METHODS
 from unetlab.inference.package import SETTINGS, log_segmenter
 from unetlab.inference.predict import Maps, Predictor, objects_at
 from unetlab.jobs.progress import SearchProgress
-from unetlab.jobs.resume import Kept, interrupted_by, params_of, tell_unsent, training_name
+from unetlab.jobs.resume import Kept, interrupted_by, params_of, tell_unsent, training_name, trainings
 from unetlab.metrics import membranes, thresholds
 from unetlab.metrics.baselines import Rivals
 from unetlab.metrics.table import score_images, summarise
@@ -137,6 +138,54 @@ class Scored:
     figures: Mapping[str, float]
 
 
+class Judged(NamedTuple):
+    """What a search learns of a trial: its objective and, of the reference trial, all of its outcome."""
+
+    objective: float
+    outcome: Outcome | None
+
+
+def judge(bench: Bench, recipe: Recipe, name: str, number: int) -> Judged:
+    """Trains a trial of a search, unless it finished before. Raises as `train` and `known` do."""
+    if (before := known(bench, recipe, name, number)) is not None:
+        return before
+    outcome = train(bench, recipe, name, "trial", {"trial": str(number)})
+    return Judged(float(outcome.val[bench.objective]), None if number else outcome)
+
+
+def known(bench: Bench, recipe: Recipe, name: str, number: int) -> Judged | None:
+    """A trial that finished in an earlier attempt; None for the reference trial, whose weights are wanted too.
+
+    Raises FailedBefore and Stopped as `Kept.objective` does.
+    """
+    params = params_of(recipe, bench.seed, bench.precision, bench.weights)
+    before = bench.kept.objective(f"trial {number}", params, f"val/{bench.objective}")
+    if not number or before is None:
+        return None
+    bench.progress.done(f"{name}: done before, {before:.4f}")
+    return Judged(before, None)
+
+
+def judge_elsewhere(told: Any, root: Path, bench: Bench, recipe: Recipe, name: str, number: int) -> Judged:
+    """`judge` in another process, maybe on another machine and maybe after another worker that was lost.
+
+    Args:
+        told: in place of the bench's progress.
+        root: the cache folder that the bench's own folders lie below; here they are below this machine's.
+    """
+    experiment = mlflow.get_run(bench.kept.parent).info.experiment_id
+    dataset = _here(bench.dataset, root)
+    truth = dataset if bench.truth is bench.dataset else _here(bench.truth, root)
+    folder = None if bench.kept.folder is None else cache.root() / bench.kept.folder.relative_to(root)
+    left = trainings(experiment, bench.kept.parent, f"trial {number}")
+    kept = replace(bench.kept, folder=folder, left=left)
+    return judge(replace(bench, dataset=dataset, truth=truth, kept=kept, progress=told), recipe, name, number)
+
+
+def _here(dataset: Dataset, root: Path) -> Dataset:
+    return replace(dataset, folder=cache.root() / dataset.folder.relative_to(root))
+
+
 def train(
     bench: Bench,
     recipe: Recipe,
@@ -241,10 +290,16 @@ def _train(
         f"{time.perf_counter() - started:.0f} s"
     )
     outcome = Outcome(recipe, served, fitted.model.get_weights(), val, fitted.history, run_id, model_id)
-    changed = {name: value for name, value in served.flat().items() if recipe.flat().get(name) != value}
-    about = {"run_id": run_id, "model_id": model_id, "val": dict(val), "served": changed}
-    bench.kept.finish(training, about, fitted.history, outcome.weights)
+    keep(bench, training, outcome)
     return outcome
+
+
+def keep(bench: Bench, training: str, outcome: Outcome) -> None:
+    """Saves a finished training for a later attempt, as `Kept.finish` does."""
+    recipe, served = outcome.recipe.flat(), outcome.served.flat()
+    changed = {name: value for name, value in served.items() if recipe.get(name) != value}
+    about = {"run_id": outcome.run_id, "model_id": outcome.model_id, "val": dict(outcome.val), "served": changed}
+    bench.kept.finish(training, about, outcome.history, outcome.weights)
 
 
 def _outcome_again(

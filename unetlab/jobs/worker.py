@@ -3,6 +3,8 @@
 One process trains one trial after another. It is started with the search and replaced when it dies or hangs, so that
 the seconds which TensorFlow takes to start are paid once a search and once a death. UNETLAB_ONE_PROCESS=1 trains in the
 process of the search instead: for debuggers, and for tests that are about something else.
+
+`jobs/cluster.py` has the same process beside each worker of Dask, which so needs no TensorFlow itself.
 """
 
 import contextlib
@@ -12,7 +14,7 @@ import pickle
 import signal
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -21,90 +23,66 @@ from typing import TYPE_CHECKING, Any
 from unetlab.errors import Stopped
 
 if TYPE_CHECKING:
-    from unetlab.jobs.trial import Bench, Outcome
+    from unetlab.jobs.trial import Bench, Judged
     from unetlab.setup import Recipe
 
 PROCESSES: list[Any] = []
 """Those that train now, so that an interrupted command ends them too."""
+
+GLANCE = 1.0
+"""Seconds between two looks at whether a piece of work is still wanted."""
 
 
 class TrialLost(RuntimeError):
     """The process of a trial died or hung; the message says how."""
 
 
-class Workers:
-    """Trains trials, in a process that begins with the first and ends with the `with` block.
+class NotWanted(RuntimeError):
+    """Nobody waits any more for what a process was doing."""
+
+
+class Child:
+    """A process with TensorFlow that does one piece of work after another; it begins with the first.
 
     Args:
-        stall: minutes without a step of training after which a trial is given up; 0 for never.
+        environment: variables that it has besides this process's.
     """
 
-    def __init__(self, stall: float) -> None:
-        self.stall = 60 * stall
+    def __init__(self, environment: dict[str, str] | None = None) -> None:
+        self.environment = environment or {}
         self.process: Any = None
         self.pipe: Connection | None = None
-        self.apart = os.environ.get("UNETLAB_ONE_PROCESS", "") in ("", "0")
 
-    def __enter__(self) -> "Workers":
-        return self
+    def do(
+        self, work: bytes, tell: Callable[..., None], stall: float, wanted: Callable[[], bool] = lambda: True
+    ) -> bytes:
+        """Does a piece of work, (where, function, arguments) pickled, and returns the pickled answer.
 
-    def __exit__(self, *_: object) -> None:
-        self._end()
+        Args:
+            work: as `packed` makes it; the function is given a `_Told` besides.
+            tell: is called with what the process says meanwhile, as `_Told` has it.
+            stall: seconds without a step of training after which it counts as hung; 0 for never.
+            wanted: asked every second or so.
 
-    def train(
-        self, bench: "Bench", recipe: "Recipe", name: str, role: str, tags: Mapping[str, str] | None = None
-    ) -> "Outcome":
-        """`trial.train`, in the other process.
-
-        Raises TrialLost if that dies or hangs, with the trial's run FAILED for that reason; RuntimeError with the
-        reason if the trial fails; Stopped as `trial.train` does.
+        Raises TrialLost if the process dies or hangs, NotWanted, RuntimeError with the reason if the work fails, and
+        Stopped as the work does. A process that was lost or is not wanted any more has ended.
         """
-        from unetlab.jobs import trial
-
-        work = self._packed(bench, recipe, name, role, tags) if self.apart else None
-        if work is None:
-            return trial.train(bench, recipe, name, role, tags)
         self._begin()
         assert self.pipe is not None
-        began = time.time()
         try:
             self.pipe.send_bytes(work)
-            return self._watch(bench)
-        except (EOFError, OSError):
+            return self._watch(tell, stall, wanted)
+        except (EOFError, OSError) as error:
             self.process.join(5)
             reason = _how_it_ended(self.process.exitcode)
-        except TrialLost as hung:
-            reason = str(hung)
-        self._end()
-        self._mark_failed(bench, name, reason, began)
-        raise TrialLost(reason)
+            self.end()
+            raise TrialLost(reason) from error
+        except (TrialLost, NotWanted):
+            self.end()
+            raise
 
-    def _packed(self, bench: "Bench", *rest: Any) -> bytes | None:
-        """The work as bytes; None if the setup holds something that only this process has, such as a lambda."""
-        import mlflow
-
-        where = {"tracking": mlflow.get_tracking_uri(), "registry": mlflow.get_registry_uri()}
-        try:
-            return pickle.dumps((where, replace(bench, progress=None), *rest))  # type: ignore[arg-type]
-        except (pickle.PicklingError, AttributeError, TypeError) as error:
-            bench.progress.console.print(
-                f"the setup cannot go to a process of its own ({error}): its trials are trained in this one",
-                highlight=False,
-            )
-            self.apart = False
-            return None
-
-    def _begin(self) -> None:
-        if self.process is None or not self.process.is_alive():
-            self._end()
-            context = multiprocessing.get_context("spawn")
-            self.pipe, theirs = context.Pipe()
-            self.process = context.Process(target=_serve, args=(theirs,), name="unetlab-trials", daemon=True)
-            self.process.start()
-            theirs.close()
-            PROCESSES.append(self.process)
-
-    def _end(self) -> None:
+    def end(self) -> None:
+        """Ends the process, whatever it does."""
         if self.process is not None:
             self.process.kill()
             self.process.join()
@@ -114,48 +92,146 @@ class Workers:
             self.pipe.close()
             self.pipe = None
 
-    def _watch(self, bench: "Bench") -> "Outcome":
-        """Reads what the process says until it is done: an outcome, or an error that is raised."""
+    def _begin(self) -> None:
+        if self.process is None or not self.process.is_alive():
+            self.end()
+            multiprocessing.current_process().daemon = False  # workers of Dask are daemons, which may have no children
+            context = multiprocessing.get_context("spawn")
+            self.pipe, theirs = context.Pipe()
+            told = (theirs, self.environment)
+            self.process = context.Process(target=_serve, args=told, name="unetlab-trials", daemon=True)
+            self.process.start()
+            theirs.close()
+            PROCESSES.append(self.process)
+
+    def _watch(self, tell: Callable[..., None], stall: float, wanted: Callable[[], bool]) -> bytes:
+        """Reads what the process says until it is done: an answer, or an error that is raised."""
         assert self.pipe is not None
-        stepping, bar = False, None
+        stepping, heard = False, time.monotonic()
         while True:
-            patience = self.stall if stepping and self.stall else None
-            if not self.pipe.poll(patience):
-                raise TrialLost(f"it hung: no step of training for {self.stall / 60:g} minutes")
+            if not self.pipe.poll(GLANCE):
+                if not wanted():
+                    raise NotWanted("nobody waits for it")
+                if stepping and stall and time.monotonic() - heard > stall:
+                    raise TrialLost(f"it hung: no step of training for {stall / 60:g} minutes")
+                continue
             kind, *said = self.pipe.recv()
-            if kind == "start":
-                bar, stepping = bench.progress.start(*said), True
-            elif kind == "epoch" and bar is not None:
-                bar.on_epoch_end(*said)
-            elif kind in ("step", "over"):
-                stepping = kind == "step"
-            elif kind == "done":
-                bench.progress.done(*said)
-            elif kind == "print":
-                bench.progress.console.print(*said, highlight=False)
-            elif kind == "outcome":
+            heard = time.monotonic()
+            if kind == "answer":
                 return said[0]  # type: ignore[no-any-return]
-            elif kind == "stopped":
+            if kind == "stopped":
                 raise Stopped(*said)
-            elif kind == "failed":
+            if kind == "failed":
                 raise RuntimeError(*said)
+            stepping = kind in ("start", "step") or stepping and kind != "over"
+            tell(kind, *said)
 
-    def _mark_failed(self, bench: "Bench", name: str, reason: str, began: float) -> None:
-        """Ends the run that the lost process left, with the reason."""
-        import mlflow
-        from mlflow.tracking import MlflowClient
 
-        from unetlab.jobs import resume
+class Workers:
+    """Judges trials, in a process that begins with the first and ends with the `with` block.
 
-        client = MlflowClient()
-        experiment = mlflow.get_run(bench.kept.parent).info.experiment_id
-        where = f"tags.`mlflow.parentRunId` = '{bench.kept.parent}' and attributes.status = 'RUNNING'"
-        for run in resume.runs_where(experiment, where):
-            if run.info.run_name == name:
-                client.set_tag(run.info.run_id, "failed", reason)
-                client.log_text(run.info.run_id, f"{reason}\n", "traceback.txt")
-                client.set_terminated(run.info.run_id, "FAILED")
-        bench.progress.done(f"{name}: failed after {time.time() - began:.0f} s: {reason}")
+    Args:
+        stall: minutes without a step of training after which a trial is given up; 0 for never.
+    """
+
+    at_once = 1
+
+    def __init__(self, stall: float) -> None:
+        self.stall = 60 * stall
+        self.child = Child()
+        self.apart = os.environ.get("UNETLAB_ONE_PROCESS", "") in ("", "0")
+
+    def __enter__(self) -> "Workers":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.child.end()
+
+    def judge(self, bench: "Bench", recipe: "Recipe", name: str, number: int) -> "Judged":
+        """`trial.judge`, in the other process.
+
+        Raises TrialLost if that dies or hangs, with the trial's run FAILED for that reason; RuntimeError with the
+        reason if the trial fails; Stopped as `trial.judge` does.
+        """
+        from unetlab.jobs import trial
+
+        work = self._packed(bench, recipe, name, number) if self.apart else None
+        if work is None:
+            return trial.judge(bench, recipe, name, number)
+        began = time.time()
+        try:
+            return pickle.loads(self.child.do(work, _Shown(bench), self.stall))  # type: ignore[no-any-return]
+        except TrialLost as lost:
+            mark_failed(bench, name, str(lost), began)
+            raise
+
+    def _packed(self, bench: "Bench", *rest: Any) -> bytes | None:
+        """The work as bytes; None if the setup holds something that only this process has, such as a lambda."""
+        try:
+            return packed_trial(pickle.dumps, bench, *rest)
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            bench.progress.console.print(
+                f"the setup cannot go to a process of its own ({error}): its trials are trained in this one",
+                highlight=False,
+            )
+            self.apart = False
+            return None
+
+
+class _Shown:
+    """Shows on this terminal what the process of a trial says."""
+
+    def __init__(self, bench: "Bench") -> None:
+        self.progress, self.bar = bench.progress, None
+
+    def __call__(self, kind: str, *said: Any) -> None:
+        if kind == "start":
+            self.bar: Any = self.progress.start(*said)
+        elif kind == "epoch" and self.bar is not None:
+            self.bar.on_epoch_end(*said)
+        elif kind == "done":
+            self.progress.done(*said)
+        elif kind == "print":
+            self.progress.console.print(*said, highlight=False)
+
+
+def packed(dumps: Callable[[Any], bytes], experiment: str, function: Callable[..., Any], *arguments: Any) -> bytes:
+    """A piece of work for a Child as bytes: the store and the experiment that are set here hold for it there too."""
+    import mlflow
+
+    from unetlab.data import cache
+
+    where = {"tracking": mlflow.get_tracking_uri(), "registry": mlflow.get_registry_uri()}
+    where |= {"experiment": experiment, "cache": str(cache.root())}
+    return dumps((where, function, arguments))
+
+
+def packed_trial(dumps: Callable[[Any], bytes], bench: "Bench", *rest: Any) -> bytes:
+    """A trial as a piece of work; `rest` as `trial.judge` takes it."""
+    import mlflow
+
+    from unetlab.jobs import trial
+
+    experiment = mlflow.get_run(bench.kept.parent).info.experiment_id
+    return packed(dumps, experiment, trial.judge_elsewhere, replace(bench, progress=None), *rest)  # type: ignore[arg-type]
+
+
+def mark_failed(bench: "Bench", name: str, reason: str, began: float) -> None:
+    """Ends the run that a lost process left, with the reason."""
+    import mlflow
+    from mlflow.tracking import MlflowClient
+
+    from unetlab.jobs import resume
+
+    client = MlflowClient()
+    experiment = mlflow.get_run(bench.kept.parent).info.experiment_id
+    where = f"tags.`mlflow.parentRunId` = '{bench.kept.parent}' and attributes.status = 'RUNNING'"
+    for run in resume.runs_where(experiment, where):
+        if run.info.run_name == name:
+            client.set_tag(run.info.run_id, "failed", reason)
+            client.log_text(run.info.run_id, f"{reason}\n", "traceback.txt")
+            client.set_terminated(run.info.run_id, "FAILED")
+    bench.progress.done(f"{name}: failed after {time.time() - began:.0f} s: {reason}")
 
 
 def _how_it_ended(status: int | None) -> str:
@@ -204,28 +280,27 @@ class _Told:
         return Steps()
 
 
-def _serve(pipe: Connection) -> None:
+def _serve(pipe: Connection, environment: dict[str, str]) -> None:
     """The life of the other process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the search decides
     threading.Thread(target=_die_with_the_search, daemon=True).start()
     with contextlib.suppress(OSError):  # where memory runs out, the system shall take this process, not the search
         Path("/proc/self/oom_score_adj").write_text("500")
+    os.environ.update(environment)
     import_tensorflow()
     import mlflow
 
-    from unetlab.jobs import trial
-
     while True:
         try:
-            where, bench, *work = pickle.loads(pipe.recv_bytes())
+            work = pipe.recv_bytes()
         except EOFError:
             return
-        mlflow.set_tracking_uri(where["tracking"])
-        mlflow.set_registry_uri(where["registry"])
-        mlflow.set_experiment(experiment_id=mlflow.get_run(bench.kept.parent).info.experiment_id)
         try:
-            outcome = trial.train(replace(bench, progress=_Told(pipe)), *work)
-            pipe.send(("outcome", outcome))
+            where, function, arguments = pickle.loads(work)
+            mlflow.set_tracking_uri(where["tracking"])
+            mlflow.set_registry_uri(where["registry"])
+            mlflow.set_experiment(experiment_id=where["experiment"])
+            pipe.send(("answer", pickle.dumps(function(_Told(pipe), Path(where["cache"]), *arguments))))
         except Stopped as error:
             pipe.send(("stopped", str(error)))
         except Exception as error:

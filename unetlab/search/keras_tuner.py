@@ -212,6 +212,7 @@ def _oracle(tuner: str, space: keras_tuner.HyperParameters, trials: int, epochs:
     else:
         kinds = {"random": keras_tuner.oracles.RandomSearchOracle, "grid": keras_tuner.oracles.GridSearchOracle}
         oracle = kinds[tuner](**common)
+    oracle.verbose = 0
     oracle.save = oracle._save_trial = lambda *_: None  # no file could tear: a search goes on by being asked again
     return oracle
 

@@ -1,0 +1,289 @@
+"""Work on several processes or machines, by Dask: a search's trials, and shards of images.
+
+Each worker of Dask has a process with TensorFlow beside it (`jobs/worker.py`), so that a trial that dies or hangs takes
+no worker with it, and a worker that dies is told apart from its trial: Dask gives what it did to another, which goes on
+with the run and, if they share a cache folder, from the last saved epoch. KerasTuner proposes where the command runs;
+its own chief is not used, since it waits for ever for a worker that died.
+"""
+
+import contextlib
+import logging
+import os
+import signal
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from unetlab.data import cache
+from unetlab.errors import Stopped, UserError
+from unetlab.jobs import worker
+from unetlab.jobs.worker import Child, NotWanted, TrialLost, Workers
+from unetlab.options import Options
+
+if TYPE_CHECKING:
+    from unetlab.jobs.trial import Bench, Judged
+    from unetlab.setup import Recipe
+
+PIECE = 2**24
+"""Bytes of a data set that are sent to a worker at a time."""
+
+STORED = ("images.bin", "labels.bin", "index.json")
+"""What a data set's folder holds; all else there is made from it. The last one says that it is whole."""
+
+IDLE: list[Child] = []
+"""In a worker of Dask: the processes beside it that wait for work."""
+
+
+def workers(options: Options, console: Console) -> "Workers | Cluster":
+    """What trains the trials of a search: a process beside this one, several, or a cluster.
+
+    Raises UserError for a cluster that cannot train them, before it is asked.
+    """
+    if options.workers <= 1 and not options.scheduler:
+        return Workers(options.stall)
+    return Cluster(options.workers, options.scheduler, options.stall, console)
+
+
+class Cluster:
+    """Workers of Dask, from the beginning to the end of a `with` block.
+
+    Args:
+        workers: pieces of work under way at once; of this machine as many processes. 0: as many as the scheduler has.
+        scheduler: address of a cluster that is there; "" for processes on this machine.
+        stall: minutes without a step of training after which a trial is given up; 0 for never.
+        console: where it is told what is waited for.
+    """
+
+    def __init__(self, workers: int, scheduler: str, stall: float, console: Console) -> None:
+        self.workers, self.scheduler, self.stall, self.console = workers, scheduler, 60 * stall, console
+        self.at_once = workers
+        self.devices: tuple[str, ...] = ()
+        self.resources: dict[str, float] | None = None
+        self.local: Any = None
+
+    def __enter__(self) -> "Cluster":
+        distributed = _distributed()
+        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # a worker that is lost is told in our words
+        if self.scheduler:
+            self.client = self._found(distributed)
+        else:
+            self.local = self._begun(distributed)
+            self.client = distributed.Client(self.local, set_as_default=False)
+            worker.PROCESSES.append(self)
+        there = self.client.scheduler_info(n_workers=-1)["workers"].values()
+        gpus = sum(each["resources"].get("GPU", 0) for each in there)
+        if gpus:
+            self.resources = {"GPU": 1}
+        self.at_once = self.workers or int(gpus or sum(each["nthreads"] for each in there))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.local is not None:
+            worker.PROCESSES.remove(self)
+        with contextlib.suppress(Exception):  # whatever became of the cluster
+            self.client.close()
+        if self.local is not None:
+            self.kill()
+            with contextlib.suppress(Exception):
+                self.local.close(timeout=5)
+
+    def kill(self) -> None:
+        """Ends the processes on this machine; what they were doing is not wanted any more."""
+        for nanny in list(self.local.workers.values()):
+            with contextlib.suppress(OSError, TypeError):  # it is gone
+                os.kill(nanny.pid, signal.SIGKILL)
+
+    def judge(self, bench: "Bench", recipe: "Recipe", name: str, number: int) -> "Judged":
+        """`trial.judge` by one of the workers, by another if that one is lost.
+
+        Raises TrialLost if the trial's own process dies or hangs, or several workers died of it, with its run FAILED
+        for that reason; RuntimeError with the reason if the trial fails; Stopped as `trial.judge` does, and if the
+        cluster is lost.
+        """
+        import cloudpickle
+
+        from unetlab.jobs import trial
+
+        began = time.time()
+        folders = {bench.dataset.folder, bench.truth.folder}
+        work = worker.packed_trial(cloudpickle.dumps, bench, recipe, name, number)
+        try:
+            judged: Judged = cloudpickle.loads(self.do(work, bench.progress, sorted(folders)))
+        except TrialLost as lost:
+            worker.mark_failed(bench, name, str(lost), began)
+            raise
+        if judged.outcome is not None and bench.kept.folder is not None:  # which a worker may have on its own disk only
+            trial.keep(bench, f"trial {number}", judged.outcome)
+        return judged
+
+    def do(self, work: bytes, progress: Any, needs: Sequence[Path] = ()) -> bytes:
+        """Has a worker do a piece of work, as `Child.do`; waits for it.
+
+        Args:
+            work: as `worker.packed` makes it.
+            progress: that is told what the work said, when it is done.
+            needs: folders of data sets below the cache; a worker that lacks them is sent them.
+        """
+        from distributed import KilledWorker
+
+        names = [str(folder.relative_to(cache.root())) for folder in needs]
+        while True:
+            future = self.client.submit(
+                _do, work, names, self.stall, self.devices, pure=False, resources=self.resources, retries=0
+            )
+            try:
+                kind, answer, said = future.result()
+            except KilledWorker as error:
+                raise TrialLost(f"{error.allowed_failures + 1} workers died of it") from error
+            except (CancelledError, OSError, TimeoutError) as error:
+                raise Stopped(f"the cluster {self.scheduler or 'on this machine'} is gone ({error})") from error
+            for how, words in said:
+                progress.done(*words) if how == "done" else progress.console.print(*words, highlight=False)
+            if kind != "missing":
+                return _raised(kind, answer)
+            address, missing = answer
+            for name in missing:
+                self._send(address, name)
+
+    def _send(self, address: str, name: str) -> None:
+        """Sends a data set to a worker's cache, piece by piece."""
+        token = uuid.uuid4().hex
+        for part in STORED:
+            size = (cache.root() / name / part).stat().st_size
+            with open(cache.root() / name / part, "rb") as file:
+                for place in range(0, size, PIECE):
+                    piece, last = file.read(PIECE), place + PIECE >= size
+                    self.client.run(_write, name, part, token, place, piece, last, workers=[address])
+
+    def _found(self, distributed: Any) -> Any:
+        try:
+            client = distributed.Client(self.scheduler, timeout=20, set_as_default=False)
+        except (OSError, TimeoutError, ValueError) as error:
+            raise UserError(
+                f"scheduler={self.scheduler}: no Dask scheduler answers there ({str(error).splitlines()[0][:120]}); "
+                "`dask scheduler` starts one, on port 8786"
+            ) from error
+        if not client.scheduler_info()["workers"]:
+            self.console.print(f"waiting for a worker to join {self.scheduler}", highlight=False)
+        client.wait_for_workers(1)
+        return client
+
+    def _begun(self, distributed: Any) -> Any:
+        self.devices = gpus()
+        processes = min(self.workers, len(self.devices) or self.workers)  # one trial a GPU
+        if processes < self.workers:
+            self.console.print(f"{processes} GPUs, so {processes} trials are trained at once", highlight=False)
+        return distributed.LocalCluster(
+            n_workers=processes,
+            threads_per_worker=1,
+            host="127.0.0.1",
+            dashboard_address=None,
+            memory_limit=0,  # the trial's own process has the memory, and the system ends that one first
+            silence_logs=logging.CRITICAL,
+            resources={"GPU": 1} if self.devices else None,
+        )
+
+
+def gpus() -> tuple[str, ...]:
+    """What CUDA_VISIBLE_DEVICES calls each GPU that TensorFlow sees here."""
+    import tensorflow as tf
+
+    seen = len(tf.config.list_physical_devices("GPU"))
+    named = [each for each in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if each]
+    return tuple(named[:seen] if named else map(str, range(seen)))
+
+
+def refuse_unreachable(scheduler: str, workers: int, tuner: str, store: str) -> None:
+    """Raises UserError for a cluster whose workers could not write to the store, or that leaves open what is proposed."""
+    from unetlab.search.keras_tuner import DEPENDENT
+
+    if not scheduler:
+        return
+    if not store.startswith(("http://", "https://")):
+        raise UserError(
+            f"scheduler={scheduler}: its workers cannot write to the tracking store of this machine; `make server` "
+            "starts a server, and MLFLOW_TRACKING_URI=http://host:5000 names it"
+        )
+    if tuner in DEPENDENT and not workers:
+        raise UserError(
+            f"tuner={tuner} proposes other trials where others are under way at once; say how many by workers=N beside "
+            "scheduler"
+        )
+
+
+def _distributed() -> Any:
+    try:
+        import distributed
+    except ImportError as error:
+        raise UserError(
+            "workers and scheduler want Dask, which is not installed; pip install 'unetlab[cluster]'"
+        ) from error
+    return distributed
+
+
+def _raised(kind: str, answer: Any) -> bytes:
+    if kind == "answer":
+        return answer  # type: ignore[no-any-return]
+    raise {"lost": TrialLost, "stopped": Stopped, "unwanted": Stopped}.get(kind, RuntimeError)(answer)
+
+
+def _do(work: bytes, needs: Sequence[str], stall: float, devices: Sequence[str]) -> tuple[str, Any, list[Any]]:
+    """In a worker of Dask: has the process beside it do a piece of work; returns how it ended and what it said."""
+    from distributed import get_worker
+
+    own = get_worker()
+    missing = [name for name in needs if not (cache.root() / name / STORED[-1]).exists()]
+    if missing:
+        return "missing", (own.address, missing), []
+    said: list[Any] = []
+
+    def tell(kind: str, *words: Any) -> None:
+        if kind in ("done", "print"):
+            said.append((kind, words))
+
+    child = IDLE.pop() if IDLE else Child(_environment(own.name, devices))
+    try:
+        return "answer", child.do(work, tell, stall, _wanted(own)), said
+    except TrialLost as lost:
+        return "lost", str(lost), said
+    except NotWanted as unwanted:
+        return "unwanted", str(unwanted), said
+    except Stopped as stopped:
+        return "stopped", str(stopped), said
+    except RuntimeError as failed:
+        return "failed", str(failed), said
+    finally:
+        IDLE.append(child)
+
+
+def _environment(name: object, devices: Sequence[str]) -> dict[str, str]:
+    """What the process beside a worker of this machine sees: the GPU of its number, if there are any."""
+    return {"CUDA_VISIBLE_DEVICES": devices[int(str(name)) % len(devices)]} if devices else {}
+
+
+def _wanted(own: Any) -> Callable[[], bool]:
+    """Whether the task of this thread is still waited for: Dask cannot end a thread, so this one looks itself."""
+    key = own.get_current_task()
+
+    def wanted() -> bool:
+        task = own.state.tasks.get(key)
+        return task is not None and task.state != "cancelled"
+
+    return wanted
+
+
+def _write(name: str, part: str, token: str, place: int, piece: bytes, last: bool) -> None:
+    """In a worker of Dask: writes a piece of a data set that is sent; the file appears with its last piece."""
+    folder = cache.root() / name
+    folder.mkdir(parents=True, exist_ok=True)
+    beside = folder / f".building-{token}-{part}"
+    with open(os.open(beside, os.O_RDWR | os.O_CREAT, 0o644), "r+b") as file:
+        file.seek(place)
+        file.write(piece)
+    if last:
+        os.replace(beside, folder / part)

@@ -1,0 +1,165 @@
+"""An MLflow server on PostgreSQL with artifacts proxied: what many workers write to at once, without a password to pass
+around. SQLite, the default without a server, takes one writer at a time."""
+
+import contextlib
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from unetlab.errors import UserError
+from unetlab.tracking.lock import Lock
+
+USER = "unetlab"
+"""Of the database, which holds nothing else."""
+
+ROOTS_OWN = "postgres"
+"""The system's user that PostgreSQL runs as where root starts it; its packages make one."""
+
+INSTALL = "install it (Debian, Ubuntu: `apt install postgresql`; Fedora: `dnf install postgresql-server`)"
+
+
+class Postgres:
+    """A database in a folder of its own, on 127.0.0.1, from the beginning to the end of a `with` block.
+
+    Args:
+        folder: that holds `data`, `password` and `postgres.log`; made where needed.
+        port: that it listens on, and nobody else.
+
+    Raises UserError if PostgreSQL is not installed or does not start.
+    """
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self.folder, self.port, self.programs = folder.absolute(), port, programs()
+        self.user = ROOTS_OWN if os.geteuid() == 0 else None  # PostgreSQL refuses to run as root
+        self.environment: dict[str, str] = {}
+
+    @property
+    def address(self) -> str:
+        """As SQLAlchemy takes it; the password is in `environment`, so that no list of processes shows it."""
+        return f"postgresql+psycopg2://{USER}@127.0.0.1:{self.port}/postgres"
+
+    def __enter__(self) -> "Postgres":
+        data, password = self.folder / "data", self.folder / "password"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not data.exists():
+            self._initialise(data, password)
+        self.environment = {"PGPASSWORD": password.read_text().strip()}
+        with contextlib.suppress(UserError):  # left by a server that was killed; usually there is none
+            self._run("pg_ctl", "stop", "-D", data, "-m", "fast", "-w")
+        told = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c max_connections=500"
+        self._run("pg_ctl", "start", "-D", data, "-l", self.folder / "postgres.log", "-o", told, "-w", "-t", "60")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._run("pg_ctl", "stop", "-D", self.folder / "data", "-m", "fast", "-w")
+
+    def _initialise(self, data: Path, password: Path) -> None:
+        """Makes an empty database that is there whole or not at all."""
+        beside = self.folder / "data.new"
+        shutil.rmtree(beside, ignore_errors=True)
+        with open(os.open(password, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            file.write(secrets.token_urlsafe(24) + "\n")
+        if self.user:
+            for path in (self.folder, password):
+                shutil.chown(path, self.user)
+        how = ("-U", USER, "-E", "UTF8", "--locale=C.UTF-8", "--auth=scram-sha-256", "--pwfile", password)
+        self._run("initdb", "-D", beside, *how)
+        beside.rename(data)
+
+    def _run(self, program: str, *arguments: object) -> None:
+        words = [str(self.programs / program), *map(str, arguments)]
+        log = self.folder / f"{program}.log"
+        with open(log, "w") as out:  # a file, since the server that pg_ctl leaves behind would keep a pipe open
+            try:
+                done = subprocess.run(
+                    words, stdin=subprocess.DEVNULL, stdout=out, stderr=out, user=self.user, cwd=self.folder
+                )
+            except (OSError, LookupError) as error:
+                raise UserError(_how_to_run(self.folder, str(error))) from error
+        if done.returncode:
+            lines = log.read_text().strip().splitlines() or ["no reason given"]
+            raise UserError(_how_to_run(self.folder, f"{program}: {_reason(lines)}"))
+
+
+def _reason(lines: Sequence[str]) -> str:
+    return next((line for line in lines if "error" in line.lower() or "fatal" in line.lower()), lines[-1])[:200]
+
+
+def _how_to_run(folder: Path, reason: str) -> str:
+    if os.geteuid() == 0:
+        return (
+            f"PostgreSQL in {folder} does not start ({reason}); started by root it runs as the user {ROOTS_OWN}, who has "
+            "to exist and to reach that folder: give folder=/var/lib/unetlab, or start it as an ordinary user"
+        )
+    return f"PostgreSQL in {folder} does not start ({reason}); {folder / 'postgres.log'} says more"
+
+
+def programs() -> Path:
+    """The folder of PostgreSQL's server programs, which packages leave off the PATH. Raises UserError without them."""
+    found = shutil.which("initdb")
+    places = [Path(found).resolve().parent] if found else []
+    with contextlib.suppress(OSError, subprocess.CalledProcessError):
+        asked = subprocess.run(["pg_config", "--bindir"], capture_output=True, text=True, check=True)
+        places.append(Path(asked.stdout.strip()))
+    versions = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: float(path.parent.name), reverse=True)
+    places += [*versions, Path("/usr/pgsql/bin"), Path("/opt/homebrew/opt/postgresql/bin")]
+    for place in places:
+        if (place / "initdb").exists() and (place / "pg_ctl").exists():
+            return place
+    raise UserError(f"the programs of a PostgreSQL server (initdb, pg_ctl) are not installed; {INSTALL}")
+
+
+@contextlib.contextmanager
+def serving(folder: Path, host: str, port: int, database_port: int) -> Iterator["subprocess.Popen[bytes]"]:
+    """The MLflow server and its database while it lasts; gives the server's process.
+
+    Args:
+        folder: for database, artifacts and logs.
+        host: that MLflow listens on; the database listens on this machine only.
+        port: of MLflow.
+        database_port: of PostgreSQL.
+
+    Raises UserError if another process serves the folder, something is not installed, or PostgreSQL does not start.
+    """
+    try:
+        import psycopg2  # noqa: F401
+    except ImportError as error:
+        raise UserError(
+            "a server on PostgreSQL wants psycopg2, which is not installed; pip install 'unetlab[cluster]'"
+        ) from error
+    with Lock(folder / "lock", f"the server in {folder}").take(), Postgres(folder / "postgres", database_port) as base:
+        told = ("--host", host, "--port", str(port), "--artifacts-destination", str((folder / "artifacts").absolute()))
+        process = _begin([sys.executable, "-m", "mlflow", "server", *told], base)
+        try:
+            yield process
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _begin(words: Sequence[str], base: Postgres) -> "subprocess.Popen[bytes]":
+    settings: Mapping[str, str] = {**base.environment, "MLFLOW_BACKEND_STORE_URI": base.address}
+    return subprocess.Popen(words, env={**os.environ, **settings}, cwd=base.folder)
+
+
+def wait_for(process: "subprocess.Popen[bytes]", address: str, seconds: float = 120.0) -> None:
+    """Returns once a server answers. Raises UserError if it ends or is not there after so many seconds."""
+    import requests
+
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and process.poll() is None:
+        with contextlib.suppress(requests.exceptions.RequestException):
+            if requests.get(f"{address}/health", timeout=2).ok:
+                return
+        time.sleep(0.2)
+    raise UserError(f"the MLflow server at {address} does not answer; what it wrote above says why")
