@@ -214,7 +214,7 @@ class Options:
     )
     workers: int = _said(
         0,
-        "Trials of a search that are trained at once: so many processes on this machine, or of the scheduler's workers. "
+        "Trials of a search that are trained at once: so many processes on this machine, or workers of the scheduler. "
         "0: one, or as many as the scheduler has. It changes what bayesian and hyperband propose.",
         low=0,
     )
@@ -239,6 +239,9 @@ OPTIONS: Mapping[str, Option] = MappingProxyType(
 )
 """The options that a setup can be told, by name."""
 
+DEPENDENT = ("bayesian", "hyperband")
+"""Tuners whose proposals depend on the scores they know, and so on how many trials are under way at once."""
+
 PLACES = ("workers", "scheduler")
 """Where a search is computed, which is no part of what it is."""
 
@@ -251,6 +254,19 @@ READING = tuple(OPTIONS[name] for name in ("masks", "channels", "pages", "groups
 
 def _of(*names: str) -> tuple[Option, ...]:
     return tuple(OPTIONS[name] for name in names)
+
+
+SPREAD = (
+    dataclasses.replace(
+        OPTIONS["workers"],
+        help="Processes on this machine that share the images, or workers of the scheduler. 0: one, or all it has.",
+    ),
+    dataclasses.replace(
+        OPTIONS["scheduler"],
+        help="Address of a Dask cluster whose workers share the images, such as tcp://host:8786.",
+    ),
+)
+"""The same for commands that answer images instead of training."""
 
 
 def _showdown() -> tuple[Option, ...]:
@@ -322,12 +338,13 @@ JOBS: Mapping[str, tuple[Option, ...]] = MappingProxyType(
             Option("out", None, "Folder for masks, overlays and a CSV.", kind=Path, required=True),
             Option("threshold", None, "Instead of the model's own.", kind=float, low=0, high=1),
             *_of("channels", "pages"),
+            *SPREAD,
         ),
         "ui": (Option("port", 5000, "Port of the MLflow UI.", kind=int, low=1, high=65535),),
         "server": (
             Option("port", 5000, "Port of the MLflow server.", kind=int, low=1, high=65535),
             Option("host", "127.0.0.1", "Address it listens on. 0.0.0.0 lets other machines in: there is no password."),
-            Option("folder", Path("server"), "For database, artifacts and logs; made where it is not there.", kind=Path),
+            Option("folder", Path("server"), "For database, artifacts and logs.", kind=Path),
             Option("database_port", 5433, "Port of its PostgreSQL, on this machine only.", kind=int, low=1, high=65535),
         ),
         "mlproject": (Option("out", Path("MLproject"), "The file to write.", kind=Path),),

@@ -132,9 +132,7 @@ def _slow_where_odd(number, values, epochs):
 
 @pytest.mark.parametrize("tuner", ["random", "grid"])
 def test_random_and_grid_propose_the_same_whatever_runs_at_once(tuner):
-    tables = [
-        search(_space(), _slow_where_odd, tuner=tuner, trials=9, epochs=9, seed=0, at_once=n) for n in (1, 2, 5)
-    ]
+    tables = [search(_space(), _slow_where_odd, tuner=tuner, trials=9, epochs=9, seed=0, at_once=n) for n in (1, 2, 5)]
     assert tables[0].equals(tables[1]) and tables[0].equals(tables[2]) and len(tables[0]) == 9
 
 

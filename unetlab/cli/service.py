@@ -55,12 +55,23 @@ def rollback(model: str) -> None:
 
 
 @command("predict", "--model models:/unetlab-nuclei@champion --images FOLDER --out MASKS")
-def predict(model: str, images: Path, out: Path, threshold: float | None, channels: str, pages: str) -> None:
+def predict(
+    model: str,
+    images: Path,
+    out: Path,
+    threshold: float | None,
+    channels: str,
+    pages: str,
+    workers: int,
+    scheduler: str,
+) -> None:
     """Segment a folder of images with a logged or registered model; of a stack every page: masks/<name>-000.png on."""
     quiet.import_tensorflow()
+    from unetlab.jobs.cluster import spreading
     from unetlab.service.predict import predict_folder
 
-    predict_folder(model, images, out, threshold, channels=channels, pages=pages)
+    with spreading(workers, scheduler) as spread:
+        predict_folder(model, images, out, threshold, channels=channels, pages=pages, spread=spread)
 
 
 @command("ui", "--port 5001")
@@ -89,7 +100,11 @@ def server(port: int, host: str, folder: Path, database_port: int) -> None:
 
     from unetlab.tracking.server import serving, wait_for
 
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # end both, as Ctrl-C does
+    def end(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for each in (signal.SIGTERM, signal.SIGINT):  # a shell's background jobs ignore the second
+        signal.signal(each, end)
     try:
         with serving(folder, host, port, database_port) as process:
             address = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"

@@ -12,18 +12,20 @@ import os
 import signal
 import time
 import uuid
-from collections.abc import Callable, Sequence
-from concurrent.futures import CancelledError
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import mlflow
 from rich.console import Console
 
 from unetlab.data import cache
 from unetlab.errors import Stopped, UserError
 from unetlab.jobs import worker
 from unetlab.jobs.worker import Child, NotWanted, TrialLost, Workers
-from unetlab.options import Options
+from unetlab.options import DEPENDENT, Options
+from unetlab.service.shards import Spread, in_turn
 
 if TYPE_CHECKING:
     from unetlab.jobs.trial import Bench, Judged
@@ -47,6 +49,18 @@ def workers(options: Options, console: Console) -> "Workers | Cluster":
     if options.workers <= 1 and not options.scheduler:
         return Workers(options.stall)
     return Cluster(options.workers, options.scheduler, options.stall, console)
+
+
+@contextlib.contextmanager
+def spreading(workers: int, scheduler: str) -> Iterator[Spread]:
+    """Who does the shards of a command that answers images: this process, several, or a cluster. Raises UserError as
+    `refuse_unreachable` does."""
+    refuse_unreachable(Options(workers=workers, scheduler=scheduler))
+    if workers <= 1 and not scheduler:
+        yield in_turn
+        return
+    with Cluster(workers, scheduler, 0.0, Console(stderr=True)) as cluster:
+        yield cluster.spread
 
 
 class Cluster:
@@ -121,7 +135,26 @@ class Cluster:
             trial.keep(bench, f"trial {number}", judged.outcome)
         return judged
 
-    def do(self, work: bytes, progress: Any, needs: Sequence[Path] = ()) -> bytes:
+    def spread(self, function: Callable[[Any], Any], shards: Sequence[Any]) -> Iterator[tuple[Any, Any, str]]:
+        """`service.shards.Spread` by the workers. Raises as `function` does, as far as it is a UserError."""
+        pool = ThreadPoolExecutor(2 * self.at_once, thread_name_prefix="shard")  # so that no worker waits for its next
+        try:
+            waiting = {pool.submit(self._one, function, shard): shard for shard in shards}
+            for done in as_completed(waiting):
+                try:
+                    yield waiting[done], done.result(), ""
+                except TrialLost as lost:
+                    yield waiting[done], None, str(lost)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _one(self, function: Callable[[Any], Any], shard: Any) -> Any:
+        import cloudpickle
+
+        work = worker.packed(cloudpickle.dumps, "", _shard_elsewhere, function, shard)
+        return cloudpickle.loads(self.do(work))
+
+    def do(self, work: bytes, progress: Any = None, needs: Sequence[Path] = ()) -> bytes:
         """Has a worker do a piece of work, as `Child.do`; waits for it.
 
         Args:
@@ -142,7 +175,7 @@ class Cluster:
                 raise TrialLost(f"{error.allowed_failures + 1} workers died of it") from error
             except (CancelledError, OSError, TimeoutError) as error:
                 raise Stopped(f"the cluster {self.scheduler or 'on this machine'} is gone ({error})") from error
-            for how, words in said:
+            for how, words in said if progress is not None else ():
                 progress.done(*words) if how == "done" else progress.console.print(*words, highlight=False)
             if kind != "missing":
                 return _raised(kind, answer)
@@ -198,21 +231,19 @@ def gpus() -> tuple[str, ...]:
     return tuple(named[:seen] if named else map(str, range(seen)))
 
 
-def refuse_unreachable(scheduler: str, workers: int, tuner: str, store: str) -> None:
-    """Raises UserError for a cluster whose workers could not write to the store, or that leaves open what is proposed."""
-    from unetlab.search.keras_tuner import DEPENDENT
-
-    if not scheduler:
-        return
-    if not store.startswith(("http://", "https://")):
+def refuse_unreachable(options: Options) -> None:
+    """Raises UserError for a cluster whose workers could not write to the store, or if it is open what is proposed."""
+    if options.workers > 1 or options.scheduler:
+        _distributed()
+    if options.scheduler and not mlflow.get_tracking_uri().startswith(("http://", "https://")):
         raise UserError(
-            f"scheduler={scheduler}: its workers cannot write to the tracking store of this machine; `make server` "
-            "starts a server, and MLFLOW_TRACKING_URI=http://host:5000 names it"
+            f"scheduler={options.scheduler}: its workers cannot write to the tracking store of this machine; "
+            "`make server` starts a server, and MLFLOW_TRACKING_URI=http://host:5000 names it"
         )
-    if tuner in DEPENDENT and not workers:
+    if options.scheduler and not options.workers and options.tuner in DEPENDENT:
         raise UserError(
-            f"tuner={tuner} proposes other trials where others are under way at once; say how many by workers=N beside "
-            "scheduler"
+            f"tuner={options.tuner} proposes other trials where others are under way at once; say how many by "
+            "workers=N beside scheduler"
         )
 
 
@@ -229,7 +260,8 @@ def _distributed() -> Any:
 def _raised(kind: str, answer: Any) -> bytes:
     if kind == "answer":
         return answer  # type: ignore[no-any-return]
-    raise {"lost": TrialLost, "stopped": Stopped, "unwanted": Stopped}.get(kind, RuntimeError)(answer)
+    errors: dict[str, type[Exception]] = {"lost": TrialLost, "stopped": Stopped, "unwanted": Stopped}
+    raise {**errors, "refused": UserError}.get(kind, RuntimeError)(answer)
 
 
 def _do(work: bytes, needs: Sequence[str], stall: float, devices: Sequence[str]) -> tuple[str, Any, list[Any]]:
@@ -255,10 +287,16 @@ def _do(work: bytes, needs: Sequence[str], stall: float, devices: Sequence[str])
         return "unwanted", str(unwanted), said
     except Stopped as stopped:
         return "stopped", str(stopped), said
+    except UserError as refused:
+        return "refused", str(refused), said
     except RuntimeError as failed:
         return "failed", str(failed), said
     finally:
         IDLE.append(child)
+
+
+def _shard_elsewhere(told: Any, root: Path, function: Callable[[Any], Any], shard: Any) -> Any:
+    return function(shard)
 
 
 def _environment(name: object, devices: Sequence[str]) -> dict[str, str]:

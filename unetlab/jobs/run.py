@@ -15,7 +15,7 @@ from unetlab.data.check import DataCard, check
 from unetlab.data.split import Split, split, split_blocks
 from unetlab.health import examine
 from unetlab.health.finding import HealthFinding
-from unetlab.jobs import resume, self_training, trial
+from unetlab.jobs import cluster, resume, self_training, trial
 from unetlab.jobs.check import refuse_unusable
 from unetlab.jobs.configure import configure
 from unetlab.jobs.final import finish, fit_final
@@ -27,8 +27,7 @@ from unetlab.labels import made
 from unetlab.metrics import baselines
 from unetlab.models import NETWORKS
 from unetlab.models.weights import resolve_weights
-from unetlab.options import PLACES, Options
-from unetlab.search.keras_tuner import DEPENDENT
+from unetlab.options import DEPENDENT, PLACES, Options
 from unetlab.service.registry import register
 from unetlab.setup import Recipe, Setup
 from unetlab.tracking import outbox, ui, write
@@ -73,6 +72,7 @@ def run_setup(
     refuse_unknown(setup)
     refuse_numbers(setup, options)
     precision = resolve_precision(options.precision)
+    cluster.refuse_unreachable(options)
 
     # the encoder's weights; a frozen random encoder is worthless, so without weights it is trained
     weights = None if setup.adapts else resolve_weights(options.encoder_weights, setup)

@@ -20,7 +20,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unetlab.errors import Stopped
+from unetlab.errors import Stopped, UserError
 
 if TYPE_CHECKING:
     from unetlab.jobs.trial import Bench, Judged
@@ -65,7 +65,7 @@ class Child:
             wanted: asked every second or so.
 
         Raises TrialLost if the process dies or hangs, NotWanted, RuntimeError with the reason if the work fails, and
-        Stopped as the work does. A process that was lost or is not wanted any more has ended.
+        Stopped and UserError as the work does. A process that was lost or is not wanted any more has ended.
         """
         self._begin()
         assert self.pipe is not None
@@ -119,8 +119,8 @@ class Child:
             heard = time.monotonic()
             if kind == "answer":
                 return said[0]  # type: ignore[no-any-return]
-            if kind == "stopped":
-                raise Stopped(*said)
+            if kind in ("stopped", "refused"):
+                raise (Stopped if kind == "stopped" else UserError)(*said)
             if kind == "failed":
                 raise RuntimeError(*said)
             stepping = kind in ("start", "step") or stepping and kind != "over"
@@ -182,11 +182,12 @@ class _Shown:
     """Shows on this terminal what the process of a trial says."""
 
     def __init__(self, bench: "Bench") -> None:
-        self.progress, self.bar = bench.progress, None
+        self.progress = bench.progress
+        self.bar: Any = None
 
     def __call__(self, kind: str, *said: Any) -> None:
         if kind == "start":
-            self.bar: Any = self.progress.start(*said)
+            self.bar = self.progress.start(*said)
         elif kind == "epoch" and self.bar is not None:
             self.bar.on_epoch_end(*said)
         elif kind == "done":
@@ -299,10 +300,13 @@ def _serve(pipe: Connection, environment: dict[str, str]) -> None:
             where, function, arguments = pickle.loads(work)
             mlflow.set_tracking_uri(where["tracking"])
             mlflow.set_registry_uri(where["registry"])
-            mlflow.set_experiment(experiment_id=where["experiment"])
+            if where["experiment"]:
+                mlflow.set_experiment(experiment_id=where["experiment"])
             pipe.send(("answer", pickle.dumps(function(_Told(pipe), Path(where["cache"]), *arguments))))
         except Stopped as error:
             pipe.send(("stopped", str(error)))
+        except UserError as error:
+            pipe.send(("refused", str(error)))
         except Exception as error:
             pipe.send(("failed", f"{type(error).__name__}: {error}"))
 

@@ -15,13 +15,11 @@ import pandas as pd
 from sklearn.exceptions import ConvergenceWarning
 
 from unetlab.errors import Stopped
+from unetlab.options import DEPENDENT
 
 log = logging.getLogger(__name__)
 
 OBJECTIVE = "objective"
-
-DEPENDENT = ("bayesian", "hyperband")
-"""Tuners whose proposals depend on the scores they know, and so on how many trials are evaluated at once."""
 
 Evaluate = Callable[[int, Mapping[str, Any], int | None], float]
 """(trial number, hyperparameters, epochs or None for all) -> objective, higher is better."""

@@ -112,11 +112,13 @@ class TiledTiff:
             yield tile
 
 
-def segment(predictor: Predictor, path: Path, out: Path, name: str, threshold: float | None) -> dict[str, Any]:
+def segment(
+    predictor: Predictor, path: Path, out: Path, tables: Path, name: str, threshold: float | None
+) -> dict[str, Any]:
     """Segments a TIFF too large for memory.
 
     Writes below `out` masks/<name>.tif (0 and 255) and labels/<name>.tif (32 bits), both in tiles, and adds its objects
-    to objects.csv. There is no overlay.
+    to the objects.csv in `tables`. There is no overlay.
 
     Returns height, width, mode, foreground_fraction and object_count; `cut`, the number of objects that were too tall
     to wait for.
@@ -134,7 +136,7 @@ def segment(predictor: Predictor, path: Path, out: Path, name: str, threshold: f
             table["label"] += before
             for column in ("centroid_row", "top", "bottom"):
                 table[column] += top
-            objects.append_table(out, name, table)
+            objects.append_table(tables, name, table)
 
         found, foreground = Objects(part, say), 0
 

@@ -1,6 +1,11 @@
 """A folder of images through a logged model: masks, objects, overlays and tables."""
 
-from collections import Counter
+import functools
+import hashlib
+import json
+import shutil
+import socket
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +17,16 @@ import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import PyFuncModel
 from rich.console import Console
-from rich.progress import track
+from rich.progress import Progress
 from scipy import ndimage
 from skimage.segmentation import find_boundaries
 
+from unetlab.data import cache
 from unetlab.errors import UserError
 from unetlab.images import codecs, geometry, rows
 from unetlab.inference.objects import instances
-from unetlab.service import large, objects
+from unetlab.service import large, objects, shards
+from unetlab.service.shards import Spread, in_turn
 
 OUTLINE = (255, 0, 200)
 """A magenta that is seen on dark fluorescence and on purple stains alike; a black rim sets it off from bright ones."""
@@ -27,6 +34,9 @@ OUTLINE = (255, 0, 200)
 COLUMNS = ("file", "page", "height", "width", "mode", "foreground_fraction", "object_count", "error")
 
 FOLDERS = ("masks", "labels", "overlays")
+
+SHARD = 64
+"""Files of a folder that are done, or are not, together."""
 
 BATCH = 8
 BATCH_PIXELS = 16_000_000
@@ -55,8 +65,12 @@ def predict_folder(
     batch: int = BATCH,
     channels: str = "",
     pages: str = "all",
+    spread: Spread = in_turn,
 ) -> pd.DataFrame:
     """Segments every image of a folder, or one image; of a stack every page, one after the other.
+
+    It works in shards of SHARD files. What a killed command has finished of them lies in `out/unfinished`, and the same
+    command goes on with the rest.
 
     Writes below `out` masks/<name>.png (0 and 255, the image's own size), labels/<name>.tif (the objects, as
     `objects.label_tiff` has them), overlays/<name>.png, predictions.csv (a row an image) and objects.csv (a row an
@@ -73,6 +87,7 @@ def predict_folder(
         batch: images the model sees at once, at most.
         channels: which channels make the image where a file has others than grey or colour: "1" or "1,2,3".
         pages: which pages of a stack: "all", "3" or "1-10", counted from 1.
+        spread: who does the shards.
 
     Returns:
         The table, a row a page: file, page (the number in its name, empty for a single image), height, width, mode,
@@ -88,26 +103,149 @@ def predict_folder(
     _refuse_overwriting(images, out)
     segmenter = load(model)
     _make_folders(out)
-    params = {} if threshold is None else {"threshold": threshold}
-    console = Console(stderr=True)
-    shown = track(paths, "segmenting", console=console, disable=not console.is_terminal)
-    names = _names(paths)
-    plain = not channels and pages == "all" and _predictor(segmenter) is not None
-    items = (
-        item
-        for path, name in zip(shown, names, strict=True)
-        for item in (
-            [Item(path.name, name, large=path)]
-            if plain and rows.by_rows(path)
-            else _read(path, name, set(names), channels, pages)
-        )
-    )
-    found = [row for some in _batches(items, batch) for row in _segment(segmenter, some, out, params)]
+    console, names = Console(stderr=True), _names(paths)
+    parts = _unfinished(out, segmenter, paths, (threshold, channels, pages))
+    like_pages = _like_pages(names)
+    told = (model, out.absolute(), parts.absolute(), threshold, batch, channels, pages)
+
+    def shard(span: range) -> Shard:
+        some = tuple(names[span.start : span.stop])
+        files = tuple(path.absolute() for path in paths[span.start : span.stop])
+        taken = frozenset(other for name in some for other in like_pages.get(name.casefold(), ()))
+        return Shard(*told, span.start, files, some, taken)
+
+    todo = [shard(span) for span in shards.to_do(len(paths), SHARD, shards.done(parts))]
+    total = len(todo)
+    with Progress(console=console, disable=not console.is_terminal) as bars:
+        bar = bars.add_task("segmenting", total=total)
+        while todo:
+            again: list[Shard] = []
+            for each, _, lost in spread(segment_shard, todo):
+                if not lost:
+                    bars.advance(bar)
+                elif len(each.files) > 1:
+                    span = range(each.first, each.first + len(each.files))
+                    again += [shard(half) for half in shards.halves(span)]
+                else:
+                    _finish(each, [{"file": each.files[0].name, "page": None, "error": lost}])
+            todo = again
+    found = _gathered(parts, out)
     whole = dict.fromkeys(("page", "height", "width", "object_count"), "Int64")
     table = pd.DataFrame(found, columns=list(COLUMNS)).astype({**whole, "foreground_fraction": "float64"})
     table.to_csv(out / "predictions.csv", index=False)
     _report(table, images, out, console)
     return table
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Some files of a folder, and all that says how to segment them, so that another machine can.
+
+    Args:
+        model: address of it.
+        out: where masks, labels and overlays go.
+        parts: where the rows go, as `shards.part` has it.
+        threshold, batch, channels, pages: as `predict_folder` takes them.
+        first: number of the first file in the folder.
+        files: where they lie.
+        names: of their outputs.
+        taken: names of other outputs that those of their pages might be.
+    """
+
+    model: str
+    out: Path
+    parts: Path
+    threshold: float | None
+    batch: int
+    channels: str
+    pages: str
+    first: int
+    files: tuple[Path, ...]
+    names: tuple[str, ...]
+    taken: frozenset[str]
+
+
+def segment_shard(shard: Shard) -> None:
+    """Writes what `predict_folder` writes of some files, and their rows into a part of their own.
+
+    Raises UserError where this machine does not see the files.
+    """
+    if not (shard.out.exists() and shard.files[0].parent.exists()):
+        raise UserError(
+            f"{socket.gethostname()} does not see {shard.files[0].parent} and {shard.out}: images and out have to lie "
+            "on storage that all workers share, under the same path"
+        )
+    segmenter = _loaded(shard.model, mlflow.get_tracking_uri())
+    params = {} if shard.threshold is None else {"threshold": shard.threshold}
+    plain = not shard.channels and shard.pages == "all" and _predictor(segmenter) is not None
+    items = (
+        item
+        for path, name in zip(shard.files, shard.names, strict=True)
+        for item in (
+            [Item(path.name, name, large=path)]
+            if plain and rows.by_rows(path)
+            else _read(path, name, set(shard.taken), shard.channels, shard.pages)
+        )
+    )
+    with cache.new_folder(shards.part(shard.parts, shard.first, len(shard.files))) as part:
+        objects.begin_table(part)
+        batches = _batches(items, shard.batch)
+        _write_rows(part, [row for some in batches for row in _segment(segmenter, some, shard.out, part, params)])
+
+
+def _finish(shard: Shard, found: list[dict[str, Any]]) -> None:
+    with cache.new_folder(shards.part(shard.parts, shard.first, len(shard.files))) as part:
+        objects.begin_table(part)
+        _write_rows(part, found)
+
+
+def _write_rows(part: Path, found: list[dict[str, Any]]) -> None:
+    (part / "rows.json").write_text(json.dumps(found, default=lambda number: number.item()))
+
+
+@functools.lru_cache(maxsize=1)
+def _loaded(model: str, store: str) -> PyFuncModel:
+    """A model, loaded once for all shards that one process does."""
+    return load(model)
+
+
+def _unfinished(out: Path, segmenter: PyFuncModel, paths: Sequence[Path], told: tuple[Any, ...]) -> Path:
+    """Where the parts of this work lie: another model, other files or options are other work, whose parts go."""
+    known = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
+    metadata = getattr(segmenter, "metadata", None)
+    which = getattr(metadata, "model_id", None) or getattr(metadata, "model_uuid", None)
+    key = hashlib.sha256(repr((which, told, SHARD, known)).encode()).hexdigest()[:16]
+    folder = out / "unfinished"
+    for other in folder.glob("*"):
+        if other.name != key:
+            shutil.rmtree(other, ignore_errors=True)
+    (folder / key).mkdir(parents=True, exist_ok=True)
+    return folder / key
+
+
+def _gathered(parts: Path, out: Path) -> list[dict[str, Any]]:
+    """The rows of all parts in the order of the files; their objects go to one table, and the parts away."""
+    found: list[dict[str, Any]] = []
+    objects.begin_table(out)
+    with open(out / objects.TABLE, "a") as table:
+        for folder in sorted(parts.glob("[0-9]*-[0-9]*")):
+            found += json.loads((folder / "rows.json").read_text())
+            with open(folder / objects.TABLE) as some:
+                next(some)  # the names of the columns
+                shutil.copyfileobj(some, table)
+    shutil.rmtree(parts.parent, ignore_errors=True)
+    return found
+
+
+def _like_pages(names: Sequence[str]) -> dict[str, list[str]]:
+    """To each name the others that one of its pages could be called too: they go on after a hyphen."""
+    every = {name.casefold() for name in names}
+    found: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        for k, letter in enumerate(name):
+            if letter == "-" and name[:k].casefold() in every:
+                found[name[:k].casefold()].append(name)
+    return found
 
 
 def _images(images: Path) -> list[Path]:
@@ -138,7 +276,6 @@ def _make_folders(out: Path) -> None:
     try:
         for name in FOLDERS:
             (out / name).mkdir(parents=True, exist_ok=True)
-        objects.begin_table(out)
     except OSError as error:
         raise UserError(f"out={out} cannot be written ({error.strerror}); give a folder that can") from error
 
@@ -214,9 +351,9 @@ def _batches(items: Any, size: int) -> Iterator[list[Item]]:
 
 
 def _segment(
-    segmenter: PyFuncModel, items: Sequence[Item], out: Path, params: Mapping[str, float]
+    segmenter: PyFuncModel, items: Sequence[Item], out: Path, part: Path, params: Mapping[str, float]
 ) -> list[dict[str, Any]]:
-    """Writes what there is of the items that are images; returns a row of the table each."""
+    """Writes what there is of the items that are images, objects into `part`; returns a row of the table each."""
     readable = [item for item in items if item.image is not None]
     frame = pd.DataFrame({"image": [codecs.encode_image(item.image) for item in readable if item.image is not None]})
     answered = pd.DataFrame(segmenter.predict(frame, params=dict(params)) if readable else None)
@@ -224,7 +361,7 @@ def _segment(
     lines = []
     for item in items:
         if item.large is not None:
-            lines.append(_segment_large(segmenter, item, out, params))
+            lines.append(_segment_large(segmenter, item, out, part, params))
             continue
         if item.image is None:
             lines.append({"file": item.file, "page": item.page, "error": item.error})
@@ -233,7 +370,7 @@ def _segment(
         (out / "masks" / f"{item.name}.png").write_bytes(answer["mask"])
         labels = labels_of(answer)
         objects.label_tiff(out / "labels" / f"{item.name}.tif", labels)
-        objects.add_to_table(out, item.name, labels, item.image)
+        objects.add_to_table(part, item.name, labels, item.image)
         drawn = codecs.encode_image(overlay(item.image, labels))
         (out / "overlays" / f"{item.name}.png").write_bytes(drawn)
         found = {key: answer[key] for key in ("foreground_fraction", "object_count")}
@@ -243,11 +380,13 @@ def _segment(
     return lines
 
 
-def _segment_large(segmenter: PyFuncModel, item: Item, out: Path, params: Mapping[str, float]) -> dict[str, Any]:
+def _segment_large(
+    segmenter: PyFuncModel, item: Item, out: Path, part: Path, params: Mapping[str, float]
+) -> dict[str, Any]:
     """The same for one that is too large to be looked at whole; says what is missing of it."""
     assert item.large is not None
     try:
-        found = large.segment(_predictor(segmenter), item.large, out, item.name, params.get("threshold"))
+        found = large.segment(_predictor(segmenter), item.large, out, part, item.name, params.get("threshold"))
     except codecs.PixelError as error:
         return {"file": item.file, "page": item.page, "error": str(error)}
     cut = f"; {found['cut']} objects were too tall and are cut" if found["cut"] else ""

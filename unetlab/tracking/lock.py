@@ -30,8 +30,21 @@ class Lock:
         self.over = threading.Event()
         self.file: Any = None
 
-    def take(self) -> "Lock":
-        """Raises UserError that names host and process if another one holds it; Stopped if there is no writing."""
+    def take(self, patience: float = 0.0) -> "Lock":
+        """Raises UserError that names host and process if another one holds it, for so many seconds; Stopped if there
+        is no writing."""
+        end = time.monotonic() + patience
+        while True:
+            try:
+                return self._take()
+            except Stopped:
+                raise
+            except UserError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(1)
+
+    def _take(self) -> "Lock":
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             file = open(self.path, "a+")  # noqa: SIM115  # open as long as it is held

@@ -18,7 +18,7 @@ from mlflow.tracking import MlflowClient
 
 from unetlab.data import cache
 from unetlab.errors import Stopped, UserError
-from unetlab.tracking.lock import Lock
+from unetlab.tracking.lock import BEAT, DEAD, Lock
 
 AGAIN = 5.0
 """Seconds between two attempts while the server does not answer."""
@@ -45,7 +45,8 @@ class Outbox:
     def __init__(self, run_id: str) -> None:
         self.run_id, self.client = run_id, MlflowClient()
         self.path = folder() / f"{run_id}.jsonl"
-        self.lock = Lock(self.path.with_suffix(".lock"), f"sending the metrics of run {run_id}").take()
+        # a worker that was lost on another machine is not known to be dead before its heartbeat has stopped
+        self.lock = Lock(self.path.with_suffix(".lock"), f"sending the metrics of run {run_id}").take(DEAD + BEAT)
         self.waiting: list[Metric] = _read(self.path)
         self.doubtful = bool(self.waiting)  # an attempt may have reached the server without our hearing of it
         self.closing, self.changed = threading.Event(), threading.Event()

@@ -94,8 +94,8 @@ def _reason(lines: Sequence[str]) -> str:
 def _how_to_run(folder: Path, reason: str) -> str:
     if os.geteuid() == 0:
         return (
-            f"PostgreSQL in {folder} does not start ({reason}); started by root it runs as the user {ROOTS_OWN}, who has "
-            "to exist and to reach that folder: give folder=/var/lib/unetlab, or start it as an ordinary user"
+            f"PostgreSQL in {folder} does not start ({reason}); where root starts it, it runs as the user {ROOTS_OWN}, "
+            "who has to exist and to reach that folder: give folder=/var/lib/unetlab, or start it as an ordinary user"
         )
     return f"PostgreSQL in {folder} does not start ({reason}); {folder / 'postgres.log'} says more"
 
@@ -149,10 +149,11 @@ def serving(folder: Path, host: str, port: int, database_port: int) -> Iterator[
 
 def _begin(words: Sequence[str], base: Postgres) -> "subprocess.Popen[bytes]":
     settings: Mapping[str, str] = {**base.environment, "MLFLOW_BACKEND_STORE_URI": base.address}
-    return subprocess.Popen(words, env={**os.environ, **settings}, cwd=base.folder)
+    settings = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **os.environ, **settings}  # jobs are of no use here
+    return subprocess.Popen(words, env=settings, cwd=base.folder)
 
 
-def wait_for(process: "subprocess.Popen[bytes]", address: str, seconds: float = 120.0) -> None:
+def wait_for(process: "subprocess.Popen[bytes]", address: str, seconds: float = 600.0) -> None:
     """Returns once a server answers. Raises UserError if it ends or is not there after so many seconds."""
     import requests
 
