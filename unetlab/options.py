@@ -311,6 +311,7 @@ JOBS: Mapping[str, tuple[Option, ...]] = MappingProxyType(
             Option("data", None, "Labelled images: folder, zip, name, or synthetic, the setup's twin.", required=True),
             *READING,
             Option("allow_seen", False, "Score images it was trained or validated on too: no test.", kind=bool),
+            *SPREAD,
         ),
         "register": (
             Option("run", None, "Id of a finished setup run.", required=True),

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -11,16 +12,21 @@ from unetlab.errors import UserError
 
 
 @command("evaluate", "--model models:/unetlab-nuclei@champion --data FOLDER")
-def evaluate(model: str, data: str, allow_seen: bool, masks: str, channels: str, pages: str, groups: str) -> None:
+def evaluate(
+    model: str, data: str, allow_seen: bool, groups: str, workers: int, scheduler: str, **reading: Any
+) -> None:
     """Score a logged or registered model on labelled images it has not seen, beside Otsu's threshold.
 
     It goes through the code that serves the model. Images it was trained or validated on are refused. The run has role
     evaluation, and `compare` takes it by its id.
     """
     quiet.import_tensorflow()
+    from unetlab.jobs.cluster import spreading
     from unetlab.jobs.evaluate import evaluate as evaluated
+    from unetlab.options import Reading
 
-    found = evaluated(model, data, allow_seen, {"masks": masks, "channels": channels, "pages": pages}, groups)
+    with spreading(workers, scheduler) as spread:
+        found = evaluated(model, data, allow_seen, Reading(**reading), groups, spread=spread)
     click.echo(found.headline())
     click.echo(f"run {found.run_id}")
 

@@ -266,6 +266,11 @@ def _open(
             jobs, about = prepare(stack)
             header = {"name": name, "label": label, **about, "content": hashlib.sha256()}
             cache.build(folder, header, jobs, doing, lenient)
+    return stored(folder)
+
+
+def stored(folder: Path) -> Dataset:
+    """The data set whose decoded pixels lie in a folder of the cache."""
     index = json.loads((folder / "index.json").read_text())
     shapes = np.array(index["shapes"], np.int32)
     kinds = index["object_classes"]

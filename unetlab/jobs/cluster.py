@@ -14,6 +14,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -151,8 +152,9 @@ class Cluster:
     def _one(self, function: Callable[[Any], Any], shard: Any) -> Any:
         import cloudpickle
 
+        folder = getattr(shard, "folder", None)
         work = worker.packed(cloudpickle.dumps, "", _shard_elsewhere, function, shard)
-        return cloudpickle.loads(self.do(work))
+        return cloudpickle.loads(self.do(work, needs=[] if folder is None else [folder]))
 
     def do(self, work: bytes, progress: Any = None, needs: Sequence[Path] = ()) -> bytes:
         """Has a worker do a piece of work, as `Child.do`; waits for it.
@@ -296,6 +298,9 @@ def _do(work: bytes, needs: Sequence[str], stall: float, devices: Sequence[str])
 
 
 def _shard_elsewhere(told: Any, root: Path, function: Callable[[Any], Any], shard: Any) -> Any:
+    """Does a shard in the process beside a worker; `folder` of a shard, if it has one, is a data set in the cache."""
+    if hasattr(shard, "folder"):
+        shard = replace(shard, folder=cache.root() / shard.folder.relative_to(root))
     return function(shard)
 
 

@@ -17,6 +17,7 @@ from unetlab.options import Reading
 from unetlab.service import scoring
 from unetlab.service.predict import load
 from unetlab.service.seen import Origin, origin, seen, spread_over_scenes
+from unetlab.service.shards import Spread, in_turn
 from unetlab.tracking import ui
 
 
@@ -52,6 +53,7 @@ def evaluate(
     reading: Reading | None = None,
     groups: str = "auto",
     console: Console | None = None,
+    spread: Spread = in_turn,
 ) -> Evaluation:
     """Scores a logged or registered model on labelled data, through the code it is served with.
 
@@ -66,6 +68,7 @@ def evaluate(
         reading: masks, channels and pages, as `open_dataset` takes them; None for its own.
         groups: which images are of one scene, as `scenes_of` takes it.
         console: where progress is told.
+        spread: who scores the images; what a killed command has scored is not scored again.
 
     Raises UserError if the model cannot be loaded or is none of unetlab's, the data have no masks or nothing in them,
     and, unless `allow_seen`, where the model was trained or validated on some of the images or on others of their
@@ -96,6 +99,8 @@ def evaluate(
         split_digest=scoring.digest_of(dataset.ids),
         tags={"seen_images": met, "command": f"mlflow run . -e evaluate --env-manager local {options}"},
         params={"model": model, "data": data, "allow_seen": allow_seen, **told},
+        model=kept,
+        spread=spread,
     )
     mlflow.MlflowClient().log_dict(run_id, card.to_json(), "data_card.json")
     for finding in examine.examine(run_id):

@@ -175,7 +175,7 @@ def segment_shard(shard: Shard) -> None:
             f"{socket.gethostname()} does not see {shard.files[0].parent} and {shard.out}: images and out have to lie "
             "on storage that all workers share, under the same path"
         )
-    segmenter = _loaded(shard.model, mlflow.get_tracking_uri())
+    segmenter = loaded(shard.model, mlflow.get_tracking_uri())
     params = {} if shard.threshold is None else {"threshold": shard.threshold}
     plain = not shard.channels and shard.pages == "all" and _predictor(segmenter) is not None
     items = (
@@ -204,7 +204,7 @@ def _write_rows(part: Path, found: list[dict[str, Any]]) -> None:
 
 
 @functools.lru_cache(maxsize=1)
-def _loaded(model: str, store: str) -> PyFuncModel:
+def loaded(model: str, store: str) -> PyFuncModel:
     """A model, loaded once for all shards that one process does."""
     return load(model)
 

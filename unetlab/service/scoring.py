@@ -1,9 +1,14 @@
 """A model scored on labelled images through its own served code, as a run of role evaluation."""
 
+import contextlib
+import functools
 import hashlib
 import math
+import shutil
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import mlflow
@@ -13,19 +18,32 @@ from mlflow.pyfunc import PyFuncModel
 from rich.console import Console
 from rich.progress import track
 
-from unetlab.data import Dataset
+from unetlab.data import Dataset, cache
+from unetlab.data.dataset import stored
+from unetlab.errors import UserError
 from unetlab.images import codecs
 from unetlab.images.otsu import otsu_mask
 from unetlab.metrics import membranes, pixelwise, significance
 from unetlab.metrics.baselines import Rivals, constant_mask, dice_of
 from unetlab.metrics.table import score_native
+from unetlab.service import shards
 from unetlab.service.gate import ranking_metric
-from unetlab.service.predict import labels_of
+from unetlab.service.predict import labels_of, loaded
 from unetlab.service.seen import SIDES, Origin
+from unetlab.service.shards import Spread, in_turn
 from unetlab.tracking import figures, thumbnails, write
 from unetlab.tracking.objects import object_panel
 
 BATCH = 8
+
+SHARD = 64
+"""Images that are scored, or are not, together."""
+
+MOST_SHOWN = 2000
+"""Images, at most, that get thumbnails."""
+
+PICTURES = ("images", "truths", "drawn")
+"""What thumbnails are made of."""
 
 SHOWN = 512
 """Pixels a side of the pictures at most."""
@@ -54,32 +72,129 @@ class Sheet:
     album: bytes
 
 
-def score(segmenter: PyFuncModel, origin: Origin, dataset: Dataset, rows: Sequence[int] | np.ndarray) -> Sheet:
-    """Scores a loaded model and its rivals on the images `rows` of a data set with masks."""
+@dataclass(frozen=True)
+class Shard:
+    """Some images of a data set, and all that says how to score a model on them, so that another machine can.
+
+    Args:
+        model: address of it.
+        folder: of the data set, below the cache.
+        rows: the images.
+        shown: those of them that get thumbnails.
+        rivals: that it meets.
+        lines: whether membranes are scored.
+        cut: the threshold of V_rand, chosen on validation; -1 is the model's own.
+        first: how many images come before.
+    """
+
+    model: str
+    folder: Path
+    rows: tuple[int, ...]
+    shown: tuple[int, ...]
+    rivals: Rivals
+    lines: bool
+    cut: float
+    first: int
+
+
+def score(
+    segmenter: PyFuncModel,
+    origin: Origin,
+    dataset: Dataset,
+    rows: Sequence[int] | np.ndarray,
+    model: str = "",
+    spread: Spread = in_turn,
+) -> Sheet:
+    """Scores a loaded model and its rivals on the images `rows` of a data set with masks, in shards of SHARD images.
+
+    With `model`, the address of the model, shards may be scored elsewhere, by `spread`, and what a killed command has
+    scored is kept in the cache and not scored again.
+    """
     rows = [int(row) for row in rows]
     rivals = origin.rivals(dataset, rows)
     lines = ranking_metric(origin.tags) == membranes.SCORES[0]
-    cut = float(origin.tags.get("best_threshold", -1.0))  # of V_rand, chosen on validation; -1 is the model's own
+    cut = float(origin.tags.get("best_threshold", -1.0))
+    shown = frozenset(rows[:: -(-len(rows) // MOST_SHOWN)])
+
+    def shard(span: range) -> Shard:
+        own = tuple(rows[span.start : span.stop])
+        few = tuple(row for row in own if row in shown)
+        return Shard(model, dataset.folder, own, few, rivals, lines, cut, span.start)
+
+    said = repr((origin.model_id or segmenter.metadata.model_uuid, dataset.digest, rows, rivals, lines, cut, SHARD))
+    with contextlib.ExitStack() as stack:
+        if model:
+            parts = cache.root() / "scored" / hashlib.sha256(said.encode()).hexdigest()[:24]
+            parts.mkdir(parents=True, exist_ok=True)
+        else:
+            parts = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="unetlab-")))
+        todo = [shard(span) for span in shards.to_do(len(rows), SHARD, shards.done(parts))]
+        function = score_shard if model else functools.partial(_scored, segmenter, dataset)
+        console = Console(stderr=True)
+        scored = spread(function, todo)
+        bar = {"total": len(todo), "console": console, "disable": not console.is_terminal}
+        for each, answer, lost in track(scored, f"scoring on {dataset.name}", **bar):
+            if lost:
+                raise UserError(f"scoring {dataset.ids[each.rows[0]]} and {len(each.rows) - 1} images after it: {lost}")
+            with cache.new_folder(shards.part(parts, each.first, len(each.rows))) as part:
+                np.savez(part / "scored.npz", **answer)
+        sheet = _gathered(parts, dataset, rows)
+        if model:
+            shutil.rmtree(parts)
+    return sheet
+
+
+def score_shard(shard: Shard) -> dict[str, np.ndarray]:
+    """What `score` learns of some images: each column of their table, and images, truths and masks of thumbnails."""
+    segmenter, dataset = loaded(shard.model, mlflow.get_tracking_uri()), _stored(shard.folder)
+    return _scored(segmenter, dataset, shard)
+
+
+@functools.lru_cache(maxsize=1)
+def _stored(folder: Path) -> Dataset:
+    """A data set, opened once for all shards that one process scores."""
+    return stored(folder)
+
+
+def _scored(segmenter: PyFuncModel, dataset: Dataset, shard: Shard) -> dict[str, np.ndarray]:
     tables, small = [], []
-    console = Console(stderr=True)
-    starts = range(0, len(rows), BATCH)
-    for start in track(starts, f"scoring on {dataset.name}", console=console, disable=not console.is_terminal):
-        part = rows[start : start + BATCH]
+    for start in range(0, len(shard.rows), BATCH):
+        part = shard.rows[start : start + BATCH]
         masks, objects = zip(*_answers(segmenter, dataset, part), strict=True)
-        found = _table(dataset, part, masks, objects, rivals)
-        if lines:
-            cells = masks if cut < 0 else [mask for mask, _ in _answers(segmenter, dataset, part, {"threshold": cut})]
-            for prefix, made in {"": cells, **_rival_masks(dataset, part, rivals)}.items():
+        found = _table(dataset, part, masks, objects, shard.rivals)
+        if shard.lines:
+            at = {"threshold": shard.cut}
+            cells = masks if shard.cut < 0 else [mask for mask, _ in _answers(segmenter, dataset, part, at)]
+            for prefix, made in {"": cells, **_rival_masks(dataset, part, shard.rivals)}.items():
                 sections = membranes.score_sections(made, (dataset.objects(i) for i in part))
                 found = found.join(sections.add_prefix(prefix))
         tables.append(found)
         small += [
             thumbnails.squared(dataset.image(i), dataset.objects(i) > 0, mask)
             for i, mask in zip(part, masks, strict=True)
+            if i in shard.shown
         ]
-    images, truths, drawn = (np.stack(stack) for stack in zip(*small, strict=True))
-    album = thumbnails.pack([dataset.ids[i] for i in rows], images, truths, drawn)
-    return Sheet(pd.concat(tables, ignore_index=True), album)
+    table = pd.concat(tables, ignore_index=True).drop(columns="id")
+    columns = {f"column {name}": table[name].to_numpy() for name in table}
+    if not small:
+        return columns
+    pictures = (np.stack(stack) for stack in zip(*small, strict=True))
+    return columns | dict(zip(PICTURES, pictures, strict=True))
+
+
+def _gathered(parts: Path, dataset: Dataset, rows: Sequence[int]) -> Sheet:
+    tables, pictures, shown = [], [], []
+    for folder in sorted(parts.glob("[0-9]*-[0-9]*")):
+        with np.load(folder / "scored.npz", allow_pickle=False) as stored:
+            names = [name for name in stored.files if name.startswith("column ")]
+            tables.append(pd.DataFrame({name.removeprefix("column "): stored[name] for name in names}))
+            if PICTURES[0] in stored.files:
+                pictures.append([stored[name] for name in PICTURES])
+    table = pd.concat(tables, ignore_index=True)
+    table.insert(0, "id", [dataset.ids[i] for i in rows])
+    shown = [dataset.ids[i] for i in rows[:: -(-len(rows) // MOST_SHOWN)]]
+    images, truths, drawn = (np.concatenate(stack) for stack in zip(*pictures, strict=True))
+    return Sheet(table, thumbnails.pack(shown, images, truths, drawn))
 
 
 def summarise(table: pd.DataFrame, scenes: np.ndarray | None) -> dict[str, float]:
@@ -124,6 +239,8 @@ def log(
     tags: Mapping[str, str],
     params: Mapping[str, Any],
     below: str | None = None,
+    model: str = "",
+    spread: Spread = in_turn,
 ) -> tuple[str, dict[str, float], pd.DataFrame]:
     """Scores a model as `score` does and logs all of it as a run of role evaluation.
 
@@ -137,6 +254,7 @@ def log(
         split_digest: of these images; runs of the same data and images are compared.
         tags, params: besides those that every evaluation has.
         below: id of the run that it is a child of; None for the active run, or none.
+        model, spread: as `score` takes them.
 
     Returns the run's id, its metrics and its score table.
     """
@@ -157,7 +275,7 @@ def log(
         given = write.split_input(dataset.name, dataset.digest, "test", len(rows), split_digest)
         mlflow.log_inputs([given], ["testing"], [None])
         write.log_table(_sides(dataset, rows, scenes), SIDES)
-        sheet = score(segmenter, origin, dataset, rows)
+        sheet = score(segmenter, origin, dataset, rows, model, spread)
         found = summarise(sheet.table, scenes)
         mlflow.log_metrics(found, model_id=origin.model_id, dataset=given)
         write.log_table(sheet.table, "scores/test.csv")
