@@ -20,6 +20,7 @@ from benchmarks import (
     pictures,
     twin_to_real,
     widths,
+    workers,
 )
 from unetlab.data import open_dataset
 from unetlab.images.regions import components
@@ -202,3 +203,13 @@ def test_a_large_image_goes_from_disk_to_disk_and_its_objects_are_those_it_shows
     assert "300x200" in answer.output and str(large_images.spots(200, 300)) in answer.output
     answer = CliRunner().invoke(large_images.main, ["serve", "--size", "300"])
     assert answer.exit_code == 2 and "300 is no size such as 1000x700" in answer.output
+
+
+def test_workers_on_paper_take_trials_as_they_are_free_or_in_order():
+    times = [8.0, 1, 1, 1, 1, 1, 1]
+    assert workers.on_paper(times, 0, 1, False) == workers.on_paper(times, 0, 1, True) == 14
+    assert workers.on_paper(times, 0, 2, False) == 8 and workers.on_paper(times, 0, 7, True) == 8
+    # trial 2 is asked for when trial 0 has ended, and so on: of two workers one waits
+    assert workers.on_paper(times, 0, 2, True) == 8 + 3
+    assert workers.on_paper(times, 5, 7, False) == 13
+    assert workers.speed_up([1.0, 1.0], 0, 4, 64, True) == pytest.approx(4)

@@ -193,3 +193,72 @@ def test_objects_that_the_model_tells_apart_are_written_as_it_says(tmp_path):
     drawn = codecs.decode((tmp_path / "out" / "overlays" / "a.png").read_bytes())[0]
     assert (drawn[7:13, 14:16] == OUTLINE).all()  # the line between two that touch
     assert predict.labels_of({"mask": answer["mask"]}).max() == 1
+
+
+def test_a_killed_prediction_goes_on_and_answers_each_image_once(model, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(predict, "SHARD", 2)
+    out, done = tmp_path / "out", []
+
+    def killed_after_one(function, shards):
+        for shard in shards:
+            if len(done) == 1:
+                raise KeyboardInterrupt
+            done.append(shard.first)
+            yield shard, function(shard), ""
+
+    with pytest.raises(KeyboardInterrupt):
+        predict_folder(model, folder, out, spread=killed_after_one)
+    assert not (out / "predictions.csv").exists() and done == [0]
+
+    def the_rest(function, shards):
+        done.extend(shard.first for shard in shards)
+        yield from ((shard, function(shard), "") for shard in reversed(shards))  # whichever is faster
+
+    found = predict_folder(model, folder, out, spread=the_rest)
+    assert done == [0, 2, 4] and not (out / "unfinished").exists()
+    whole = predict_folder(model, folder, tmp_path / "whole")
+    pd.testing.assert_frame_equal(found, whole)
+    assert (out / "objects.csv").read_bytes() == (tmp_path / "whole" / "objects.csv").read_bytes()
+
+
+def test_another_threshold_is_other_work(model, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(predict, "SHARD", 2)
+    out, firsts = tmp_path / "out", []
+
+    def one(function, shards):
+        firsts.append([shard.first for shard in shards])
+        yield shards[0], function(shards[0]), ""
+        raise KeyboardInterrupt
+
+    for threshold in (0.5, 0.5, 0.6):
+        with pytest.raises(KeyboardInterrupt):
+            predict_folder(model, folder, out, threshold=threshold, spread=one)
+    assert firsts == [[0, 2, 4], [2, 4], [0, 2, 4]]
+
+
+def test_a_file_that_kills_whoever_reads_it_gets_a_row_and_the_others_their_masks(model, folder, tmp_path):
+    def killing(function, shards):
+        for shard in shards:
+            if "a.tif" in {path.name for path in shard.files}:
+                yield shard, None, "its process was killed by SIGKILL"
+            else:
+                yield shard, function(shard), ""
+
+    table = predict_folder(model, folder, tmp_path / "out", spread=killing).set_index("file")
+    assert table["error"].to_dict()["a.tif"] == "its process was killed by SIGKILL" and len(table) == 6
+    assert {path.stem for path in (tmp_path / "out" / "masks").iterdir()} == {"a_png", "a_png_2", "colour"}
+
+
+def test_a_machine_that_does_not_see_the_images_says_so(model, folder, tmp_path):
+    shards = []
+
+    def elsewhere(function, some):
+        shards.extend(some)
+        raise KeyboardInterrupt
+        yield
+
+    with pytest.raises(KeyboardInterrupt):
+        predict_folder(model, folder, tmp_path / "out", spread=elsewhere)
+    folder.rename(tmp_path / "gone")
+    with pytest.raises(UserError, match="does not see .*images and out have to lie on storage that all workers share"):
+        predict.segment_shard(shards[0])

@@ -12,8 +12,9 @@ from mlflow.tracking import MlflowClient
 from PIL import Image
 from taught_models import taught, tiny
 
-from unetlab.data import open_dataset
+from unetlab.data import cache, open_dataset
 from unetlab.jobs.evaluate import evaluate
+from unetlab.service import scoring
 from unetlab.tracking import read, thumbnails
 
 
@@ -56,3 +57,34 @@ def test_it_is_scored_as_the_served_model_answers(store, pairs):
     mask = np.asarray(Image.open(io.BytesIO(answer))) > 0
     truth = np.asarray(Image.open(pairs / "masks" / "cell05.png")) > 0
     assert table["native_dice"]["cell05"] == pytest.approx(2 * (mask & truth).sum() / (mask.sum() + truth.sum()))
+
+
+def test_a_killed_evaluation_goes_on_and_scores_each_image_once(store, pairs, monkeypatch):
+    monkeypatch.setattr(scoring, "SHARD", 5)
+    model, scored = tiny(), []
+
+    def some(count):
+        def spread(function, shards):
+            for shard in shards[:count]:
+                scored.append(shard.rows)
+                yield shard, function(shard), ""
+            if count < len(shards):
+                raise KeyboardInterrupt
+
+        return spread
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(model, str(pairs), spread=some(2))
+    found = evaluate(model, str(pairs), spread=some(9))
+    assert scored == [(0, 1, 2, 3, 4), (5, 6, 7, 8, 9), (10, 11)]
+    whole = evaluate(model, str(pairs))
+    assert found.figures == whole.figures
+    one, two = (read.table(read.find_one(each.run_id)) for each in (found, whole))
+    pd.testing.assert_frame_equal(one, two)
+    assert not list((cache.root() / "scored").iterdir())
+
+
+def test_of_many_images_some_get_thumbnails(store, pairs, monkeypatch):
+    monkeypatch.setattr(scoring, "MOST_SHOWN", 5)
+    run = read.find_one(evaluate(tiny(), str(pairs)).run_id)
+    assert thumbnails.unpack(read.artifact(run, thumbnails.PATH)).ids == tuple(read.table(run)["id"][::3])

@@ -1,0 +1,91 @@
+"""Where a search is computed: what is refused, what is no part of the plan, and which GPU is whose."""
+
+import dataclasses
+import sys
+
+import pytest
+from tiny_setup import QUIET, RECIPE, TINY
+
+from unetlab.data import Dataset, cache, open_dataset
+from unetlab.errors import UserError
+from unetlab.jobs import cluster, run
+from unetlab.jobs.cluster import Cluster, refuse_unreachable
+from unetlab.jobs.worker import Workers
+from unetlab.options import Options
+
+
+def test_workers_of_a_cluster_must_reach_the_store(store, monkeypatch):
+    refuse_unreachable(Options(workers=4))
+    with pytest.raises(UserError, match="cannot write to the tracking store of this machine; `make server`"):
+        refuse_unreachable(Options(scheduler="tcp://far:8786"))
+    monkeypatch.setattr("mlflow.get_tracking_uri", lambda: "http://server:5000")
+    refuse_unreachable(Options(scheduler="tcp://far:8786"))
+    with pytest.raises(UserError, match="tuner=bayesian proposes other trials .* by workers=N beside scheduler"):
+        refuse_unreachable(Options(scheduler="tcp://far:8786", tuner="bayesian"))
+    refuse_unreachable(Options(scheduler="tcp://far:8786", tuner="bayesian", workers=8))
+
+
+def test_without_dask_it_is_said_what_to_install(store, monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    refuse_unreachable(Options())
+    with pytest.raises(UserError, match=r"pip install 'unetlab\[cluster\]'"):
+        refuse_unreachable(Options(workers=2))
+
+
+def test_a_scheduler_that_is_not_there_is_named(monkeypatch):
+    real = cluster._distributed()
+    monkeypatch.setattr(real, "Client", lambda address, **told: _raise(OSError(f"cannot connect to {address}")))
+    with pytest.raises(UserError, match="scheduler=tcp://nowhere:1: no Dask scheduler answers there"):
+        Cluster(0, "tcp://nowhere:1", 15, QUIET).__enter__()
+
+
+def _raise(error):
+    raise error
+
+
+def test_one_worker_is_a_process_beside_the_search_and_more_are_dask_s():
+    assert isinstance(cluster.workers(Options(), QUIET), Workers)
+    assert isinstance(cluster.workers(Options(workers=1), QUIET), Workers)
+    several = cluster.workers(Options(workers=3, stall=2), QUIET)
+    assert isinstance(several, Cluster) and (several.at_once, several.stall) == (3, 120)
+
+
+@pytest.mark.parametrize(("tuner", "same"), [("random", True), ("grid", True), ("bayesian", False)])
+def test_where_a_search_is_computed_is_part_of_the_plan_only_where_it_changes_what_is_proposed(pairs, tuner, same):
+    dataset = open_dataset(str(pairs))
+    sides = run.split(dataset.ids, list(range(len(dataset))), ["grey"] * len(dataset), seed=0)
+
+    def key(**told):
+        return run._plan(TINY, RECIPE, Options(trials=4, tuner=tuner, **told), dataset, sides, {})
+
+    assert key() == key(scheduler="tcp://a:1") == key(workers=1)
+    assert (key() == key(workers=4)) is same
+    assert key(workers=4) == key(workers=4, scheduler="tcp://a:1")
+
+
+def test_each_process_of_this_machine_has_a_gpu_of_its_own(monkeypatch):
+    assert [cluster._environment(k, ("2", "5"))["CUDA_VISIBLE_DEVICES"] for k in (0, 1)] == ["2", "5"]
+    assert cluster._environment("tcp://far:1", ()) == {}
+    monkeypatch.setattr("tensorflow.config.list_physical_devices", lambda kind: ["one", "two"])
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert cluster.gpus() == ("0", "1")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,GPU-7")
+    assert cluster.gpus() == ("3", "GPU-7")
+
+
+def test_a_data_set_that_is_sent_in_pieces_is_there_whole(pairs, monkeypatch, tmp_path):
+    dataset = open_dataset(str(pairs))
+    pieces = []
+    sender = Cluster(2, "", 0, QUIET)
+    sender.client = type("Client", (), {"run": lambda self, *told, workers: pieces.append(told)})()
+    monkeypatch.setattr(cluster, "PIECE", 7000)
+    sender._send("tcp://far:1", dataset.folder.name)
+    assert pieces[-1][2] == "index.json" and len(pieces) > 4
+    monkeypatch.setenv("UNETLAB_CACHE", str(tmp_path / "far"))
+    for write, *told in pieces[:-1]:
+        write(*told)
+    assert not (cache.root() / dataset.folder.name / "index.json").exists()
+    pieces[-1][0](*pieces[-1][1:])
+    there: Dataset = dataclasses.replace(dataset, folder=cache.root() / dataset.folder.name)
+    assert (there.image(7) == dataset.image(7)).all() and (there.labels(7) == dataset.labels(7)).all()
+    assert not list((cache.root() / dataset.folder.name).glob(".building-*"))
