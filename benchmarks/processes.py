@@ -102,7 +102,7 @@ def free_ports(count: int) -> list[int]:
         return [int(each.getsockname()[1]) for each in sockets]
 
 
-def wait_until(so: Callable[[], object], seconds: float = 300.0, what: str = "") -> None:
+def wait_until(so: Callable[[], object], seconds: float = 900.0, what: str = "") -> None:
     """Returns once `so` is true. Raises TimeoutError if it is not after so many seconds."""
     end = time.monotonic() + seconds
     while not so():

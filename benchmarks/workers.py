@@ -64,7 +64,8 @@ def on_paper(times: Sequence[float], start: float, workers: int, in_order: bool)
 
     A free worker takes the next trial; if `in_order`, trial k waits until all up to k - workers have ended.
     """
-    free, ended, told = [start] * workers, [], 0.0
+    free, told = [start] * workers, 0.0
+    ended: list[float] = []
     for k, seconds in enumerate(times):
         if in_order and k >= workers:
             told = max(told, ended[k - workers])

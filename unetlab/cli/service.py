@@ -2,13 +2,14 @@
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 
 from unetlab.cli import quiet
 from unetlab.cli.base import command
 from unetlab.errors import UserError
+from unetlab.options import Reading
 
 
 @command("evaluate", "--model models:/unetlab-nuclei@champion --data FOLDER")
@@ -23,10 +24,9 @@ def evaluate(
     quiet.import_tensorflow()
     from unetlab.jobs.cluster import spreading
     from unetlab.jobs.evaluate import evaluate as evaluated
-    from unetlab.options import Reading
 
     with spreading(workers, scheduler) as spread:
-        found = evaluated(model, data, allow_seen, Reading(**reading), groups, spread=spread)
+        found = evaluated(model, data, allow_seen, cast(Reading, reading), groups, spread=spread)
     click.echo(found.headline())
     click.echo(f"run {found.run_id}")
 

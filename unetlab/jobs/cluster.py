@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import signal
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -89,7 +90,7 @@ class Cluster:
         else:
             self.local = self._begun(distributed)
             self.client = distributed.Client(self.local, set_as_default=False)
-            worker.PROCESSES.append(self)
+        worker.PROCESSES.append(self)
         there = self.client.scheduler_info(n_workers=-1)["workers"].values()
         gpus = sum(each["resources"].get("GPU", 0) for each in there)
         if gpus:
@@ -98,8 +99,7 @@ class Cluster:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.local is not None:
-            worker.PROCESSES.remove(self)
+        worker.PROCESSES.remove(self)
         with contextlib.suppress(Exception):  # whatever became of the cluster
             self.client.close()
         if self.local is not None:
@@ -108,7 +108,13 @@ class Cluster:
                 self.local.close(timeout=5)
 
     def kill(self) -> None:
-        """Ends the processes on this machine; what they were doing is not wanted any more."""
+        """Ends what the workers do for this command, within two seconds; those of this machine end too."""
+        if self.local is None:
+            closing = threading.Thread(target=self.client.close, daemon=True)
+            closing.start()
+            closing.join(1)
+            time.sleep(worker.GLANCE)  # until they have seen that nobody waits for it
+            return
         for nanny in list(self.local.workers.values()):
             with contextlib.suppress(OSError, TypeError):  # it is gone
                 os.kill(nanny.pid, signal.SIGKILL)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 PROCESSES: list[Any] = []
 """Those that train now, so that an interrupted command ends them too."""
 
-GLANCE = 1.0
+GLANCE = 0.5
 """Seconds between two looks at whether a piece of work is still wanted."""
 
 
@@ -62,7 +62,7 @@ class Child:
             work: as `packed` makes it; the function is given a `_Told` besides.
             tell: is called with what the process says meanwhile, as `_Told` has it.
             stall: seconds without a step of training after which it counts as hung; 0 for never.
-            wanted: asked every second or so.
+            wanted: asked while nothing is said.
 
         Raises TrialLost if the process dies or hangs, NotWanted, RuntimeError with the reason if the work fails, and
         Stopped and UserError as the work does. A process that was lost or is not wanted any more has ended.

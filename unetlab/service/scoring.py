@@ -132,8 +132,8 @@ def score(
         function = score_shard if model else functools.partial(_scored, segmenter, dataset)
         console = Console(stderr=True)
         scored = spread(function, todo)
-        bar = {"total": len(todo), "console": console, "disable": not console.is_terminal}
-        for each, answer, lost in track(scored, f"scoring on {dataset.name}", **bar):
+        doing, hidden = f"scoring on {dataset.name}", not console.is_terminal
+        for each, answer, lost in track(scored, doing, len(todo), console=console, disable=hidden):
             if lost:
                 raise UserError(f"scoring {dataset.ids[each.rows[0]]} and {len(each.rows) - 1} images after it: {lost}")
             with cache.new_folder(shards.part(parts, each.first, len(each.rows))) as part:
