@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+import psutil
 from mlflow.tracking import MlflowClient
 
 ROOT = Path(__file__).parent.parent
@@ -91,6 +92,17 @@ def kill(process: "subprocess.Popen[bytes]") -> None:
     """kill -9, and waits until it is gone."""
     process.kill()
     process.wait()
+
+
+def local_workers(pid: int) -> list[psutil.Process]:
+    """The workers of Dask that a command with `workers=N` has begun, and that train: each has a process beside it."""
+
+    def spawned(process: psutil.Process) -> list[psutil.Process]:
+        return [each for each in process.children() if any("spawn_main" in word for word in each.cmdline())]
+
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return [each for each in spawned(psutil.Process(pid)) if spawned(each)]
+    return []
 
 
 def free_ports(count: int) -> list[int]:

@@ -1,14 +1,21 @@
 """A search on workers of Dask and a server on PostgreSQL, all of them processes, of which some are killed."""
 
 import json
+import random
 import shutil
+import signal
+import time
 
+import pandas as pd
 import pytest
-from conftest import write_pairs
+from conftest import log_tiny, write_pairs
 from mlflow.tracking import MlflowClient
 
-from benchmarks.processes import ROOT, Processes, kill, trainings, wait_until
+from benchmarks.processes import ROOT, Processes, kill, local_workers, trainings, wait_until
 from unetlab.errors import UserError
+from unetlab.jobs import cluster
+from unetlab.jobs.evaluate import evaluate
+from unetlab.service import predict, scoring
 from unetlab.tracking.server import programs
 
 SEARCH = ROOT / "tests" / "tiny_search.py"
@@ -73,3 +80,65 @@ def test_a_worker_and_the_driver_killed_a_search_ends_as_undisturbed(processes, 
     assert "done before" in processes.log("driver")
     same(server, undisturbed)
     assert not list(processes.folder.glob("cache/unfinished/*"))
+
+
+@pytest.fixture
+def here(processes, tmp_path, migrated):
+    """Begins a search on two processes of this machine, or another in a folder of its own: here(tuner, name)."""
+    cells = write_pairs(tmp_path / "cells", n=24)
+
+    def begun(tuner, name="it", epochs="12", workers=2):
+        folder = processes.folder.parent / name
+        if not folder.exists():
+            folder.mkdir()
+            shutil.copy(migrated, folder / "mlflow.db")
+        own = {"UNETLAB_CACHE": str(folder / "cache"), "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}"}
+        own["UNETLAB_TEST_OPTIONS"] = json.dumps({"workers": workers})
+        return processes.begin(name, [SEARCH, cells, tuner, "5", epochs], **own)
+
+    return begun
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tuner", ["random", "bayesian", "hyperband"])
+def test_workers_and_command_killed_on_this_machine_it_ends_as_undisturbed(processes, here, tmp_path, tuner):
+    moments = random.Random(3)
+    for _ in range(3):
+        command = here(tuner)
+        wait_until(lambda command=command: local_workers(command.pid) or command.poll() is not None)
+        time.sleep(moments.uniform(1, 15))
+        for each in local_workers(command.pid)[:1]:
+            each.kill()
+        time.sleep(moments.uniform(1, 15))
+        kill(command)
+    assert here(tuner).wait() == 0, processes.log("it")
+    assert here(tuner, "whole").wait() == 0, processes.log("whole")
+    same(f"sqlite:///{tmp_path / 'it' / 'mlflow.db'}", f"sqlite:///{tmp_path / 'whole' / 'mlflow.db'}")
+
+
+@pytest.mark.slow
+def test_interrupted_it_ends_within_seconds_and_its_processes_with_it(processes, here, tmp_path):
+    command = here("random", epochs="300")
+    wait_until(lambda: len(local_workers(command.pid)) == 2)
+    time.sleep(15)
+    workers = local_workers(command.pid)
+    command.send_signal(signal.SIGINT)
+    assert command.wait(6) == 128 + signal.SIGINT, processes.log("it")
+    wait_until(lambda: not any(each.is_running() for each in workers), 5)
+    assert {status for status, _ in trainings(f"sqlite:///{tmp_path / 'it' / 'mlflow.db'}").values()} == {"KILLED"}
+
+
+@pytest.mark.slow
+def test_shards_answered_by_processes_are_those_of_one(store, pairs, tmp_path, monkeypatch):
+    monkeypatch.setattr(predict, "SHARD", 5)
+    monkeypatch.setattr(scoring, "SHARD", 5)
+    monkeypatch.setattr(cluster, "gpus", lambda: ("0", "1"))  # two workers with one each, and none is there
+    model = log_tiny().model_uri
+    with cluster.spreading(2, "") as spread:
+        several = predict.predict_folder(model, pairs / "images", tmp_path / "several", spread=spread)
+        scored = evaluate(model, str(pairs), spread=spread)
+    one = predict.predict_folder(model, pairs / "images", tmp_path / "one")
+    pd.testing.assert_frame_equal(several, one)
+    for name in ("objects.csv", "masks/cell07.png", "labels/cell11.tif"):
+        assert (tmp_path / "several" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
+    assert scored.figures == evaluate(model, str(pairs)).figures
