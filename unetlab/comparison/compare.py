@@ -139,7 +139,7 @@ def compare(
     For Dice, IoU, accuracy, boundary F1 and the object score it gives
 
     - the mean difference and its 95 % interval: bias-corrected bootstrap over scenes, 10,000 draws;
-    - the p-value of a paired permutation test (random sign flips of scenes, see `significance.sign_flip_test`);
+    - the p-value of the paired test over scenes (sign flips and Student's t, see `significance.paired_test`);
     - Holm's correction over all pairs, for each metric on its own; Dice is the metric that ranks, the others explain;
     - Cohen's d of paired data: the mean difference in standard deviations of the differences; 0.2 is called small, 0.8
       large.
