@@ -138,7 +138,7 @@ def _padded(rows: list[np.ndarray], counts: np.ndarray) -> np.ndarray:
 
 
 def sums(drawn: Drawn, n: int, gain: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-    """Sums over each scene of differences to which a gain is added, and its images, float64 (comparisons, scenes) each."""
+    """Sums over scenes of differences plus a gain, and the scenes' images, float64 (comparisons, scenes) each."""
     found, sizes = np.zeros((len(drawn.images), n)), np.zeros((len(drawn.images), n))
     inside = np.arange(drawn.images.shape[1]) < drawn.counts[:, None]
     rows = np.broadcast_to(np.arange(len(found))[:, None], inside.shape)

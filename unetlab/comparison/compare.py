@@ -150,8 +150,8 @@ def compare(
 
     **Which rules.** A verdict rests on Holm's p-value below 0.05 and on nothing else. The interval says how large a
     difference may be, for one pair and without correction: with many pairs, or few images, it can leave 0 out where
-    the verdict is "cannot tell". The p-value rules because the flips are exact for equal models whatever their scores'
-    shape, and the bootstrap is an approximation that is short of 95 % where images are few.
+    the verdict is "cannot tell". The p-value rules because it takes two tests to convince: sign flips, which ask
+    nothing of the scores' shape, and Student's t, which knows that few large scenes say little.
 
     **How many.** Up to 40 contenders every pair is compared. Beyond, each is compared with the best only, so that the
     work grows with the runs and not with their square; since the best was picked by looking, Holm's correction still

@@ -165,7 +165,7 @@ def paired_test(differences: np.ndarray, scenes: Scenes = None, draws: int = DRA
     spread is known worse than flips know: on real scenes they call 5 to 10 % of equal models different at the 5 %
     level. Student's t of the jackknife's standard error with Kish's effective scenes for its degrees of freedom, as
     in `bootstrap_interval`, allows for that, but trusts the mean to be normal. A difference has to convince both, and
-    so one that this test finds lies outside the t interval as well. `python -m benchmarks.false_alarms` holds it to 5 %.
+    so one that this test finds lies outside the t interval too. `python -m benchmarks.false_alarms` holds it to 5 %.
     """
     return paired_test_of_sums(*by_scene(differences, scenes), draws, seed)
 

@@ -81,8 +81,8 @@ def judge(differences: np.ndarray, scenes: np.ndarray | None, margin: float, att
     """Judges the paired differences, float64 (images,), of two images or more.
 
     Better means both: the 95 % interval lies above the margin, and the paired test over scenes says that a
-    difference of just the margin is not enough, at the level of this attempt. The interval alone is short of 95 %
-    where scenes are few; the flips are not.
+    difference of just the margin is not enough, at the level of this attempt. The interval knows one level, 5 %; the
+    attempts share theirs.
 
     Args:
         differences: challenger less champion.
