@@ -246,12 +246,11 @@ def test_a_difference_has_to_convince_flips_and_t():
 
 
 def test_few_large_scenes_say_less_than_flips_believe():
-    """Scenes of very different sizes, as takes and tiles are: a few of them hold most of the images."""
+    """Scenes of very different sizes, as takes and tiles are, and differences with a long tail."""
     rng = np.random.default_rng(0)
     sizes = np.tile([1, 1, 1, 1, 2, 2, 3, 5, 12, 40], 2)
     scenes = np.repeat(np.arange(len(sizes)), sizes)
-    values = rng.normal(size=(3000, len(sizes)))[:, scenes] + rng.normal(size=(3000, len(scenes)))
+    values = (rng.exponential(size=(3000, len(sizes))) - 1)[:, scenes] + rng.normal(size=(3000, len(scenes)))
     flips = (sign_flip_test(values, scenes, draws=2000) < 0.05).mean()
     both = (paired_test(values, scenes, draws=2000) < 0.05).mean()
-    assert both < 0.06
-    assert both <= flips
+    assert both < 0.055 < 0.065 < flips
