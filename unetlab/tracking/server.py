@@ -2,7 +2,9 @@
 around. SQLite, the default without a server, takes one writer at a time."""
 
 import contextlib
+import glob
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -22,6 +24,10 @@ ROOTS_OWN = "postgres"
 """The system's user that PostgreSQL runs as where root starts it; its packages make one."""
 
 INSTALL = "install it (Debian, Ubuntu: `apt install postgresql`; Fedora: `dnf install postgresql-server`)"
+
+
+PLACES = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql*/bin")
+"""Where Debian, PostgreSQL's own packages for Fedora, and Homebrew put its programs."""
 
 
 class Postgres:
@@ -66,8 +72,11 @@ class Postgres:
         with open(os.open(password, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             file.write(secrets.token_urlsafe(24) + "\n")
         if self.user:
-            for path in (self.folder, password):
-                shutil.chown(path, self.user)
+            try:
+                for path in (self.folder, password):
+                    shutil.chown(path, self.user)
+            except (OSError, LookupError) as error:
+                raise UserError(_how_to_run(self.folder, str(error))) from error
         how = ("-U", USER, "-E", "UTF8", "--locale=C.UTF-8", "--auth=scram-sha-256", "--pwfile", password)
         self._run("initdb", "-D", beside, *how)
         beside.rename(data)
@@ -80,15 +89,18 @@ class Postgres:
                 done = subprocess.run(
                     words, stdin=subprocess.DEVNULL, stdout=out, stderr=out, user=self.user, cwd=self.folder
                 )
-            except (OSError, LookupError) as error:
+            except (OSError, KeyError) as error:
                 raise UserError(_how_to_run(self.folder, str(error))) from error
         if done.returncode:
             lines = log.read_text().strip().splitlines() or ["no reason given"]
+            if "start" in arguments and (said := self.folder / "postgres.log").exists():  # such as a port that is taken
+                lines += said.read_text(errors="replace").splitlines()[-20:]
             raise UserError(_how_to_run(self.folder, f"{program}: {_reason(lines)}"))
 
 
 def _reason(lines: Sequence[str]) -> str:
-    return next((line for line in lines if "error" in line.lower() or "fatal" in line.lower()), lines[-1])[:200]
+    bad = [line for word in ("FATAL", "error") for line in reversed(lines) if word in line]
+    return (bad or lines)[0][:200]
 
 
 def _how_to_run(folder: Path, reason: str) -> str:
@@ -107,12 +119,17 @@ def programs() -> Path:
     with contextlib.suppress(OSError, subprocess.CalledProcessError):
         asked = subprocess.run(["pg_config", "--bindir"], capture_output=True, text=True, check=True)
         places.append(Path(asked.stdout.strip()))
-    versions = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: float(path.parent.name), reverse=True)
-    places += [*versions, Path("/usr/pgsql/bin"), Path("/opt/homebrew/opt/postgresql/bin")]
+    for pattern in PLACES:
+        places += sorted(map(Path, glob.glob(pattern)), key=_version, reverse=True)
     for place in places:
         if (place / "initdb").exists() and (place / "pg_ctl").exists():
             return place
     raise UserError(f"the programs of a PostgreSQL server (initdb, pg_ctl) are not installed; {INSTALL}")
+
+
+def _version(place: Path) -> tuple[int, ...]:
+    """Of a folder such as /usr/lib/postgresql/15/bin or /usr/pgsql-16/bin."""
+    return tuple(map(int, re.findall(r"\d+", place.parent.name)))
 
 
 @contextlib.contextmanager

@@ -1,0 +1,74 @@
+"""The server on PostgreSQL: what is said where it cannot be. That it serves, tests/end_to_end/test_cluster.py shows."""
+
+import os
+import sys
+
+import pytest
+
+from unetlab.errors import UserError
+from unetlab.tracking import server
+
+
+def fake_postgres(folder, initdb, pg_ctl="exit 0"):
+    for name, script in {"initdb": initdb, "pg_ctl": pg_ctl, "pg_config": f"echo {folder}"}.items():
+        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / name).chmod(0o755)
+    return folder
+
+
+@pytest.fixture
+def anyone(tmp_path, monkeypatch):
+    """As an ordinary user, whoever runs the tests, with no other programs than those of a folder."""
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    (tmp_path / "bin").mkdir()
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    return tmp_path / "bin"
+
+
+def test_without_postgresql_it_says_what_to_install(monkeypatch, tmp_path):
+    monkeypatch.setattr(server, "PLACES", (str(tmp_path / "*" / "bin"),))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UserError, match="initdb, pg_ctl.* are not installed; install it .*apt install postgresql"):
+        server.programs()
+
+
+def test_its_programs_are_found_off_the_path_and_the_newest_is_taken(monkeypatch, tmp_path):
+    monkeypatch.setattr(server, "PLACES", (str(tmp_path / "*" / "bin"),))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for version in ("9.6", "15", "14"):
+        (tmp_path / version / "bin").mkdir(parents=True)
+        fake_postgres(tmp_path / version / "bin", "exit 0")
+    assert server.programs() == tmp_path / "15" / "bin"
+
+
+def test_a_database_that_cannot_be_made_leaves_nothing_and_says_why(anyone, tmp_path):
+    fake_postgres(anyone, "mkdir $2; echo creating; echo 'initdb: error: the disk is full' >&2; exit 1")
+    with pytest.raises(UserError, match=r"does not start \(initdb: initdb: error: the disk is full\)"):
+        server.Postgres(tmp_path / "base", 5433).__enter__()
+    assert not (tmp_path / "base" / "data").exists()
+    assert (tmp_path / "base" / "password").stat().st_mode & 0o777 == 0o600
+    fake_postgres(anyone, "mkdir $2")
+    with server.Postgres(tmp_path / "base", 5433) as base:
+        assert (tmp_path / "base" / "data").exists() and len(base.environment["PGPASSWORD"]) > 20
+        assert base.environment["PGPASSWORD"] not in base.address
+
+
+def test_a_port_that_is_taken_is_named(anyone, tmp_path):
+    begin = 'test $1 = stop && exit 0; echo "FATAL: no port 5433" > "$5"; echo "could not start server"; exit 1'
+    fake_postgres(anyone, "mkdir $2", begin)
+    with pytest.raises(UserError, match=r"does not start \(pg_ctl: FATAL: no port 5433\)"):
+        server.Postgres(tmp_path / "base", 5433).__enter__()
+
+
+def test_begun_by_root_it_says_who_postgresql_runs_as(anyone, monkeypatch, tmp_path):
+    fake_postgres(anyone, "exit 0")
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(server, "ROOTS_OWN", "nobody-of-that-name")
+    with pytest.raises(UserError, match="runs as the user nobody-of-that-name, who has to exist .* an ordinary user"):
+        server.Postgres(tmp_path / "base", 5433).__enter__()
+
+
+def test_without_its_driver_it_says_what_to_install(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "psycopg2", None)
+    with pytest.raises(UserError, match=r"pip install 'unetlab\[cluster\]'"), server.serving(tmp_path, "x", 1, 2):
+        pass
