@@ -99,17 +99,20 @@ class Postgres:
 
 
 def _reason(lines: Sequence[str]) -> str:
-    bad = [line for word in ("FATAL", "error") for line in reversed(lines) if word in line]
+    bad = [line for word in ("could not bind", "FATAL", "error") for line in reversed(lines) if word in line]
     return (bad or lines)[0][:200]
 
 
 def _how_to_run(folder: Path, reason: str) -> str:
-    if os.geteuid() == 0:
+    if os.geteuid() == 0 and not reason.startswith("pg_ctl"):
         return (
             f"PostgreSQL in {folder} does not start ({reason}); where root starts it, it runs as the user {ROOTS_OWN}, "
             "who has to exist and to reach that folder: give folder=/var/lib/unetlab, or start it as an ordinary user"
         )
-    return f"PostgreSQL in {folder} does not start ({reason}); {folder / 'postgres.log'} says more"
+    return (
+        f"PostgreSQL in {folder} does not start ({reason}); {folder / 'postgres.log'} says more, and database_port "
+        "gives it another port"
+    )
 
 
 def programs() -> Path:
