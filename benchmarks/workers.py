@@ -103,7 +103,7 @@ def main(data: str, trials: int, epochs: int, paper: int, seed: int) -> None:
     console.print(here)
     console.print(
         f"one worker keeps {busy:.2f} of {cores} cores busy, so that more could be {cores / busy:.2f} times as fast at "
-        "most on this machine",
+        "most on this machine, as long as nothing else runs on it",
         highlight=False,
     )
     start = max(0.0, one - sum(measured))
