@@ -20,13 +20,16 @@ from mlflow.tracking import MlflowClient
 from rich.console import Console
 
 from unetlab.data import cache
-from unetlab.errors import Stopped
+from unetlab.errors import Stopped, UserError
 from unetlab.setup import Recipe
 from unetlab.tracking import outbox, write
 from unetlab.tracking.lock import Lock
 from unetlab.training.checkpoint import Checkpoint, load_arrays, save_arrays
 
 UNFINISHED = ("RUNNING", "KILLED", "FAILED")
+
+NO_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EFBIG)
+"""A full disk or quota, a read-only file system or folder, a limit on the size of files."""
 
 
 class FailedBefore(RuntimeError):
@@ -147,7 +150,7 @@ def interrupted_by(error: BaseException | None) -> Stopped | None:
     """What kept a training from going on that is not its fault, such as a full disk; None for everything else."""
     while error is not None:
         text = str(error)
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+        if isinstance(error, OSError) and error.errno in NO_WRITING:
             return Stopped(f"cannot write {error.filename or ''} ({error.strerror}); make room, then the same command")
         if any(said in text for said in ("disk is full", "readonly database", "disk I/O error")):
             return Stopped(f"the tracking store cannot be written ({text.splitlines()[0][:120]}); make room there")
@@ -155,6 +158,19 @@ def interrupted_by(error: BaseException | None) -> Stopped | None:
             return Stopped(f"the tracking server does not answer ({text.splitlines()[0][:120]}); nothing is lost")
         error = error.__cause__ or error.__context__
     return None
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """What keeps the work in it from going on, and is not its fault, is raised as Stopped; see `interrupted_by`."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        if (stopped := interrupted_by(error)) is not None:
+            raise stopped from error
+        raise
 
 
 def tell_unsent(console: Console, metrics: int) -> None:
@@ -178,20 +194,21 @@ def going_on(
 ) -> Iterator[Kept]:
     """The run of a plan: the one an earlier attempt left unfinished, unless `fresh`, else a new one.
 
-    What of it was left RUNNING is marked KILLED. Raises UserError if another process runs the same plan.
+    What of it was left RUNNING is marked KILLED. Raises UserError if another process runs the same plan, Stopped if
+    the disk is full or the tracking server away.
     """
     folder = cache.root() / "unfinished" / plan_key(store=mlflow.get_tracking_uri(), experiment=experiment, key=key)
-    with Lock(folder.with_suffix(".lock"), f"{name!r}, the same command,").take():
+    with Lock(folder.with_suffix(".lock"), f"{name!r}, the same command,").take(), stoppable():
         earlier = None if fresh else unfinished_run(experiment, key)
         if earlier is None:
             shutil.rmtree(folder, ignore_errors=True)
-            with write.run(name, tags={**tags, "plan": key}, params=params) as active:
+            with write.run(name, tags={**tags, "plan": key}, params=params) as active, stoppable():
                 yield Kept(active.info.run_id, folder)
         else:
             run_id = earlier.info.run_id
             end_below(experiment, run_id)
             stand_aside(run_id)
-            with write.run(name, tags=tags, params=params, run_id=run_id):
+            with write.run(name, tags=tags, params=params, run_id=run_id), stoppable():
                 yield Kept(run_id, folder, trainings(experiment, run_id), again=True)
         shutil.rmtree(folder, ignore_errors=True)  # it finished
     folder.with_suffix(".lock").unlink(missing_ok=True)

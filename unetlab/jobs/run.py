@@ -61,12 +61,14 @@ class Summary:
         )
 
 
+@resume.stoppable()
 def run_setup(
     setup: Setup, options: Options, console: Console | None = None, own_tags: Mapping[str, str] = MappingProxyType({})
 ) -> Summary:
     """Runs a setup from images to a scored, and if asked registered, model; `own_tags` go to its run.
 
-    Raises UserError for bad input before anything is trained, and if every trial failed.
+    Raises UserError for bad input before anything is trained, and if every trial failed; Stopped if the disk is full or
+    the tracking server away.
     """
     console = console or Console(stderr=True)
     refuse_unknown(setup)

@@ -16,7 +16,7 @@ from experiments import SETUPS, load_setup
 from unetlab.comparison import compare, report
 from unetlab.data import open_dataset
 from unetlab.errors import UserError
-from unetlab.jobs.resume import end_below, runs_where, stand_aside
+from unetlab.jobs.resume import end_below, runs_where, stand_aside, stoppable
 from unetlab.jobs.run import Summary, run_setup
 from unetlab.options import JOBS, Options, command
 from unetlab.setup import Setup
@@ -71,6 +71,7 @@ def setups_named(text: str) -> tuple[str, ...]:
     return names
 
 
+@stoppable()
 def showdown(
     plan: Plan, console: Console | None = None, load: Callable[[str], Setup] = load_setup
 ) -> tuple[compare.Comparison, str]:

@@ -1,5 +1,6 @@
 """What MLflow is told, and in which words: experiment, runs, inputs, epochs, figures."""
 
+import contextlib
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -43,7 +44,8 @@ def _marked(run_id: str) -> Iterator[None]:
     try:
         yield
     except (KeyboardInterrupt, Stopped):
-        mlflow.end_run("KILLED")
+        with contextlib.suppress(Exception):  # what stopped the work may keep this from MLflow too
+            mlflow.end_run("KILLED")
         raise
     finally:
         OPEN.remove(run_id)
