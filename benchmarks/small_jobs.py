@@ -54,7 +54,7 @@ def write_images(folder: Path, count: int, masks: bool = True) -> Path:
     make, _ = TWINS["nuclei"]
     for kind in ("images", "masks") if masks else ("images",):
         (folder / kind).mkdir(parents=True, exist_ok=True)
-    for job in make(0, count):
+    for job in make(0)[:count]:
         made = job()
         Image.fromarray(np.squeeze(made.image[::2, ::2])).save(folder / "images" / f"{made.id}.png")
         if masks:

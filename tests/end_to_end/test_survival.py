@@ -156,3 +156,28 @@ def test_a_search_whose_trials_all_fail_ends_with_the_first_reason(begin, tmp_pa
     assert "error: every trial failed, trial 0: its process was killed by SIGKILL" in said and "Traceback" not in said
     statuses = {name: status for name, (status, _) in found(tmp_path / "it").items()}
     assert statuses == {"run": "FAILED", "trial 0": "FAILED", "trial 1": "FAILED", "trial 2": "FAILED"}
+
+
+def can_mount() -> bool:
+    """Whether this user may have a disk of its own, in a name space of its own."""
+    try:
+        tried = ["unshare", "-rm", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
+        return subprocess.run(tried, capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not can_mount(), reason="no disk of one's own on this machine")
+def test_a_disk_that_fills_up_ends_it_in_one_line_and_with_room_it_goes_on(begin, tmp_path, migrated):
+    assert begin("whole", "random", "2", "8").wait() == 0
+    (tmp_path / "disk").mkdir()
+    words = [tmp_path / "disk", tmp_path / "cells", migrated, tmp_path / "filled"]
+    command = ["unshare", "-rm", sys.executable, str(TESTS / "full_disk.py"), *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    first, second = ((tmp_path / f"filled.{number}").read_text() for number in (0, 1))
+    assert done.stdout.split() == ["1", "0"], (done.stderr, first, second)
+    assert "error: cannot write" in first or "error: the tracking store cannot be written" in first
+    assert "make room" in first and "Traceback" not in first
+    assert "trial 00 reference: done before" in second
+    same(tmp_path / "filled", tmp_path / "whole")

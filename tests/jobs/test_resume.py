@@ -4,6 +4,8 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
 
 from unetlab.errors import Stopped, UserError
 from unetlab.jobs import resume
@@ -52,3 +54,33 @@ def test_fresh_begins_anew_and_another_plan_is_another_run(experiment):
     for key, fresh in (("other", False), ("k", True)):
         with resume.going_on(experiment, key, "one", TOLD, {}, fresh) as other:
             assert other.parent != kept.parent
+
+
+STOPS = [
+    (
+        OSError(28, "No space left on device", "/a/scores.csv"),
+        r"cannot write /a/scores.csv \(No space left on device\)",
+    ),
+    (PermissionError(13, "Permission denied", "/a/mlruns"), r"cannot write /a/mlruns \(Permission denied\)"),
+    (MlflowException("API request to http://h/api failed with timeout"), "the tracking server does not answer"),
+    (MlflowException("(sqlite3.OperationalError) database or disk is full"), "the tracking store cannot be written"),
+]
+
+
+@pytest.mark.parametrize(("error", "said"), STOPS)
+def test_what_is_no_fault_of_the_run_stops_it_wherever_it_is_and_even_if_mlflow_cannot_be_told(
+    experiment, monkeypatch, error, said
+):
+    def refuse(*_, **__):
+        raise error
+
+    with monkeypatch.context() as patch:
+        with pytest.raises(Stopped, match=said), resume.going_on(experiment, "k", "one", TOLD, {}) as kept:
+            patch.setattr(MlflowClient, "set_terminated", refuse)
+            raise error
+    assert mlflow.active_run() is None and mlflow.get_run(kept.parent).info.status == "RUNNING"
+    with resume.going_on(experiment, "k", "one", TOLD, {}) as again:
+        assert again.parent == kept.parent and again.again
+    with pytest.raises(ValueError, match="a fault"), resume.going_on(experiment, "other", "one", TOLD, {}) as kept:
+        raise ValueError("a fault")
+    assert mlflow.get_run(kept.parent).info.status == "FAILED"

@@ -11,6 +11,7 @@ from pathlib import Path
 import mlflow
 import pytest
 
+from unetlab.errors import Stopped
 from unetlab.tracking import store, ui
 
 
@@ -75,6 +76,15 @@ def test_killed_while_it_is_made_no_store_is_there(nowhere):
     assert maker.wait() == -9 and not nowhere.exists()
     store.make_whole()
     assert len(mlflow.MlflowClient().search_experiments()) == 1
+
+
+def test_where_there_is_no_writing_that_is_said_in_one_line(nowhere):
+    nowhere.parent.rmdir()
+    nowhere.parent.write_text("a file where a folder should be")
+    with pytest.raises(
+        Stopped, match=r"^cannot write the tracking store .* \(Not a directory\); make room there, or set"
+    ):
+        store.make_whole()
 
 
 def test_the_file_of_a_tracking_uri():

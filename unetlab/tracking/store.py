@@ -43,7 +43,9 @@ def make_whole() -> None:
             lock.path.unlink(missing_ok=True)
     except (OSError, SQLAlchemyError, sqlite3.OperationalError) as error:
         said = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        raise Stopped(f"cannot write the tracking store {path} ({said[:120]}); make room there") from error
+        raise Stopped(
+            f"cannot write the tracking store {path} ({said[:120]}); make room there, or set MLFLOW_TRACKING_URI"
+        ) from error
 
 
 def sqlite_file(uri: str) -> Path | None:
@@ -74,7 +76,7 @@ def _torn(path: Path) -> bool:
 
 def _holds_runs(path: Path) -> bool:
     """True of a file too that is none of SQLite's: it is not ours to replace."""
-    with contextlib.closing(sqlite3.connect(path)) as opened:
+    with contextlib.closing(sqlite3.connect(path, timeout=20)) as opened:
         try:
             return opened.execute("SELECT 1 FROM runs LIMIT 1").fetchone() is not None
         except sqlite3.OperationalError as error:
