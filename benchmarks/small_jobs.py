@@ -107,8 +107,10 @@ JOBS: dict[str, Callable[[Options], None]] = {
 }
 
 
-def run(job: str, data: str, seed: int) -> None:
-    """Runs a job to its end."""
+def run(job: str, data: str, seed: int, light: bool = False) -> None:
+    """Runs a job to its end; `light` without graphs, which take longer to be made than such trainings without them."""
+    import tensorflow as tf
+
     from unetlab.jobs.interrupt import interruptible
     from unetlab.jobs.progress import SearchProgress
 
@@ -120,6 +122,7 @@ def run(job: str, data: str, seed: int) -> None:
         return start(self, name, epochs)
 
     SearchProgress.start = noted  # type: ignore[method-assign]
+    tf.config.run_functions_eagerly(light)
     told = Options(data=data, seed=seed, models="best", precision="float32", groups="off")
     with interruptible(f"python -m benchmarks.small_jobs {job} {data} --seed {seed}"):
         JOBS[job](told)

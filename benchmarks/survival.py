@@ -11,6 +11,7 @@ Processes are forked off one that has imported TensorFlow, which takes longer th
 """
 
 import contextlib
+import functools
 import multiprocessing
 import os
 import random
@@ -58,7 +59,7 @@ SHORT = {
 console = Console()
 
 
-def in_folder(job: str, folder: Path, data: Path, seed: int, environment: dict[str, str]) -> None:
+def in_folder(job: str, folder: Path, data: Path, seed: int, light: bool, environment: dict[str, str]) -> None:
     """What a process that runs a job does: its folder, its environment and its log are its own."""
     os.chdir(folder)
     os.environ.update(environment)
@@ -67,7 +68,16 @@ def in_folder(job: str, folder: Path, data: Path, seed: int, environment: dict[s
     os.dup2(log, 2)
     from benchmarks import small_jobs
 
-    small_jobs.run(job, str(data), seed)
+    small_jobs.run(job, str(data), seed, light)
+
+
+@functools.cache
+def new_store() -> Path:
+    """A store that holds nothing yet, to be copied, since MLflow takes seconds to make one."""
+    path = Path(tempfile.mkdtemp(prefix="unetlab-store-")) / "mlflow.db"
+    with contextlib.chdir(path.parent):  # artifacts of the default experiment would lie below the working directory
+        MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
 
 
 @dataclass
@@ -79,7 +89,8 @@ class Work:
         folder: of its store, cache and log.
         data: images.
         seed: of the job.
-        apart: whether trials have a process of their own, as those of commands have.
+        light: whether trials are trained in the process of the search and without graphs, in a store that is there.
+            Else as by commands.
         uri: of its store, the SQLite file in the folder by default.
     """
 
@@ -87,20 +98,24 @@ class Work:
     folder: Path
     data: Path
     seed: int
-    apart: bool
+    light: bool
     uri: str = ""
     seconds: float = 0.0
     peak_gb: float = 0.0
 
     def begin(self, **changes: str) -> Any:
         """Starts it as a process, forked off one that has imported TensorFlow."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        if not self.folder.exists():
+            self.folder.mkdir(parents=True)
+            if self.light:
+                shutil.copy(new_store(), self.folder / "mlflow.db")
         self.uri = self.uri or f"sqlite:///{self.folder / 'mlflow.db'}"
         own = {"UNETLAB_CACHE": str(self.folder / "cache"), "MLFLOW_TRACKING_URI": self.uri}
-        own |= {"UNETLAB_ONE_PROCESS": "0" if self.apart else "1", **changes}
+        own |= {"UNETLAB_ONE_PROCESS": "1" if self.light else "0", **changes}
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["benchmarks.preloaded"])
-        process = context.Process(target=in_folder, args=(self.job, self.folder, self.data, self.seed, own))
+        told = (self.job, self.folder, self.data, self.seed, self.light, own)
+        process = context.Process(target=in_folder, args=told)
         process.start()
         return process
 
@@ -250,17 +265,17 @@ class Survived:
     compared: Compared
 
 
-def survive(job: str, kills: int, seed: int, data: Path, folder: Path, apart: bool = True) -> Survived:
+def survive(job: str, kills: int, seed: int, data: Path, folder: Path, light: bool = False) -> Survived:
     """Runs a job undisturbed, then kills it so many times at random moments; where it ends before enough kills are
     done, another one is begun. Each is compared with the undisturbed one."""
     moments = random.Random(f"{seed} {job}")
-    whole = Work(job, folder / "whole", data, seed, apart)
+    whole = Work(job, folder / "whole", data, seed, light)
     whole.run()
     trainings, compared = whole.begun(), Compared()
     killed: list[Work] = []
     done, begun = 0, 0
     while done < kills or not killed:
-        work = Work(job, folder / f"killed{len(killed)}", data, seed, apart)
+        work = Work(job, folder / f"killed{len(killed)}", data, seed, light)
         own = 0
         while not work.run(moments.uniform(0, whole.seconds) if done < kills else float("inf")):
             own, done = own + 1, done + 1
@@ -269,6 +284,7 @@ def survive(job: str, kills: int, seed: int, data: Path, folder: Path, apart: bo
         begun += work.begun()
         compared.add(work, whole)
         killed.append(work)
+        console.print(f"{job}: ended after {own} kills, {len(compared.differences)} differences", highlight=False)
     lost = (sum(work.seconds for work in killed) - len(killed) * whole.seconds) / max(1, done)
     peak = max(work.peak_gb for work in (whole, *killed))
     return Survived(job, done, trainings, begun, len(killed), whole.seconds, lost, peak, compared)
@@ -322,21 +338,19 @@ def main() -> None:
 @click.option(
     "--job", "jobs", type=click.Choice(list(JOBS)), multiple=True, default=("random", "bayesian", "hyperband")
 )
-@click.option("--one-process", is_flag=True, help="Trials in the process that is killed: no seconds to start another.")
-def kills(kills: int, seed: int, jobs: tuple[str, ...], one_process: bool) -> None:
+@click.option("--light", is_flag=True, help="Trials in the process that is killed, without graphs.")
+def kills(kills: int, seed: int, jobs: tuple[str, ...], light: bool) -> None:
     """Kills of the driver at random moments; its trials' process ends with it."""
     survived = []
     with folder_kept_if_bad() as folder:
         cells, plain = write_images(folder / "cells", IMAGES), write_images(folder / "plain", IMAGES, masks=False)
         for number, job in enumerate(jobs):
             share = kills * (number + 1) // len(jobs) - kills * number // len(jobs)
-            survived.append(
-                survive(job, share, seed, plain if job == "rounds" else cells, folder / job, not one_process)
-            )
-            console.print(f"{job}: {share} kills, {len(survived[-1].compared.differences)} differences")
+            survived.append(survive(job, share, seed, plain if job == "rounds" else cells, folder / job, light))
         columns = ("job", "kills", "ends", "trainings", "begun", "s", "s lost", "figures", "apart")
         peak = max(each.peak_gb for each in survived)
-        table = Table(*columns, title=f"kills at random moments, seed {seed}; peak memory {peak:.2f} GB")
+        title = f"kills at random moments, seed {seed}{', light' * light}; peak memory {peak:.2f} GB"
+        table = Table(*columns, title=title)
         for each in survived:
             counts = (str(each.kills), str(each.runs), str(each.trainings * each.runs), str(each.begun))
             times = (f"{each.seconds:.0f}", f"{each.lost:.1f}")
@@ -410,7 +424,7 @@ def outages(seconds: float, seed: int) -> None:
     goes on by itself, and once for longer than all of MLflow's retries, after which the same command goes on."""
     with folder_kept_if_bad() as folder:
         data = write_images(folder / "cells", IMAGES)
-        whole = Work("random", folder / "whole", data, seed, apart=True)
+        whole = Work("random", folder / "whole", data, seed, light=False)
         whole.run()
         table = Table("outage", "seconds away", "ended by itself", "metrics lost", "figures", "apart")
         rows, compared = [], []
@@ -433,7 +447,7 @@ def away_for(folder: Path, data: Path, seed: int, seconds: float, told: dict[str
     server's store as its own; whether it ended by itself; and the seconds without a server."""
     folder.mkdir()
     port = free_port()
-    work = Work("random", folder / "work", data, seed, apart=True, uri=f"http://127.0.0.1:{port}")
+    work = Work("random", folder / "work", data, seed, light=False, uri=f"http://127.0.0.1:{port}")
     with mlflow_server(folder, port):
         process = work.begin(**told)
         wait_for_training(work, process, 2)

@@ -95,26 +95,34 @@ class Kept:
     def finish(
         self, training: str, about: Mapping[str, Any], history: pd.DataFrame, weights: Sequence[np.ndarray]
     ) -> None:
-        """Saves what a finished training found, in place of its state; the weights of a search's other trials, which
-        nobody asks for again, are left out."""
+        """Saves what a finished training found, but of a search's other trials, whose weights nobody asks for again."""
         if self.folder is None:
             return
         if not training.startswith("trial ") or training == "trial 0":
             columns = {name: [float(value) for value in history[name]] for name in history}
             save_arrays(self._path(training, "done"), {**about, "history": columns}, weights)
-        self._path(training, "state").unlink(missing_ok=True)
+
+    def forget_state(self, training: str) -> None:
+        """Removes the state of a training whose run has ended; until then a kill would want it."""
+        if self.folder is not None:
+            self._path(training, "state").unlink(missing_ok=True)
 
     def finished(
         self, training: str, params: Mapping[str, Any]
     ) -> tuple[dict[str, Any], pd.DataFrame, list[np.ndarray]] | None:
-        """What `finish` saved, None if the training did not finish before. Raises Stopped as `objective` does."""
+        """What `finish` saved, None if the training did not finish before. Raises Stopped as `objective` does.
+
+        A run that was open again when the command was killed, since the final model is scored in it, is ended.
+        """
         left = self._same(training, params)
-        if left is None or left.status != "FINISHED" or self.folder is None:
+        if left is None or left.status == "FAILED" or self.folder is None:
             return None
         found = load_arrays(self._path(training, "done"))
         if found is None or found[0].get("run_id") != left.run_id:
             return None
         about, weights = found
+        if left.status != "FINISHED":
+            MlflowClient().set_terminated(left.run_id, "FINISHED")
         return about, pd.DataFrame(about["history"]), weights
 
     def _same(self, training: str, params: Mapping[str, Any]) -> Left | None:

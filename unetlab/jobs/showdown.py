@@ -93,7 +93,7 @@ def showdown(
     experiment = ui.open_experiment()
     with _parent(plan, key, experiment) as parent:
         _end_killed(key, experiment)
-        ids = _run_all(plan, key, _finished(plan, key, experiment), console, load)
+        ids = _run_all(plan, key, {} if plan.told.fresh else _finished(plan, key, experiment), console, load)
         comparison = compare.compare(ids)
         for path, content in report.files(comparison).items():
             mlflow.log_text(content, path)

@@ -158,15 +158,14 @@ def train(
     told = {**bench.tags(role), **(tags or {}), "training": training}
     begun = write.run(name, tags=told, params=params, run_id=run_id, parent=bench.kept.parent)
     with stoppable(), begun as active:
-        inputs = bench.inputs()
         try:
             with stoppable():
-                if run_id is None:
+                inputs = bench.inputs()
+                if run_id is None or not mlflow.get_run(run_id).inputs.dataset_inputs:
                     sides = [inputs["train"], inputs["validation"]]
                     mlflow.log_inputs(sides, ["training", "validation"], [None, None])
-                return _train(
-                    bench, recipe, name, role, active.info.run_id, inputs, masks, training, run_id is not None
-                )
+                own = active.info.run_id
+                outcome = _train(bench, recipe, name, role, own, inputs, masks, training, run_id is not None)
         except Stopped:
             raise
         except Exception as error:
@@ -174,6 +173,8 @@ def train(
             mlflow.set_tag("failed", f"{type(error).__name__}: {error}"[:500])
             bench.progress.done(f"{name}: failed; its run holds traceback.txt")
             raise
+    bench.kept.forget_state(training)
+    return outcome
 
 
 def _train(

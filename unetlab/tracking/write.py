@@ -30,8 +30,9 @@ def run(
     FINISHED, or FAILED where something is raised, or KILLED where that means that it can go on later.
     """
     below = {"run_id": run_id} if run_id else {"parent_run_id": parent or None}
-    with mlflow.start_run(run_name=name, nested=True, **below) as active, _marked(active.info.run_id):
-        mlflow.set_tags({"mlflow.runName": name, "git_commit": git_commit(), **tags})
+    # made with its tags at once: a kill leaves none that cannot be told what it is
+    told = {"mlflow.runName": name, "git_commit": git_commit(), **tags}
+    with mlflow.start_run(run_name=name, nested=True, tags=told, **below) as active, _marked(active.info.run_id):
         # under `mlflow run` it holds what was typed, "5" for 5.0 and "all" for the names, and none may be changed
         held = active.data.params
         mlflow.log_params({key: short(value) for key, value in params.items() if key not in held})
