@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import shutil
+import subprocess
 import warnings
 from pathlib import Path
 
@@ -121,6 +122,15 @@ def log_tiny(nested=False, **changes):
     side = None if settings["view"] == "patches" else settings["image_size"]
     with mlflow.start_run(nested=nested):
         return log_segmenter(brightness_model(side, settings["channels"]), settings=settings, **told)
+
+
+def can_mount() -> bool:
+    """Whether this user may have a disk of its own, in a name space of its own."""
+    try:
+        tried = ["unshare", "-rm", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
+        return subprocess.run(tried, capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        return False
 
 
 @pytest.fixture

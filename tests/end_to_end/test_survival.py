@@ -14,7 +14,7 @@ from pathlib import Path
 import mlflow
 import pytest
 import tiny_search
-from conftest import write_pairs
+from conftest import can_mount, write_pairs
 from mlflow.tracking import MlflowClient
 from rich.console import Console
 
@@ -156,15 +156,6 @@ def test_a_search_whose_trials_all_fail_ends_with_the_first_reason(begin, tmp_pa
     assert "error: every trial failed, trial 0: its process was killed by SIGKILL" in said and "Traceback" not in said
     statuses = {name: status for name, (status, _) in found(tmp_path / "it").items()}
     assert statuses == {"run": "FAILED", "trial 0": "FAILED", "trial 1": "FAILED", "trial 2": "FAILED"}
-
-
-def can_mount() -> bool:
-    """Whether this user may have a disk of its own, in a name space of its own."""
-    try:
-        tried = ["unshare", "-rm", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
-        return subprocess.run(tried, capture_output=True, check=False).returncode == 0
-    except FileNotFoundError:
-        return False
 
 
 @pytest.mark.slow
