@@ -1,5 +1,7 @@
 """The benchmarks of the comparison, small: what they measure holds, and they find what is wrong."""
 
+import shutil
+
 import mlflow
 import numpy as np
 import pandas as pd
@@ -18,6 +20,7 @@ from benchmarks import (
     large_images,
     objects,
     pictures,
+    survival,
     twin_to_real,
     widths,
 )
@@ -204,3 +207,39 @@ def test_a_large_image_goes_from_disk_to_disk_and_its_objects_are_those_it_shows
     assert "300x200" in answer.output and str(large_images.spots(200, 300)) in answer.output
     answer = CliRunner().invoke(large_images.main, ["serve", "--size", "300"])
     assert answer.exit_code == 2 and "300 is no size such as 1000x700" in answer.output
+
+
+def left(folder, migrated, lr="0.1", points=((1, 0.5), (2, 0.25)), status="FINISHED", name="trial 1"):
+    """What a search of one trial left, without a search."""
+    folder.mkdir()
+    shutil.copy(migrated, folder / "mlflow.db")
+    client = mlflow.MlflowClient(uri := f"sqlite:///{folder / 'mlflow.db'}")
+    experiment = client.create_experiment("unetlab", artifact_location=(folder / "artifacts").as_uri())
+    run_id = client.create_run(experiment, run_name=name).info.run_id
+    client.log_param(run_id, "learning_rate", lr)
+    client.log_metric(run_id, "train/seconds", float(np.random.default_rng().random()))
+    for step, value in points:
+        client.log_metric(run_id, "epoch/loss", value, step=step)
+    client.set_terminated(run_id, status)
+    return survival.Work("random", folder, folder, 0, True, uri)
+
+
+def test_what_differs_from_an_undisturbed_run_is_found(tmp_path, migrated):
+    whole = left(tmp_path / "whole", migrated)
+    same = survival.Compared().add(left(tmp_path / "same", migrated), whole)
+    assert not same.differences and (same.figures, same.largest, same.lost) == (2, 0, 0)
+    cases = [
+        ({"lr": "0.2"}, "trial 1: other params: learning_rate"),
+        ({"points": ((1, 0.5),)}, "trial 1: epoch/loss has the steps [1]"),
+        ({"points": ((1, 0.5), (1, 0.5), (2, 0.25))}, "trial 1: epoch/loss has the steps [1, 1, 2]"),
+        ({"points": ((1, 0.5), (2, 0.26))}, "trial 1: epoch/loss of step 2 is 0.26, undisturbed 0.25"),
+        ({"status": "RUNNING"}, "trial 1: RUNNING, undisturbed FINISHED"),
+        ({"name": "trial 2"}, "trial 2: only in the disturbed run"),
+    ]
+    for number, (changes, said) in enumerate(cases):
+        other = survival.Compared().add(left(tmp_path / f"case{number}", migrated, **changes), whole)
+        assert said in other.differences, (said, other.differences)
+        assert other.lost == (1 if said.endswith("[1]") else 0)
+    (whole.folder / "cache" / "unsent").mkdir(parents=True)
+    (whole.folder / "cache" / "unsent" / "r.jsonl").touch()
+    assert "unsent holds ['r.jsonl']" in survival.Compared().add(whole, whole).differences

@@ -227,7 +227,7 @@ def _log_data(bench: trial.Bench, dataset: Dataset, card: DataCard) -> Mapping[s
     mlflow.log_dict(card.to_json(), "data_card.json")
     write.log_table(_sides(dataset, bench), "split.csv")
     inputs = bench.inputs()
-    if bench.kept.again and mlflow.get_run(bench.kept.parent).inputs.dataset_inputs:  # an earlier attempt came this far
+    if bench.kept.again and write.has_inputs(bench.kept.parent):  # an earlier attempt came this far
         return inputs
     if bench.dataset is not dataset:
         mlflow.log_metrics(self_training.label_figures(bench.dataset, dataset if dataset.has_masks else None))

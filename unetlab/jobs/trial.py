@@ -161,7 +161,7 @@ def train(
         try:
             with stoppable():
                 inputs = bench.inputs()
-                if run_id is None or not mlflow.get_run(run_id).inputs.dataset_inputs:
+                if run_id is None or not write.has_inputs(run_id):
                     sides = [inputs["train"], inputs["validation"]]
                     mlflow.log_inputs(sides, ["training", "validation"], [None, None])
                 own = active.info.run_id

@@ -75,6 +75,12 @@ def split_input(dataset_name: str, dataset_digest: str, side: str, n: int, split
     )
 
 
+def has_inputs(run_id: str) -> bool:
+    """Whether the data of a run are logged; an attempt that was killed may not have come so far."""
+    inputs = mlflow.get_run(run_id).inputs
+    return inputs is not None and bool(inputs.dataset_inputs)
+
+
 def log_scores(prefix: str, scores: Mapping[str, float], model_id: str | None = None, dataset: Any = None) -> None:
     """Logs scores as `prefix/name` to the active run, and to the logged model if one is named."""
     metrics = {f"{prefix}/{name}": float(value) for name, value in scores.items() if np.isfinite(value)}
