@@ -89,6 +89,29 @@ def long_chain(pages: int = 100_000) -> bytes:
     return b"".join(parts)
 
 
+def one_strip(compression: int, strip: bytes, height: int = 100, width: int = 100) -> bytes:
+    """A grey TIFF of 8 bits with one strip, compressed as it says."""
+    entries = [(256, width), (257, height), (258, 8), (259, compression), (262, 1), (273, 0), (277, 1), (278, height)]
+    entries.append((279, len(strip)))
+    start = 8 + 2 + 12 * len(entries) + 4
+    tags = [struct.pack("<HHII", tag, 4, 1, start if tag == 273 else value) for tag, value in entries]
+    return struct.pack("<2sHIH", b"II", 42, 8, len(entries)) + b"".join(tags) + bytes(4) + strip
+
+
+def huge_jpeg(side: int = 65_000) -> bytes:
+    """A JPEG of 16 x 16 pixels that speaks of many more."""
+    data = bytearray(encoded(GREY[:16, :16], "JPEG"))
+    struct.pack_into(">HH", data, data.index(b"\xff\xc0") + 5, side, side)
+    return bytes(data)
+
+
+def many_scans(scans: int = 10_000) -> bytes:
+    """A progressive JPEG whose last scan comes again and again."""
+    data = encoded(GREY, "JPEG", progressive=True)
+    last = data[data.rindex(b"\xff\xda") : -2]
+    return data[:-2] + last * scans + data[-2:]
+
+
 def retagged(data: bytes, tag: int, value: int) -> bytes:
     """A little-endian TIFF whose first page says another value of a tag."""
     changed = bytearray(data)
@@ -160,7 +183,10 @@ GARBAGE: dict[str, Callable[[], Request]] = {
     "half a JPEG": lambda: rows(encoded(GREY, "JPEG")[:300]),
     "half a TIFF": lambda: rows(tiff(GREY)[:-500]),
     "a TIFF in a circle": lambda: rows(circle()),
-    "a TIFF of 100,000 pages": lambda: rows(long_chain()),
+    "a TIFF that unpacks to 500 MB": lambda: rows(one_strip(8, zlib.compress(bytes(500_000_000), 1))),
+    "a TIFF with a JPEG of 65,000 pixels a side": lambda: rows(one_strip(7, huge_jpeg())),
+    "a JPEG of 65,000 pixels a side": lambda: rows(huge_jpeg()),
+    "a JPEG of 10,000 scans": lambda: rows(many_scans()),
     "a TIFF of a wrong size": lambda: rows(retagged(tiff(GREY, metadata=None), 257, 4_000)),
     "a TIFF of NaN": lambda: rows(tiff(np.full((9, 9), np.nan, np.float32))),
     "a TIFF of complex numbers": lambda: rows(tiff(np.ones((9, 9), np.complex64))),
@@ -182,6 +208,7 @@ GARBAGE: dict[str, Callable[[], Request]] = {
 """Kinds of garbage, each made anew."""
 
 LARGE: dict[str, Callable[[], Request]] = {
+    "a TIFF of 100,000 pages": lambda: rows(long_chain()),
     f"{MEGABYTES} MB": lambda: Request(b"0" * (MEGABYTES * 2**20)),
     f"{MEGABYTES} MB in parts": lambda: Request(zeros, {**JSON, "Transfer-Encoding": "chunked"}),
 }

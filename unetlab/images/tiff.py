@@ -12,6 +12,7 @@ import numpy as np
 import tifffile
 from tifffile import COMPRESSION, EXTRASAMPLE, PHOTOMETRIC, PLANARCONFIG
 
+from . import segments
 from .axes import Planes, choose_channels, choose_pages, words
 from .contract import Pages, PixelError
 from .directories import Directory, walk
@@ -86,8 +87,8 @@ class Tiff(Pages):
         self.numbers = choose_pages(pages, total)
         self.kind = (first.dtype, _stored(first))
         stored = words(self.chosen) if apart > 1 or channels or samples > 1 and _colours(first) == 1 else self.kind[1]
-        size = (first.imagelength, first.imagewidth)
-        super().__init__(self.numbers, size, f"{first.dtype} {stored}", _palette(first), first.compression in JPEG)
+        size, lossy = (first.imagelength, first.imagewidth), first.compression in JPEG
+        super().__init__(self.numbers, size, f"{first.dtype} {stored}", _palette(first), lossy, first.nbytes)
 
     def close(self) -> None:
         """Closes the file."""
@@ -120,6 +121,7 @@ class Tiff(Pages):
             ends = [start + length for start, length in zip(frame.dataoffsets, frame.databytecounts, strict=False)]
             if not ends or max(ends) > self.length:
                 raise PixelError("truncated or damaged TIFF")
+            segments.refuse_bombs(key, frame.dataoffsets, frame.databytecounts, self.file)
             return _standing(key, np.asarray(frame.asarray(maxworkers=1)))
 
 

@@ -98,7 +98,8 @@ class Segmenter(PythonModel):
 def _decode(row: int, data: bytes, channels: str, pages: str, left: int | None) -> np.ndarray:
     try:
         with codecs.open_pages(bytes(memoryview(data)), channels, pages) as opened:
-            if left is not None and max(1, opened.size[0] * opened.size[1]) > left:
+            # samples and bits beyond those of a colour image of 16 bits count as pixels
+            if left is not None and max(1, opened.size[0] * opened.size[1], opened.weight // 8) > left:
                 many = "the images of the request have more pixels than this server takes"
                 raise codecs.PixelError(f"{many} ({guard.limit('UNETLAB_MAX_PIXELS'):,}); send fewer, or in tiles")
             if opened.count > 1:
