@@ -190,9 +190,9 @@ def memory(group: int, which: str = "VmRSS") -> float:
 def plan(count: int, seed: int) -> Iterator[tuple[str, int]]:
     """Kind of each request, and which one; every tenth at random is garbage, of each kind equally often."""
     rng = np.random.default_rng(seed)
-    kinds, large, sent = list(GARBAGE), list(LARGE), 0
+    kinds, large, sent, first = list(GARBAGE), list(LARGE), 0, len(good_requests())
     for number in range(count):
-        if number < len(good_requests()) or rng.random() >= 0.1:
+        if number < first or rng.random() >= 0.1:
             yield "good", number
             continue
         sent += 1

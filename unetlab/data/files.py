@@ -109,7 +109,7 @@ class ZipFiles:
             self.zip = zipfile.ZipFile(path)
         except (zipfile.BadZipFile, OSError) as error:
             raise UserError(f"{path} is no readable zip ({error}); give a folder or a zip of images") from error
-        self.infos = {info.filename: info for info in self.zip.infolist() if not info.is_dir()}
+        self.infos = {info.filename: info for info in self.zip.infolist() if not _is_folder(info)}
         for name in self.infos:
             parts = PurePosixPath(name.replace("\\", "/"))
             if parts.is_absolute() or ".." in parts.parts:
@@ -133,6 +133,10 @@ class ZipFiles:
             self._copies = tempfile.TemporaryDirectory(prefix="unetlab-zip-")
         path = Path(self._copies.name) / hashlib.sha256(name.encode()).hexdigest() / PurePosixPath(name).name
         if not path.exists():
+            size, free = self.infos[name].file_size, shutil.disk_usage(self._copies.name).free
+            if size > free:
+                where = f"{self._copies.name} has {free:,} free"
+                raise UserError(f"{self.path}: {name} unpacks to {size:,} bytes and {where}; set TMPDIR elsewhere")
             path.parent.mkdir(exist_ok=True)
             try:
                 with self.zip.open(name) as packed, path.open("wb") as out:
@@ -151,6 +155,10 @@ class ZipFiles:
     def fingerprint(self) -> str:
         """Hash of the names, sizes and checksums in the zip's directory."""
         return _hash(f"{name} {self.infos[name].file_size} {self.infos[name].CRC}" for name in self.names)
+
+
+def _is_folder(info: zipfile.ZipInfo) -> bool:
+    return not info.filename or info.filename.endswith("/")  # `is_dir` wants a name
 
 
 def open_files(path: Path) -> Files:

@@ -17,7 +17,13 @@ MOST_SCANS = 100
 
 
 class PixelError(ValueError):
-    """The bytes are no image that can be used; the message says why and the way out, in one line."""
+    """The bytes are no image that can be used; the message says why and the way out, in one line.
+
+    It may quote what a file says of itself, so characters that are not printed are spelt out.
+    """
+
+    def __str__(self) -> str:
+        return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in super().__str__())
 
 
 class Pages:

@@ -1,6 +1,7 @@
 """TIFF in all its manners: series, appended pages, ImageJ's stacks, OME-TIFF; read page by page from the file."""
 
 import io
+import logging
 import math
 import threading
 from collections.abc import Sequence
@@ -16,6 +17,9 @@ from . import segments
 from .axes import Planes, choose_channels, choose_pages, words
 from .contract import Pages, PixelError
 from .directories import Directory, walk
+
+# what tifffile notices about a broken file would stand around the one line that says what is wrong with it
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
