@@ -23,15 +23,19 @@ class Raster(Pages):
         Image.MAX_IMAGE_PIXELS = None  # our own bound reads better than Pillow's warning
         try:
             self.image = Image.open(io.BytesIO(self.data), formats=("PNG", "JPEG", "BMP"))
+            frames = getattr(self.image, "n_frames", 1) if self.image.format == "PNG" else 1
         except Exception as error:  # Pillow raises many types for broken files
             raise PixelError("truncated or damaged") from error
         refuse_size(self.image.height, self.image.width)
-        if self.image.format == "PNG" and getattr(self.image, "n_frames", 1) > 1:
+        if frames > 1:
             raise PixelError("an animated PNG; save its frames as single images or as a TIFF stack")
         self.deep = self.image.format == "PNG" and self.data[24] == 16
         if lossy := self.data.startswith(b"\xff\xd8"):
             refuse_scans(self.data)
-        size, (mode, palette) = (self.image.height, self.image.width), self._kind()
+        try:
+            size, (mode, palette) = (self.image.height, self.image.width), self._kind()
+        except Exception as error:  # likewise, of a palette
+            raise PixelError("truncated or damaged") from error
         super().__init__(
             choose_pages(pages, 1), size, mode, palette, lossy, weight=size[0] * size[1] * (8 if self.deep else 4)
         )

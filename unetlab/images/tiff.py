@@ -155,6 +155,8 @@ def _series(tiff: tifffile.TiffFile, found: list[Directory]) -> Sequence[Series]
     if not series:
         raise PixelError("truncated or damaged TIFF")
     planes = [math.prod(one.shape) // max(1, math.prod(one.keyframe.shape)) for one in series]
+    if tiff.is_imagej and int((tiff.imagej_metadata or {}).get("images", 1)) > sum(planes):
+        raise PixelError("truncated or damaged TIFF: ImageJ's line speaks of more pages than it holds")
     named = any("C" in one.axes[: -len(one.keyframe.shape)] for one in series)
     if not named and sum(planes) <= len(found) and all(one.kind in BARE for one in series):
         return [_Bare(tiff, found)]
@@ -189,7 +191,8 @@ def _refuse_lies(xml: str, found: list[Directory]) -> None:
     own, planes, first = root.get("UUID"), 0, found[0]
     for element in root.iter():
         name = element.tag.rpartition("}")[2]
-        if name == "UUID" and own and element.text != own:
+        # without an id of its own a file is no part of several, and whatever is named would be opened
+        if name == "UUID" and element.text != own and (own or element.get("FileName")):
             raise PixelError("its OME-XML spreads one image over several files; save it anew as a single OME-TIFF")
         if name == "Pixels":
             try:

@@ -13,7 +13,7 @@ import pandas as pd
 from mlflow.data.code_dataset_source import CodeDatasetSource
 from mlflow.data.meta_dataset import MetaDataset
 
-from unetlab.errors import Stopped
+from unetlab.errors import Stopped, redacted
 
 OPEN: list[str] = []
 """Ids of the runs this process has begun and not ended, the outermost first."""
@@ -30,7 +30,8 @@ def run(
     """
     below = {"run_id": run_id} if run_id else {"parent_run_id": parent or None}
     with mlflow.start_run(run_name=name, nested=True, **below) as active, _marked(active.info.run_id):
-        mlflow.set_tags({"mlflow.runName": name, "git_commit": git_commit(), **tags})
+        told = {"mlflow.runName": name, "git_commit": git_commit(), **tags}
+        mlflow.set_tags({key: redacted(value) for key, value in told.items()})
         # under `mlflow run` it holds what was typed, "5" for 5.0 and "all" for the names, and none may be changed
         held = active.data.params
         mlflow.log_params({key: short(value) for key, value in params.items() if key not in held})
@@ -50,9 +51,9 @@ def _marked(run_id: str) -> Iterator[None]:
 
 
 def short(value: Any) -> str:
-    """A value as a param has it."""
+    """A value as a param has it, without the passwords of addresses."""
     # as `mlflow run` logs the project's "true" and "false"
-    return str(value).lower() if isinstance(value, bool) else str(value)[:500]
+    return str(value).lower() if isinstance(value, bool) else redacted(str(value))[:500]
 
 
 def git_commit() -> str:
