@@ -3,7 +3,7 @@
 import re
 
 SECRETS = re.compile(
-    r"(?<=://)[^/\s]*(?=@)|(?<=[?&;\s])((?:\w*(?:password|passwd|token|secret|api_?key)\w*)=)[^&;\s]+", re.I
+    r"(?<=://)[^/\s]*(?=@)|(?<=[?&;])(\w*(?:password|passwd|token|secret|api_?key)\w*=)[^&;\s]+", re.IGNORECASE
 )
 """User and password before the host of an address, and what follows password= and the like in its query."""
 

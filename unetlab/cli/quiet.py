@@ -25,7 +25,7 @@ def settle() -> None:
 
 
 def _hide_password() -> None:
-    """MLflow prints the address of its server with each run, so user and password go where MLflow looks for them too."""
+    """MLflow prints its server's address with each run; user and password go where MLflow looks for them besides."""
     address = urlsplit(os.environ.get("MLFLOW_TRACKING_URI", ""))
     user, at, host = address.netloc.rpartition("@")
     if not at or address.scheme not in ("http", "https"):

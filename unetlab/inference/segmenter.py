@@ -83,11 +83,12 @@ class Segmenter(PythonModel):
         asked = params or {}
         threshold = _threshold(asked.get("threshold", OWN_THRESHOLD))
         choice = asked.get("channels", ""), asked.get("pages", "all")
-        images, left = [], self.most
+        images, left, look = [], self.most, self.predictor.recipe.image_size**2
         for row, data in enumerate(model_input["image"]):
-            images.append(_decode(row, data, *choice, left))
-            if left is not None:  # however small, an image costs a look of the network's
-                left -= max(images[-1].shape[0] * images[-1].shape[1], self.predictor.recipe.image_size**2)
+            # however small, an image costs a look of the network's, but the first is always looked at
+            images.append(_decode(row, data, *choice, left if row == 0 or left is None or left >= look else 0))
+            if left is not None:
+                left -= max(images[-1].shape[0] * images[-1].shape[1], look)
         rows = []
         for start in range(0, len(images), BATCH):
             chunk = images[start : start + BATCH]

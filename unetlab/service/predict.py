@@ -10,6 +10,7 @@ import mlflow.pyfunc
 import numpy as np
 import pandas as pd
 from mlflow.exceptions import MlflowException
+from mlflow.models import Model
 from mlflow.pyfunc import PyFuncModel
 from rich.console import Console
 from rich.progress import track
@@ -161,8 +162,8 @@ def load(model: str) -> PyFuncModel:
 def _refuse_pickles(model: str) -> None:
     """Raises UserError for a model that is not code beside a Keras file, as unetlab logs it, before it is loaded: that
     would unpickle it, and a pickle runs what it likes."""
-    loader = mlflow.models.get_model_info(model).flavors.get("python_function", {})
-    if loader.get("loader_module") != "mlflow.pyfunc.model" or not loader.get("model_code_path"):
+    loader = Model.load(model).flavors.get("python_function", {})
+    if loader.get("loader_module") != "mlflow.pyfunc.loaders.code_model" or not loader.get("model_code_path"):
         raise UserError(f"model={model} would be unpickled, so unetlab did not make it; log it from a run of unetlab")
 
 

@@ -6,6 +6,7 @@ and the kinds of storage, each as a stand-in that only holds numbers; anything e
 
 import math
 import pickle
+import pickletools
 import struct
 from collections import OrderedDict
 from pathlib import Path
@@ -18,6 +19,9 @@ MAGIC = 0x1950A86A20F9469CFC6C
 
 PROTOCOL = 1001
 """The version of that format; there never was another."""
+
+MOST_NUMBERED = 10_000_000
+"""A pickle numbers its parts, and takes room for all numbers up to the largest."""
 
 STORAGES: dict[str, np.dtype] = {
     "FloatStorage": np.dtype("<f4"),
@@ -50,6 +54,7 @@ class _Reader(pickle.Unpickler):
 
     def __init__(self, file: BinaryIO) -> None:
         super().__init__(file)
+        self.file = file
         self.storages: dict[str, np.dtype] = {}
 
     def find_class(self, module: str, name: str) -> Any:
@@ -80,13 +85,13 @@ def read_state_dict(path: Path) -> dict[str, np.ndarray]:
     """
     with open(path, "rb") as file:
         try:
-            if _Reader(file).load() != MAGIC or _Reader(file).load() != PROTOCOL:
+            if _load(_Reader(file)) != MAGIC or _load(_Reader(file)) != PROTOCOL:
                 raise _Refused("it is no file of PyTorch's format before 1.6")
-            if not _Reader(file).load()["little_endian"]:
+            if not _load(_Reader(file))["little_endian"]:
                 raise _Refused("its numbers are big-endian")
             reader = _Reader(file)
-            tensors = reader.load()
-            keys = _Reader(file).load()
+            tensors = _load(reader)
+            keys = _load(_Reader(file))
             storages = {key: _read_storage(file, reader.storages[key]) for key in keys}
             return {name: _view(storages[tensor.storage], tensor) for name, tensor in tensors.items()}
         except _Refused:
@@ -94,6 +99,16 @@ def read_state_dict(path: Path) -> dict[str, np.ndarray]:
         except Exception as error:  # a broken pickle raises anything, MemoryError too
             said = " ".join(ascii(str(error) or type(error).__name__)[1:-1].split())[:120]
             raise _Refused(f"it is damaged, or no state dict of PyTorch ({said})") from error
+
+
+def _load(reader: _Reader) -> Any:
+    """The next pickle of a file, once it is known that its numbering of what it holds takes no room beyond that."""
+    start = reader.file.tell()
+    for code, value, _ in pickletools.genops(reader.file):
+        if code.name in ("PUT", "BINPUT", "LONG_BINPUT") and isinstance(value, int) and value > MOST_NUMBERED:
+            raise _Refused(f"it numbers more than {MOST_NUMBERED:,} parts")
+    reader.file.seek(start)
+    return reader.load()
 
 
 def _read_storage(file: BinaryIO, dtype: np.dtype) -> np.ndarray:
