@@ -187,12 +187,12 @@ def memory(group: int, which: str = "VmRSS") -> float:
     return max(found)
 
 
-def plan(count: int, seed: int) -> Iterator[tuple[str, int]]:
-    """Kind of each request, and which one; every tenth at random is garbage, of each kind equally often."""
+def plan(count: int, seed: int, share: float = 0.1) -> Iterator[tuple[str, int]]:
+    """Kind of each request, and which one; a share at random is garbage, of each kind equally often."""
     rng = np.random.default_rng(seed)
     kinds, large, sent, first = list(GARBAGE), list(LARGE), 0, len(good_requests())
     for number in range(count):
-        if number < first or rng.random() >= 0.1:
+        if number < first or rng.random() >= share:
             yield "good", number
             continue
         sent += 1
@@ -212,15 +212,17 @@ def log() -> str:
     return str(info.model_uri)
 
 
-def measure(count: int, clients: int = 2, seed: int = 0, say: Callable[[str], None] = lambda line: None) -> Found:
-    """Serves the small network and sends it so many requests by so many clients at once."""
+def measure(
+    count: int, clients: int = 2, seed: int = 0, share: float = 0.1, say: Callable[[str], None] = lambda line: None
+) -> Found:
+    """Serves the small network and sends it so many requests, a share of them garbage, by so many clients at once."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         own_store(folder)
         with served(log(), folder, timeout=60) as (address, group):
             found = Found(memory={"start": memory(group)})
             started = time.perf_counter()
-            _ask(address, group, found, list(plan(count, seed)), clients, say)
+            _ask(address, group, found, list(plan(count, seed, share)), clients, say)
             found.took = time.perf_counter() - started
             found.memory |= {"end": memory(group), "peak": memory(group, "VmHWM")}
         trace = re.search(r"Traceback", (folder / "server.log").read_text())
@@ -288,7 +290,7 @@ def tables(found: Found) -> Iterator[Table]:
 def main(count: int, clients: int, seed: int) -> int:
     """Requests to a served model, a tenth of them garbage."""
     console = Console()
-    found = measure(count, clients, seed, lambda line: console.print(line, highlight=False))
+    found = measure(count, clients, seed, say=lambda line: console.print(line, highlight=False))
     for table in tables(found):
         console.print(table)
     for line in found.wrong[:20]:

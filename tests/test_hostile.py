@@ -1,13 +1,19 @@
 """Broken and hostile inputs: each case of the corpus, a slice of the fuzz, and the commands on the worst names."""
 
+import json
 import os
+import runpy
 import warnings
+from pathlib import Path
 
+import mlflow
 import pytest
 from click.testing import CliRunner
 from conftest import encoded, log_tiny
 
 from benchmarks import corpus, fuzz
+from unetlab import errors
+from unetlab.cli import quiet
 from unetlab.cli.main import main
 
 
@@ -80,3 +86,53 @@ def test_commands_take_the_worst_names_and_write_nowhere_else(store, tmp_path):
         assert {f"{name}{ending}" for name in WORST} <= set(os.listdir(written))
     places = (data, out, exported, tmp_path / "store")
     assert not [path for path in set(tmp_path.rglob("*")) - before if not any(path.is_relative_to(p) for p in places)]
+
+
+def test_an_audit_fails_for_holes_alone():
+    verdict = runpy.run_path(str(Path(__file__).parent.parent / ".ci" / "audit.py"))["verdict"]
+    fine = {"name": "a", "version": "1", "vulns": []}
+    holed = {"name": "b", "version": "2", "vulns": [{"id": "CVE-1"}]}
+    unknown = {"name": "c", "skip_reason": "not found"}
+    assert verdict("")[0] == 0 and "cannot be reached" in verdict("")[1]
+    assert verdict(json.dumps({"dependencies": [unknown]}))[0] == 0
+    assert verdict(json.dumps({"dependencies": [fine, unknown]})) == (0, "1 packages, no known holes")
+    assert verdict(json.dumps({"dependencies": [fine, holed]})) == (1, "b 2: CVE-1")
+
+
+@pytest.mark.parametrize(
+    ("text", "redacted"),
+    [
+        ("postgresql://me:geheim@db:5432/x is away", "postgresql://***@db:5432/x is away"),
+        ("http://me:ge@heim@host/", "http://***@host/"),
+        ("https://host/a?user=x&password=geheim&b=1", "https://host/a?user=x&password=***&b=1"),
+        ("https://host/a@b and me@mail.example", "https://host/a@b and me@mail.example"),
+    ],
+)
+def test_passwords_of_addresses_are_not_told(text, redacted):
+    from unetlab.tracking.write import short
+
+    assert errors.redacted(text) == redacted == str(errors.UserError(text)) == short(text)
+
+
+def test_the_password_of_the_tracking_server_is_taken_out_of_its_address(monkeypatch):
+    for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
+        monkeypatch.setenv(name, "")  # so that what is set here is taken back
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:ge%40heim@host:5000/x")
+    quiet.settle()
+    assert os.environ["MLFLOW_TRACKING_URI"] == "https://host:5000/x"
+    assert (os.environ["MLFLOW_TRACKING_USERNAME"], os.environ["MLFLOW_TRACKING_PASSWORD"]) == ("me", "ge@heim")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///a@b.db")
+    quiet.settle()
+    assert os.environ["MLFLOW_TRACKING_URI"] == "sqlite:///a@b.db"
+
+
+def test_a_run_that_fails_keeps_no_password(store):
+    from unetlab.tracking import write
+
+    address = "postgresql://me:geheim@db/x"
+    with write.run(f"check {address}", tags={"command": f"--data {address}"}, params={"data": address}) as active:
+        pass
+    run = mlflow.get_run(active.info.run_id)
+    assert "geheim" not in f"{run.data.params} {run.data.tags} {run.info.run_name}"
+    assert run.data.params["data"] == "postgresql://***@db/x"

@@ -29,6 +29,7 @@ def run(
     FINISHED, or FAILED where something is raised, or KILLED where that means that it can go on later.
     """
     below = {"run_id": run_id} if run_id else {"parent_run_id": parent or None}
+    name = redacted(name)
     with mlflow.start_run(run_name=name, nested=True, **below) as active, _marked(active.info.run_id):
         told = {"mlflow.runName": name, "git_commit": git_commit(), **tags}
         mlflow.set_tags({key: redacted(value) for key, value in told.items()})
