@@ -132,6 +132,6 @@ def test_a_step_that_is_really_measured_takes_time():
     recipe = Recipe(image_size=32, channels=1, epochs=1, batch_size=2, model={"filters": 2, "depth": 2})
     from unetlab.models.scratch import scratch_unet
 
-    small = fit.seconds_a_step(scratch_unet, recipe, "float32", 2)
-    large = fit.seconds_a_step(scratch_unet, dataclasses.replace(recipe, image_size=512), "float32", 2)
+    small = fit.seconds_a_step(scratch_unet, recipe, "float32", None, 2)
+    large = fit.seconds_a_step(scratch_unet, dataclasses.replace(recipe, image_size=512), "float32", None, 2)
     assert 0 < small < large

@@ -15,6 +15,7 @@ from unetlab.metrics.significance import (
     effect_size,
     holm,
     paired,
+    paired_test,
     sign_flip_test,
     spread,
     tilted_p,
@@ -232,3 +233,24 @@ def test_one_scene_that_holds_half_of_the_images_widens_the_interval():
 def test_scenes_that_are_not_as_many_as_images_are_refused():
     with pytest.raises(ValueError, match=r"scene of each of 6 images. Received: \(5,\)"):
         paired(np.zeros((2, 6)), scenes=[0, 0, 1, 1, 2])
+
+
+def test_a_difference_has_to_convince_flips_and_t():
+    rng = np.random.default_rng(3)
+    alike = rng.normal(0.02, 0.03, (60, 12))
+    t = stats.ttest_1samp(alike, 0, axis=1).pvalue
+    np.testing.assert_allclose(paired_test(alike), np.maximum(t, sign_flip_test(alike)))
+    assert (paired_test(alike) > t).any() and (paired_test(alike) > sign_flip_test(alike)).any()
+    assert paired_test(np.zeros((1, 8)))[0] == 1
+    assert paired_test(np.full((1, 8), 0.1))[0] == pytest.approx(2.0**-7)  # no spread: flips alone can doubt
+
+
+def test_few_large_scenes_say_less_than_flips_believe():
+    """Scenes of very different sizes, as takes and tiles are, and differences with a long tail."""
+    rng = np.random.default_rng(0)
+    sizes = np.tile([1, 1, 1, 1, 2, 2, 3, 5, 12, 40], 2)
+    scenes = np.repeat(np.arange(len(sizes)), sizes)
+    values = (rng.exponential(size=(3000, len(sizes))) - 1)[:, scenes] + rng.normal(size=(3000, len(scenes)))
+    flips = (sign_flip_test(values, scenes, draws=2000) < 0.05).mean()
+    both = (paired_test(values, scenes, draws=2000) < 0.05).mean()
+    assert both < 0.055 < 0.065 < flips

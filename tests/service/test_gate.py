@@ -19,7 +19,7 @@ def series(images: int, luck: float, margin: float, n: int = 300, challengers: i
     differences = trained[:, 1:] - trained[:, :1]
     mean = differences.mean(axis=2)
     flat = (differences - margin).reshape(-1, images)
-    p = gate.significance.sign_flip_test(flat, draws=2000).reshape(mean.shape)
+    p = gate.significance.paired_test(flat, draws=2000).reshape(mean.shape)
     levels = np.array([gate.level(k) for k in range(1, challengers + 1)])
     return [float(((mean > margin) & (p < at)).any(axis=1).mean()) for at in (levels, gate.LEVEL)]
 
@@ -77,7 +77,7 @@ def test_the_sample_asked_for_shows_the_difference_about_four_times_in_five():
     found = gate.judge(0.02 + scatter, None, 0.0, 1)
     assert not found.better and found.sample > 30
     again = 0.02 + rng.normal(0, 0.05, (400, found.sample))
-    assert 0.74 < (gate.significance.sign_flip_test(again, draws=1000) < found.level).mean() < 0.86
+    assert 0.74 < (gate.significance.paired_test(again, draws=1000) < found.level).mean() < 0.86
 
 
 def test_membranes_are_ranked_by_what_separates_cells():

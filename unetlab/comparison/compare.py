@@ -139,7 +139,7 @@ def compare(
     For Dice, IoU, accuracy, boundary F1 and the object score it gives
 
     - the mean difference and its 95 % interval: bias-corrected bootstrap over scenes, 10,000 draws;
-    - the p-value of a paired permutation test (random sign flips of scenes, see `significance.sign_flip_test`);
+    - the p-value of the paired test over scenes (sign flips and Student's t, see `significance.paired_test`);
     - Holm's correction over all pairs, for each metric on its own; Dice is the metric that ranks, the others explain;
     - Cohen's d of paired data: the mean difference in standard deviations of the differences; 0.2 is called small, 0.8
       large.
@@ -150,8 +150,8 @@ def compare(
 
     **Which rules.** A verdict rests on Holm's p-value below 0.05 and on nothing else. The interval says how large a
     difference may be, for one pair and without correction: with many pairs, or few images, it can leave 0 out where
-    the verdict is "cannot tell". The p-value rules because the flips are exact for equal models whatever their scores'
-    shape, and the bootstrap is an approximation that is short of 95 % where images are few.
+    the verdict is "cannot tell". The p-value rules because it takes two tests to convince: sign flips, which ask
+    nothing of the scores' shape, and Student's t, which knows that few large scenes say little.
 
     **How many.** Up to 40 contenders every pair is compared. Beyond, each is compared with the best only, so that the
     work grows with the runs and not with their square; since the best was picked by looking, Holm's correction still

@@ -26,23 +26,26 @@ class Objects(NamedTuple):
         share: the same over the square root of the image's area, the median image's.
         touching: share of the images in which two objects touch.
         mean: objects an image.
+        foreground: share of an average image's pixels.
     """
 
     diameter: float
     share: float
     touching: float
     mean: float
+    foreground: float
 
 
 def objects_of(dataset: Dataset, rows: Iterable[int]) -> Objects:
     """Looks at the label images `rows` of a data set."""
     areas: list[np.ndarray] = [np.zeros(0)]
-    shares, touch = [], []
+    shares, touch, inside = [], [], []
     for row in rows:
         labels = dataset.objects(int(row))
         found = np.bincount(labels.ravel())[1:]
         areas.append(found[found > 0])
         touch.append(touching(labels))
+        inside.append(float(areas[-1].sum()) / labels.size)
         shares.append(_typical(areas[-1]) / math.sqrt(labels.size))
     every = np.concatenate(areas)
     there = [share for share in shares if share]
@@ -51,6 +54,7 @@ def objects_of(dataset: Dataset, rows: Iterable[int]) -> Objects:
         float(np.median(there)) if there else 0.0,
         float(np.mean(touch)) if touch else 0.0,
         len(every) / max(1, len(shares)),
+        float(np.mean(inside)) if inside else 0.0,
     )
 
 

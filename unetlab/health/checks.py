@@ -7,7 +7,7 @@ import pandas as pd
 from scipy import stats
 
 from unetlab.health.finding import HealthFinding, RunData
-from unetlab.metrics.significance import count_scenes, detectable_difference, sign_flip_test, spread
+from unetlab.metrics.significance import count_scenes, detectable_difference, paired_test, spread
 from unetlab.search.keras_tuner import trained_in_full
 
 LEVEL = 0.05
@@ -96,7 +96,7 @@ def no_better_than_otsu(run: RunData) -> HealthFinding | None:
     scenes = _test_scenes(run)
     if _better(gain, scenes):
         return None
-    p = float(sign_flip_test(gain[None], scenes)[0]) if len(gain) > 1 else 1.0
+    p = float(paired_test(gain[None], scenes)[0]) if len(gain) > 1 else 1.0
     chance = "" if p < LEVEL else ", which may be chance"
     relation = "below" if gain.mean() < 0 else "above"
     return HealthFinding(
@@ -258,7 +258,7 @@ def ranked_by(scores: pd.DataFrame) -> str:
 def _better(gains: np.ndarray, scenes: np.ndarray | None) -> bool:
     """Whether gains are shown to be above 0, or just are where scenes are too few to show anything (H006 says so)."""
     few = count_scenes(scenes, len(gains)) < LEAST_SCENES
-    return gains.mean() > 0 and (few or float(sign_flip_test(gains[None], scenes)[0]) < LEVEL)
+    return gains.mean() > 0 and (few or float(paired_test(gains[None], scenes)[0]) < LEVEL)
 
 
 def _scene_of(run: RunData) -> pd.Series | None:
@@ -342,7 +342,7 @@ def _paired_extremes(
     if len(gains) < 2:
         return 1.0
     scenes = _scenes_of(gains.index.tolist(), scene_of)
-    return min(1.0, float(sign_flip_test(gains.to_numpy()[None], scenes)[0]) * pairs)
+    return min(1.0, float(paired_test(gains.to_numpy()[None], scenes)[0]) * pairs)
 
 
 def _heterogeneity(means: np.ndarray, variances: np.ndarray) -> float:

@@ -83,8 +83,7 @@ def configure(
 ) -> Configured:
     """Chooses view, scale, patch, batch, encoder, loss, augmentation, objects and epochs.
 
-    The rules. Sizes of images and of objects are those of training images; the share of foreground and the modalities
-    are the data card's, of all images:
+    The rules, which look at training images only:
 
     - Membranes or objects: where more than FOREGROUND of an average image is inside and that falls into more than
       CELLS parts, lines part cells; V_rand ranks, pixels of thin lines weigh more, bends are learnt (tissue bends).
@@ -112,13 +111,13 @@ def configure(
     seen = objects_of(dataset, few(sides.train))
     choices: list[Choice] = []
     setup, weights = _network(setup, options, dataset, sides, choices)
-    setup, changes = _what_is_seen(setup, card, seen, dataset, sides, choices)
-    changes |= _augmentation(setup, card, changes["view"], choices)
+    setup, changes = _what_is_seen(setup, seen, dataset, sides, choices)
+    changes |= _augmentation(setup, {card.modality[row] for row in sides.train}, changes["view"], choices)
     setup = replace(setup, recipe=setup.recipe.changed(changes))
     trials = max(options.trials, int(options.minutes // 45))
     each = options.minutes / (trials + 1 if trials > 1 else 1)
     if not options.epochs:
-        fitted = _epochs(setup, dataset, sides, precision, each, options.fresh, choices)
+        fitted = _epochs(setup, weights, dataset, sides, precision, each, options.fresh, choices)
         setup = replace(setup, recipe=setup.recipe.changed(fitted))
     told = replace(options, trials=trials, minutes=round(each, 2))
     return Configured(setup, told, weights, tuple(choices))
@@ -156,14 +155,14 @@ def _network(
 
 
 def _what_is_seen(
-    setup: Setup, card: DataCard, seen: Objects, dataset: Dataset, sides: Split, choices: list[Choice]
+    setup: Setup, seen: Objects, dataset: Dataset, sides: Split, choices: list[Choice]
 ) -> tuple[Setup, dict[str, Any]]:
     """View, scale, patch, loss and objects."""
-    membranes = bool(card.foreground) and card.foreground[0] > FOREGROUND and seen.mean > CELLS
+    membranes = seen.foreground > FOREGROUND and seen.mean > CELLS
     whole = not membranes and seen.mean < FEW and seen.share > LARGE
     changes: dict[str, Any] = {"view": "whole" if whole else "patches"}
     if membranes:
-        inside = f"{card.foreground[0]:.0%} of the pixels are inside, in {seen.mean:.0f} parts an image"
+        inside = f"{seen.foreground:.0%} of the pixels are inside, in {seen.mean:.0f} parts an image"
         choices.append(
             Choice(
                 "what is there",
@@ -213,10 +212,9 @@ def _what_is_seen(
     return replace(setup, membranes=membranes), changes
 
 
-def _augmentation(setup: Setup, card: DataCard, view: str, choices: list[Choice]) -> dict[str, Any]:
+def _augmentation(setup: Setup, kinds: set[str], view: str, choices: list[Choice]) -> dict[str, Any]:
     """Flips, sizes and light."""
     photographs = view == "whole"
-    kinds = card.modalities
     grounds = {kind.split(" on ")[1] for kind in kinds}
     colours = {kind.split(" on ")[0] for kind in kinds}
     changes: dict[str, Any] = {
@@ -260,19 +258,20 @@ def _augmentation(setup: Setup, card: DataCard, view: str, choices: list[Choice]
     return changes
 
 
-def _seconds(setup: Setup, dataset: Dataset, precision: str, fresh: bool) -> float:
+def _seconds(setup: Setup, weights: str | None, dataset: Dataset, precision: str, fresh: bool) -> float:
     """How long a step takes, as first measured with this data: the same command chooses the same again, and so can go
     on where it was interrupted."""
-    key = hashlib.sha256(f"{setup.network} {setup.recipe.flat()} {precision}".encode()).hexdigest()[:16]
+    key = hashlib.sha256(f"{setup.network} {weights} {setup.recipe.flat()} {precision}".encode()).hexdigest()[:16]
     path = dataset.folder / f"step-{key}.json"
     if fresh or not path.exists():
-        seconds = fit.seconds_a_step(NETWORKS[setup.network].build, setup.recipe, precision)
+        seconds = fit.seconds_a_step(NETWORKS[setup.network].build, setup.recipe, precision, weights)
         cache.write_text(path, json.dumps(seconds))
     return float(json.loads(path.read_text()))
 
 
 def _epochs(
     setup: Setup,
+    weights: str | None,
     dataset: Dataset,
     sides: Split,
     precision: str,
@@ -282,7 +281,7 @@ def _epochs(
 ) -> dict[str, Any]:
     """Epochs, and patches of each, that fit the minutes."""
     recipe = setup.recipe
-    seconds = _seconds(setup, dataset, precision, fresh)
+    seconds = _seconds(setup, weights, dataset, precision, fresh)
     steps = max(1, int(TRAINED * 60 * minutes / seconds))
     every, checked = (_samples(recipe, dataset, rows) for rows in (sides.train, sides.validation))
     # looking at a sample takes about a third of learning from it

@@ -101,7 +101,7 @@ def _interval(values: np.ndarray | pd.Series, scenes: Scenes, seed: int, draws: 
 def paired_interval(
     a: np.ndarray | pd.Series, b: np.ndarray | pd.Series, scenes: Scenes = None, seed: int = 0, draws: int = 10_000
 ) -> PairedInterval:
-    """Mean of a - b over the same images, its 95 % interval, and the p-value of `significance.sign_flip_test`.
+    """Mean of a - b over the same images, its 95 % interval, and the p-value of `significance.paired_test`.
 
     Raises ValueError if a and b differ in length.
     """
@@ -112,4 +112,4 @@ def paired_interval(
     found = _interval(difference, scenes, seed, draws)
     if len(difference) < 2 or not difference.any():
         return PairedInterval(*found, 1.0 if len(difference) else float("nan"))
-    return PairedInterval(*found, float(significance.sign_flip_test(difference[None], scenes, draws, seed)[0]))
+    return PairedInterval(*found, float(significance.paired_test(difference[None], scenes, draws, seed)[0]))

@@ -80,9 +80,9 @@ def least_scenes(at: float) -> int:
 def judge(differences: np.ndarray, scenes: np.ndarray | None, margin: float, attempt: int) -> Verdict:
     """Judges the paired differences, float64 (images,), of two images or more.
 
-    Better means both: the 95 % interval lies above the margin, and the sign flips of whole scenes say that a
-    difference of just the margin is not enough, at the level of this attempt. The interval alone is short of 95 %
-    where scenes are few; the flips are not.
+    Better means both: the 95 % interval lies above the margin, and the paired test over scenes says that a
+    difference of just the margin is not enough, at the level of this attempt. The interval knows one level, 5 %; the
+    attempts share theirs.
 
     Args:
         differences: challenger less champion.
@@ -96,7 +96,7 @@ def judge(differences: np.ndarray, scenes: np.ndarray | None, margin: float, att
     p = 1.0
     if count > 1:
         low, high = (float(ends[0]) for ends in significance.bootstrap_interval(differences[None], scenes))
-        p = float(significance.sign_flip_test(differences[None] - margin, scenes)[0])
+        p = float(significance.paired_test(differences[None] - margin, scenes)[0])
     return Verdict(
         mean=mean,
         low=low,

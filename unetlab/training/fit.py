@@ -139,15 +139,18 @@ def _compiled(build: Callable[..., keras.Model], recipe: Recipe, weights: str | 
     return model
 
 
-def seconds_a_step(build: Callable[..., keras.Model], recipe: Recipe, precision: str, steps: int = 4) -> float:
+def seconds_a_step(
+    build: Callable[..., keras.Model], recipe: Recipe, precision: str, weights: str | None = None, steps: int = 4
+) -> float:
     """Wall time of a training step of a recipe on this machine, the median of `steps` after the first, which traces.
 
-    Measured on noise: what an image shows does not change how long it takes.
+    Measured on noise: what an image shows does not change how long it takes. Which weights an encoder has does, since
+    those of ImageNet leave less to learn.
     """
     forget_models()
     keras.mixed_precision.set_global_policy(POLICIES[precision])
     try:
-        model = _compiled(build, recipe, None, steps)
+        model = _compiled(build, recipe, weights, steps)
         rng = np.random.default_rng(0)
         shape = (recipe.batch_size, recipe.image_size, recipe.image_size)
         images = rng.random((*shape, recipe.channels), np.float32)
