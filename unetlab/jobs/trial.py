@@ -16,7 +16,7 @@ from unetlab.data import Dataset
 from unetlab.data.classes import UNKNOWN
 from unetlab.data.dataset import FittedDataset
 from unetlab.data.split import Split
-from unetlab.errors import Stopped
+from unetlab.errors import Stopped, redacted
 from unetlab.images import codecs, geometry
 from unetlab.inference import predict
 from unetlab.inference.objects import METHODS
@@ -169,8 +169,8 @@ def train(
         except Stopped:
             raise
         except Exception as error:
-            mlflow.log_text(traceback.format_exc(), "traceback.txt")
-            mlflow.set_tag("failed", f"{type(error).__name__}: {error}"[:500])
+            mlflow.log_text(redacted(traceback.format_exc()), "traceback.txt")
+            mlflow.set_tag("failed", redacted(f"{type(error).__name__}: {error}")[:500])
             bench.progress.done(f"{name}: failed; its run holds traceback.txt")
             raise
     bench.kept.forget_state(training)

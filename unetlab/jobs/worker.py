@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unetlab.errors import Stopped
+from unetlab.errors import Stopped, redacted
 
 if TYPE_CHECKING:
     from unetlab.jobs.trial import Bench, Outcome
@@ -229,7 +229,7 @@ def _serve(pipe: Connection) -> None:
         except Stopped as error:
             pipe.send(("stopped", str(error)))
         except Exception as error:
-            pipe.send(("failed", f"{type(error).__name__}: {error}"))
+            pipe.send(("failed", redacted(f"{type(error).__name__}: {error}")))
 
 
 def _die_with_the_search() -> None:

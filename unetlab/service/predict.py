@@ -10,6 +10,7 @@ import mlflow.pyfunc
 import numpy as np
 import pandas as pd
 from mlflow.exceptions import MlflowException
+from mlflow.models import Model
 from mlflow.pyfunc import PyFuncModel
 from rich.console import Console
 from rich.progress import track
@@ -147,6 +148,7 @@ def load(model: str) -> PyFuncModel:
     """A model by its address. Raises UserError if it cannot be loaded or unetlab did not make it."""
     advice = "the Models page of `make ui` lists what there is, for example models:/unetlab-nuclei@champion"
     try:
+        _refuse_pickles(model)
         segmenter = mlflow.pyfunc.load_model(model)
     except (MlflowException, OSError) as error:
         reason = (str(error) or repr(error)).splitlines()[0][:160]
@@ -155,6 +157,14 @@ def load(model: str) -> PyFuncModel:
     if schema is None or schema.input_names() != ["image"]:
         raise UserError(f"model={model} takes no encoded images, so unetlab did not make it; {advice}")
     return segmenter
+
+
+def _refuse_pickles(model: str) -> None:
+    """Raises UserError for a model that is not code beside a Keras file, as unetlab logs it, before it is loaded: that
+    would unpickle it, and a pickle runs what it likes."""
+    loader = Model.load(model).flavors.get("python_function", {})
+    if loader.get("loader_module") != "mlflow.pyfunc.loaders.code_model" or not loader.get("model_code_path"):
+        raise UserError(f"model={model} would be unpickled, so unetlab did not make it; log it from a run of unetlab")
 
 
 def _names(paths: Sequence[Path]) -> list[str]:

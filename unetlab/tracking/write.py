@@ -14,7 +14,7 @@ import pandas as pd
 from mlflow.data.code_dataset_source import CodeDatasetSource
 from mlflow.data.meta_dataset import MetaDataset
 
-from unetlab.errors import Stopped
+from unetlab.errors import Stopped, redacted
 
 OPEN: list[str] = []
 """Ids of the runs this process has begun and not ended, the outermost first."""
@@ -30,8 +30,9 @@ def run(
     FINISHED, or FAILED where something is raised, or KILLED where that means that it can go on later.
     """
     below = {"run_id": run_id} if run_id else {"parent_run_id": parent or None}
+    name = redacted(name)
     # made with its tags at once: a kill leaves none that cannot be told what it is
-    told = {"mlflow.runName": name, "git_commit": git_commit(), **tags}
+    told = {key: redacted(value) for key, value in {"mlflow.runName": name, "git_commit": git_commit(), **tags}.items()}
     with mlflow.start_run(run_name=name, nested=True, tags=told, **below) as active, _marked(active.info.run_id):
         # under `mlflow run` it holds what was typed, "5" for 5.0 and "all" for the names, and none may be changed
         held = active.data.params
@@ -53,9 +54,9 @@ def _marked(run_id: str) -> Iterator[None]:
 
 
 def short(value: Any) -> str:
-    """A value as a param has it."""
+    """A value as a param has it, without the passwords of addresses."""
     # as `mlflow run` logs the project's "true" and "false"
-    return str(value).lower() if isinstance(value, bool) else str(value)[:500]
+    return str(value).lower() if isinstance(value, bool) else redacted(str(value))[:500]
 
 
 def git_commit() -> str:
