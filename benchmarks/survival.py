@@ -92,6 +92,7 @@ class Work:
         light: whether trials are trained in the process of the search and without graphs, in a store that is there.
             Else as by commands.
         uri: of its store, the SQLite file in the folder by default.
+        said: what its runs said, where the store is gone by the time it is asked.
     """
 
     job: str
@@ -100,6 +101,7 @@ class Work:
     seed: int
     light: bool
     uri: str = ""
+    said: "dict[str, Found] | None" = None
     seconds: float = 0.0
     peak_gb: float = 0.0
 
@@ -159,6 +161,8 @@ def found(work: Work) -> dict[str, Found]:
 
     Raises ClickException where two have one name: a run that should have gone on was begun again.
     """
+    if work.said is not None:
+        return work.said
     client, runs = MlflowClient(work.uri), {}
     for each in client.search_runs([one.experiment_id for one in client.search_experiments()], max_results=1000):
         runs[each.info.run_id] = each
@@ -443,8 +447,8 @@ def outages(seconds: float, seed: int) -> None:
 
 def away_for(folder: Path, data: Path, seed: int, seconds: float, told: dict[str, str]) -> tuple[Work, bool, float]:
     """A search whose server is killed while its second training goes on and is back after so many seconds, or where
-    these are 0 after the search gave up; then the same command again. Returns it after its end, with a copy of the
-    server's store as its own; whether it ended by itself; and the seconds without a server."""
+    these are 0 after the search gave up; then the same command again. Returns it after its end, whether it ended by itself,
+    and the seconds without a server."""
     folder.mkdir()
     port = free_port()
     work = Work("random", folder / "work", data, seed, light=False, uri=f"http://127.0.0.1:{port}")
@@ -463,8 +467,7 @@ def away_for(folder: Path, data: Path, seed: int, seconds: float, told: dict[str
         ended = process.exitcode == 0
         if not ended and not work.run():
             raise click.ClickException(work.last_words())
-        found(work)  # as long as the server answers
-        shutil.copy(folder / "mlflow.db", folder / "work" / "mlflow.db")
+        work.said = found(work)
     return work, ended, gone
 
 
