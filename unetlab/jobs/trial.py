@@ -365,7 +365,10 @@ def _with_objects(bench: Bench, recipe: Recipe, maps: Maps, rows: np.ndarray) ->
             yield np.stack([geometry.resize_map(each, *size) for each in (mask, head)], axis=-1)
 
     cuts = predict.thresholds(maps.mask, recipe.threshold).tolist()
-    found = [thresholds.best_seeds(native(), native_truths(rows, bench.dataset), how, cuts) for how in ways]
+    found = [
+        thresholds.best_seeds(native(), native_truths(rows, bench.dataset), how, cuts, recipe.least_object)
+        for how in ways
+    ]
     best = int(np.argmax([score for _, score in found]))
     return recipe.changed({"objects": ways[best], "seeds": found[best][0]})
 
