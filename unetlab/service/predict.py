@@ -261,8 +261,9 @@ def _segment_large(segmenter: PyFuncModel, item: Item, out: Path, params: Mappin
     except codecs.PixelError as error:
         return {"file": item.file, "page": item.page, "error": str(error)}
     cut = f"; {found['cut']} objects were too tall and are cut" if found["cut"] else ""
+    size = f"{found['width']} x {found['height']} pixels"
     Console(stderr=True).print(
-        f"{printable(item.file)}: {found['width']} x {found['height']} pixels, so its mask is a TIFF and there is no overlay{cut}",
+        f"{printable(item.file)}: {size}, so its mask is a TIFF and there is no overlay{cut}",
         highlight=False,
         soft_wrap=True,
         markup=False,
