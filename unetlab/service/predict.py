@@ -17,7 +17,7 @@ from rich.progress import track
 from scipy import ndimage
 from skimage.segmentation import find_boundaries
 
-from unetlab.errors import UserError
+from unetlab.errors import UserError, printable
 from unetlab.images import codecs, geometry, rows
 from unetlab.inference.objects import instances
 from unetlab.service import large, objects
@@ -261,8 +261,9 @@ def _segment_large(segmenter: PyFuncModel, item: Item, out: Path, params: Mappin
     except codecs.PixelError as error:
         return {"file": item.file, "page": item.page, "error": str(error)}
     cut = f"; {found['cut']} objects were too tall and are cut" if found["cut"] else ""
+    size = f"{found['width']} x {found['height']} pixels"
     Console(stderr=True).print(
-        f"{item.file}: {found['width']} x {found['height']} pixels, so its mask is a TIFF and there is no overlay{cut}",
+        f"{printable(item.file)}: {size}, so its mask is a TIFF and there is no overlay{cut}",
         highlight=False,
         soft_wrap=True,
         markup=False,
@@ -292,7 +293,8 @@ def _report(table: pd.DataFrame, images: Path, out: Path, console: Console) -> N
         raise UserError(f"{images}: {failed['error'].iloc[0]}")
     for row in failed.to_dict("records"):
         where = row["file"] if pd.isna(row["page"]) else f"{row['file']} page {row['page'] + 1}"
-        console.print(f"not segmented: {where}: {row['error']}", highlight=False, soft_wrap=True, markup=False)
+        said = printable(f"not segmented: {where}: {row['error']}")
+        console.print(said, highlight=False, soft_wrap=True, markup=False)
     if len(failed) == len(table):
         raise UserError(f"none of the {len(table)} images in {images} can be read; {out / 'predictions.csv'} says why")
     done = f"{len(table) - len(failed)} of {len(table)} images segmented: {out}"
