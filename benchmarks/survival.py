@@ -447,8 +447,8 @@ def outages(seconds: float, seed: int) -> None:
 
 def away_for(folder: Path, data: Path, seed: int, seconds: float, told: dict[str, str]) -> tuple[Work, bool, float]:
     """A search whose server is killed while its second training goes on and is back after so many seconds, or where
-    these are 0 after the search gave up; then the same command again. Returns it after its end, whether it ended by itself,
-    and the seconds without a server."""
+    these are 0 after the search gave up; then the same command again. Returns it after its end, whether it ended by
+    itself, and the seconds without a server."""
     folder.mkdir()
     port = free_port()
     work = Work("random", folder / "work", data, seed, light=False, uri=f"http://127.0.0.1:{port}")
