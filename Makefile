@@ -30,5 +30,8 @@ lint: setup
 	$(ENV) ruff format --check .
 	$(ENV) mypy
 
+audit: setup
+	$(ENV) python .ci/audit.py
+
 hooks: setup
 	$(ENV) pre-commit run --all-files

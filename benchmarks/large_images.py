@@ -93,7 +93,7 @@ def spots(height: int, width: int) -> int:
 def log(network: str) -> str:
     """Logs an untrained network that is looked at in patches, with borders and components; returns its address."""
     settings = {"image_size": 256, "channels": 3, "normalise": "percentile", "threshold": 0.5, "view": "patches"}
-    settings |= {"scale": 1.0, "tta": 0, "objects": "border", "seeds": 0.0}
+    settings |= {"scale": 1.0, "tta": 0, "objects": "border", "seeds": 0.0, "least_object": 0}
     keras.utils.set_random_seed(0)
     example = codecs.encode_image(field(64, 64)[:, :, None])
     with mlflow.start_run():
@@ -103,18 +103,21 @@ def log(network: str) -> str:
 
 
 @contextmanager
-def served(model: str, folder: Path) -> Any:
-    """Serves a model as MLflow does; gives the address and the server's process, which leads a group of its own."""
+def served(model: str, folder: Path, timeout: int = 3600, **told: str) -> Any:
+    """Serves a model as MLflow does; gives the address and the server's process, which leads a group of its own.
+
+    A request may take `timeout` seconds; what else is `told` goes into the server's environment.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", model, "--env-manager", "local"]
     path = str(Path(sys.executable).parent) + os.pathsep + os.environ["PATH"]  # MLflow starts `uvicorn` from PATH
-    told = {**os.environ, "PATH": path, "MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT": "3600"}
+    environment = {**os.environ, "PATH": path, "MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT": str(timeout), **told}
     log_file = folder / "server.log"
     with log_file.open("w") as output:
         server = subprocess.Popen(
-            [*command, "--port", str(port)], env=told, stdout=output, stderr=output, start_new_session=True
+            [*command, "--port", str(port)], env=environment, stdout=output, stderr=output, start_new_session=True
         )
     try:
         _wait(f"http://127.0.0.1:{port}/ping", server, log_file)
@@ -161,10 +164,11 @@ def ask(address: str, image: bytes) -> dict[str, Any]:
             raise click.ClickException(json.load(error)["message"]) from error
 
 
-def _store(folder: Path) -> None:
+def own_store(folder: Path) -> None:
+    """Has this process log to a store in a folder."""
     mlflow.set_tracking_uri(f"sqlite:///{folder / 'mlflow.db'}")
-    mlflow.MlflowClient().create_experiment("large", artifact_location=(folder / "artifacts").as_uri())
-    mlflow.set_experiment("large")
+    mlflow.MlflowClient().create_experiment("served", artifact_location=(folder / "artifacts").as_uri())
+    mlflow.set_experiment("served")
     os.environ["MLFLOW_TRACKING_URI"] = mlflow.get_tracking_uri()
 
 
@@ -190,7 +194,7 @@ def serve(sizes: list[tuple[int, int]], network: str) -> None:
     """A model in patches served over HTTP, one image a request, in the order given: the peak is that so far."""
     table = Table("image", "seconds", "peak memory of the server, GB", "objects", title=f"served, {network} network")
     with tempfile.TemporaryDirectory() as folder:
-        _store(Path(folder))
+        own_store(Path(folder))
         with served(log(network), Path(folder)) as (address, group):
             table.add_row("none yet", "", f"{peak_gb(group):.2f}", "")
             for width, height in sizes:
@@ -214,7 +218,7 @@ def predict(sizes: list[tuple[int, int]], network: str) -> None:
     """Grey TIFFs of 8 bits from disk to masks and labels on disk, each in a process of its own."""
     table = Table("file", "seconds", "peak memory, GB", "objects", title=f"predict, {network} network")
     with tempfile.TemporaryDirectory() as folder:
-        _store(Path(folder))
+        own_store(Path(folder))
         model, path, out = log(network), Path(folder) / "large.tif", Path(folder) / "out"
         for width, height in sizes:
             tifffile.imwrite(path, field(height, width), photometric="minisblack", rowsperstrip=64, metadata=None)

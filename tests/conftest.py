@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import shutil
+import subprocess
 import warnings
 from pathlib import Path
 
@@ -115,12 +116,21 @@ def log_tiny(nested=False, **changes):
     from unetlab.inference.package import log_segmenter  # the modules under test are for those tests that want them
 
     settings = {"image_size": 32, "channels": 3, "normalise": "scale", "threshold": 0.5, "view": "whole", "scale": 1.0}
-    settings |= {"tta": 0, "objects": "components", "seeds": 0.0}
+    settings |= {"tta": 0, "objects": "components", "seeds": 0.0, "least_object": 0}
     settings |= {name: changes.pop(name) for name in list(changes) if name in settings}
     told = {"name": "tiny", "example": encoded(blob(32, 32)), "tags": {"setup": "tiny"}, **changes}
     side = None if settings["view"] == "patches" else settings["image_size"]
     with mlflow.start_run(nested=nested):
         return log_segmenter(brightness_model(side, settings["channels"]), settings=settings, **told)
+
+
+def can_mount() -> bool:
+    """Whether this user may have a disk of its own, in a name space of its own."""
+    try:
+        tried = ["unshare", "-rm", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
+        return subprocess.run(tried, capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        return False
 
 
 @pytest.fixture

@@ -1,11 +1,32 @@
-"""The one exception for what a user can mend."""
+"""The one exception for what a user can mend, and what may be said of anything."""
+
+import re
+
+SECRETS = re.compile(
+    r"(?<=://)[^/\s]*(?=@)|(?<=[?&;])(\w*(?:password|passwd|token|secret|api_?key)\w*=)[^&;\s]+", re.IGNORECASE
+)
+"""User and password before the host of an address, and what follows password= and the like in its query."""
+
+
+def printable(text: str) -> str:
+    """Text in one line: line ends, and what moves a terminal's cursor, spelt out; names of files may hold them."""
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
+
+
+def redacted(text: str) -> str:
+    """Text without the passwords of the addresses in it."""
+    return SECRETS.sub(lambda found: f"{found[1] or ''}***", text)
 
 
 class UserError(Exception):
     """A mistake in the input or the call: its message is one line that says what came and what to do.
 
     The command line prints it without a traceback and exits with status 2; everything else that is raised is a bug.
+    It is one line whatever files are called, and without the passwords of addresses.
     """
+
+    def __str__(self) -> str:
+        return redacted(printable(super().__str__()))
 
 
 class UnusableFiles(UserError):

@@ -4,11 +4,14 @@ import hashlib
 import io
 import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
-from conftest import write_pairs
+from conftest import can_mount, write_pairs
 from PIL import Image
 
 from unetlab.data import cache, dataset, open_dataset
@@ -110,3 +113,18 @@ def test_labels_take_one_byte_a_pixel_where_that_is_enough(pairs):
     data = open_dataset(str(pairs), masks="objects")
     assert data.labels(0).dtype == np.uint16 and np.array_equal(data.labels(0), many)
     assert data.labels(1).dtype == np.uint8
+
+
+@pytest.mark.skipif(not can_mount(), reason="no disk of one's own on this machine")
+def test_a_disk_too_small_for_an_array_is_an_error_and_ends_no_process(tmp_path):
+    code = (
+        "import sys; import numpy as np; from pathlib import Path; from unetlab.data import cache\n"
+        "rows = (np.ones(2**16, np.uint8) for _ in range(64))\n"
+        "try: cache.write_array(Path('a.npy'), (64, 2**16), rows)\n"
+        "except OSError as error: print(error.strerror, list(Path().iterdir()))"
+    )
+    mounted = 'mount -t tmpfs -o size=1m tmpfs "$1" && cd "$1" && exec "$2" -c "$3"'
+    command = ["unshare", "-rm", "sh", "-c", mounted, "sh", str(tmp_path), sys.executable, code]
+    environment = {**os.environ, "PYTHONPATH": str(Path(cache.__file__).parents[2])}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, "No space left on device []"), done.stderr

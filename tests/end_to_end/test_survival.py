@@ -1,7 +1,9 @@
 """A search killed in real life ends in the trials and scores that an undisturbed one has."""
 
+import io
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -9,9 +11,14 @@ import sys
 import time
 from pathlib import Path
 
+import mlflow
 import pytest
-from conftest import write_pairs
+import tiny_search
+from conftest import can_mount, write_pairs
 from mlflow.tracking import MlflowClient
+from rich.console import Console
+
+from unetlab.jobs.run import run_setup
 
 TESTS = Path(__file__).parent.parent
 WALL = ("seconds", "ms_per_image", "tracking_share")
@@ -69,16 +76,29 @@ def wait_for(process, folder: Path, text: str):
     assert process.poll() is None, (folder / "log").read_text()
 
 
-def test_killed_after_its_first_trial_it_goes_on_with_the_second(begin, tmp_path):
-    first = begin("killed", "random", "2", "2")
-    whole = begin("whole", "random", "2", "2")
-    wait_for(first, tmp_path / "killed", "trial 00 reference")
-    first.kill()
-    first.wait()
-    assert begin("killed", "random", "2", "2").wait() == whole.wait() == 0, (tmp_path / "killed" / "log").read_text()
-    assert "trial 00 reference: done before" in (tmp_path / "killed" / "log").read_text()
-    same(tmp_path / "killed", tmp_path / "whole")
-    assert not list((tmp_path / "killed" / "cache" / "unfinished").iterdir())
+def test_killed_after_its_first_trial_it_goes_on_with_the_second(begin, tmp_path, migrated, monkeypatch):
+    folder = tmp_path / "killed"
+    process = begin("killed", "random", "2", "2")
+    wait_for(process, folder, "trial 00 reference")
+    process.kill()
+    process.wait()
+    monkeypatch.setattr("mlflow.tracking.fluent._active_experiment_id", None)
+    said = {}
+    for name in ("killed", "whole"):  # in this process, which has imported TensorFlow
+        where = tmp_path / name
+        where.mkdir(exist_ok=True)
+        if name == "whole":
+            shutil.copy(migrated, where / "mlflow.db")
+        monkeypatch.chdir(where)
+        monkeypatch.setenv("UNETLAB_CACHE", str(where / "cache"))
+        mlflow.set_tracking_uri(f"sqlite:///{where / 'mlflow.db'}")
+        console = Console(file=io.StringIO(), width=200)
+        run_setup(tiny_search.setup(2), tiny_search.options(tmp_path / "cells", "random", 2), console)
+        said[name] = console.file.getvalue()
+    mlflow.set_tracking_uri(None)
+    assert "trial 00 reference: done before" in said["killed"] and "done before" not in said["whole"]
+    same(folder, tmp_path / "whole")
+    assert not list((folder / "cache" / "unfinished").iterdir())
 
 
 @pytest.mark.slow  # minutes: eight kills a tuner
@@ -113,12 +133,43 @@ def test_interrupted_it_ends_within_seconds_and_leaves_no_run_running(begin, tmp
     ("what", "reason"),
     [
         ("killed", "was killed by SIGKILL"),
+        ("out of time", "was killed by SIGKILL, as the system does where memory runs out"),
+        ("too large", "OOM|MemoryError|bad_alloc|SIGABRT"),
         ("raises", "no room for 64 pixels"),
+        ("not finite", "loss became nan"),
         ("hangs", "no step of training for 0.4 minutes"),
     ],
 )
 def test_a_trial_that_ends_badly_is_failed_and_the_search_goes_on(begin, tmp_path, what, reason):
-    assert begin("it", "random", "3", "2", UNETLAB_TEST=what, UNETLAB_TEST_STALL="0.4").wait() == 0
+    stall = "0.4" if what == "hangs" else "15"  # a slow machine does not hang
+    assert begin("it", "random", "3", "2", UNETLAB_TEST=what, UNETLAB_TEST_STALL=stall).wait() == 0
     statuses = {name: status for name, (status, _) in found(tmp_path / "it").items()}
     assert statuses.pop("trial 1") == "FAILED" and set(statuses.values()) == {"FINISHED"} and len(statuses) == 4
-    assert reason in (tmp_path / "it" / "log").read_text().replace("\n", " ")
+    runs = MlflowClient(f"sqlite:///{tmp_path / 'it' / 'mlflow.db'}").search_runs(["1"], "tags.training = 'trial 1'")
+    assert [bool(re.search(reason, run.data.tags["failed"])) for run in runs] == [True], runs[0].data.tags["failed"]
+
+
+@pytest.mark.slow
+def test_a_search_whose_trials_all_fail_ends_with_the_first_reason(begin, tmp_path):
+    process = begin("it", "random", "3", "2", UNETLAB_TEST="killed", UNETLAB_TEST_ALL="1")
+    assert process.wait() not in (0, None)
+    said = (tmp_path / "it" / "log").read_text().replace("\n", " ")
+    assert "error: every trial failed, trial 0: its process was killed by SIGKILL" in said and "Traceback" not in said
+    statuses = {name: status for name, (status, _) in found(tmp_path / "it").items()}
+    assert statuses == {"run": "FAILED", "trial 0": "FAILED", "trial 1": "FAILED", "trial 2": "FAILED"}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not can_mount(), reason="no disk of one's own on this machine")
+def test_a_disk_that_fills_up_ends_it_in_one_line_and_with_room_it_goes_on(begin, tmp_path, migrated):
+    assert begin("whole", "random", "2", "8").wait() == 0
+    (tmp_path / "disk").mkdir()
+    words = [tmp_path / "disk", tmp_path / "cells", migrated, tmp_path / "filled"]
+    command = ["unshare", "-rm", sys.executable, str(TESTS / "full_disk.py"), *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    first, second = ((tmp_path / f"filled.{number}").read_text() for number in (0, 1))
+    assert done.stdout.split() == ["1", "0"], (done.stderr, first, second)
+    assert "error: cannot write" in first or "error: the tracking store cannot be written" in first
+    assert "make room" in first and "Traceback" not in first
+    assert "trial 00 reference: done before" in second
+    same(tmp_path / "filled", tmp_path / "whole")

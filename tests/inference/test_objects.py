@@ -132,3 +132,14 @@ def test_a_field_of_thousands_is_quick(how):
     assert time.perf_counter() - started < 3
     if how != "components":
         assert score_objects(result, labels)["ap50"] > 0.97
+
+
+def test_what_is_smaller_than_the_smallest_object_is_none():
+    mask = np.zeros((20, 20), bool)
+    mask[2:6, 2:6] = mask[10:12, 10:12] = mask[15, 15] = True
+    for how in METHODS:
+        head = np.zeros(mask.shape, np.float32) if METHODS[how].uses_head else None
+        found = instances(mask, head, how, METHODS[how].default, least=4)
+        assert np.unique(found).tolist() == [0, 1, 2]
+        assert ((found > 0) == (mask & (np.arange(20) < 15))).all()
+        assert instances(mask, head, how, METHODS[how].default, least=5).max() == 1

@@ -50,3 +50,30 @@ print(answer["object_count"], len(answer["mask"]) > 0)
     ran = subprocess.run([sys.executable, "-I", "-c", code], cwd=elsewhere, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr[-2000:]
     assert ran.stdout.split() == ["2", "True"]
+
+
+def test_loading_unpickles_nothing(store, tmp_path):
+    folder = mlflow.artifacts.download_artifacts(log_tiny().model_uri)
+    (tmp_path / "blob.png").write_bytes(encoded(blob(70, 100)))
+    code = f"""
+import sys
+import cloudpickle, mlflow, pickle, pandas as pd, keras, skimage.measure, scipy.ndimage, tifffile, imagecodecs
+import mlflow.pyfunc.model
+def refuse(*ignored, **also):
+    raise SystemExit("unpickled")
+for module in (pickle, cloudpickle, mlflow.pyfunc.model.cloudpickle):
+    for name in ("load", "loads", "Unpickler"):
+        if hasattr(module, name):
+            setattr(module, name, refuse)
+sys.addaudithook(lambda event, about: refuse() if event == "pickle.find_class" else None)
+try:
+    import _pickle; _pickle.loads(b"cos\\nsystem\\n.")
+except SystemExit:
+    print("seen")
+model = mlflow.pyfunc.load_model({folder!r})
+with open({str(tmp_path / "blob.png")!r}, "rb") as file:
+    print(model.predict(pd.DataFrame({{"image": [file.read()]}})).iloc[0]["object_count"])
+"""
+    ran = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    assert ran.stdout.split() == ["seen", "2"]

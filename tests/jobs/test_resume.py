@@ -4,6 +4,8 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
 
 from unetlab.errors import Stopped, UserError
 from unetlab.jobs import resume
@@ -52,3 +54,60 @@ def test_fresh_begins_anew_and_another_plan_is_another_run(experiment):
     for key, fresh in (("other", False), ("k", True)):
         with resume.going_on(experiment, key, "one", TOLD, {}, fresh) as other:
             assert other.parent != kept.parent
+
+
+def test_a_final_model_that_was_being_scored_is_not_trained_again(experiment):
+    history, values = pd.DataFrame({"loss": [0.5]}), {"lr": 0.1}
+    with pytest.raises(Stopped), resume.going_on(experiment, "k", "one", TOLD, {}) as kept:
+        with write.run("f", tags={"training": "final"}, params=values, parent=kept.parent) as final:
+            kept.finish("final", {"run_id": final.info.run_id}, history, [np.arange(3)])
+        MlflowClient().update_run(final.info.run_id, status="RUNNING")  # as its scoring does
+        raise Stopped("killed")
+    with resume.going_on(experiment, "k", "one", TOLD, {}) as again:
+        about, _, _ = again.finished("final", values)
+        assert about["run_id"] == final.info.run_id
+        assert mlflow.get_run(final.info.run_id).info.status == "FINISHED"
+
+
+def test_a_run_that_is_killed_as_soon_as_it_is_made_is_known_by_its_tags(experiment, monkeypatch):
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(mlflow, "log_params", killed)
+        with resume.going_on(experiment, "k", "one", TOLD, {"seed": 1}):
+            pass
+    (run,) = resume.runs_where(experiment, "tags.plan = 'k'")
+    with resume.going_on(experiment, "k", "one", TOLD, {"seed": 1}) as again:
+        assert again.parent == run.info.run_id
+    assert mlflow.get_run(run.info.run_id).data.params == {"seed": "1"}
+
+
+STOPS = [
+    (
+        OSError(28, "No space left on device", "/a/scores.csv"),
+        r"cannot write /a/scores.csv \(No space left on device\)",
+    ),
+    (PermissionError(13, "Permission denied", "/a/mlruns"), r"cannot write /a/mlruns \(Permission denied\)"),
+    (MlflowException("API request to http://h/api failed with timeout"), "the tracking server does not answer"),
+    (MlflowException("(sqlite3.OperationalError) database or disk is full"), "the tracking store cannot be written"),
+]
+
+
+@pytest.mark.parametrize(("error", "said"), STOPS)
+def test_what_is_no_fault_of_the_run_stops_it_wherever_it_is_and_even_if_mlflow_cannot_be_told(
+    experiment, monkeypatch, error, said
+):
+    def refuse(*_, **__):
+        raise error
+
+    going = resume.going_on(experiment, "k", "one", TOLD, {})
+    with monkeypatch.context() as patch, pytest.raises(Stopped, match=said), going as kept:
+        patch.setattr(MlflowClient, "set_terminated", refuse)
+        raise error
+    assert mlflow.active_run() is None and mlflow.get_run(kept.parent).info.status == "RUNNING"
+    with resume.going_on(experiment, "k", "one", TOLD, {}) as again:
+        assert again.parent == kept.parent and again.again
+    with pytest.raises(ValueError, match="a fault"), resume.going_on(experiment, "other", "one", TOLD, {}) as kept:
+        raise ValueError("a fault")
+    assert mlflow.get_run(kept.parent).info.status == "FAILED"

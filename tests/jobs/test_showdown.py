@@ -117,6 +117,13 @@ def scored(monkeypatch):
     return ran, broken
 
 
+def test_a_fresh_showdown_takes_nothing_from_an_earlier_one(store, plan, scored):
+    ran, _ = scored
+    first, second = (showdown.showdown(telling(plan, fresh=fresh), QUIET, tiny)[1] for fresh in (False, True))
+    assert first != second and ran == 2 * ["nuclei 0", "latex 0", "nuclei 1", "latex 1"]
+    assert len(children(first)) == len(children(second)) == 4
+
+
 def under_mlflow_run(monkeypatch, experiment: str, **params: str) -> str:
     """What `mlflow run` leaves before it starts a command: a run with the parameters as typed, in the environment."""
     run_id = MlflowClient().create_run(experiment, run_name="made by mlflow").info.run_id

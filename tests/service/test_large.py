@@ -30,7 +30,9 @@ def field(height=700, width=900, seed=0):
 
 def recipe(**changes):
     own = {"image_size": 64, "channels": 1, "normalise": "percentile", "threshold": 0.5, "view": "patches"}
-    return SimpleNamespace(**{**own, "scale": 1.0, "tta": 0, "objects": "components", "seeds": 0.0, **changes})
+    return SimpleNamespace(
+        **{**own, "scale": 1.0, "tta": 0, "objects": "components", "seeds": 0.0, "least_object": 0, **changes}
+    )
 
 
 def network(images):
@@ -144,7 +146,7 @@ def test_an_object_that_never_ends_is_cut_rather_than_waited_for(monkeypatch):
 
 @pytest.mark.parametrize("view", ["patches", "whole"])
 def test_a_large_file_gets_mask_labels_and_rows_as_a_small_one(store, tmp_path, small, monkeypatch, capsys, view):
-    model = log_tiny(view=view, image_size=64).model_uri
+    model = log_tiny(view=view, image_size=64, least_object=200).model_uri
     image = field(333, 401)
     (tmp_path / "in").mkdir()
     tifffile.imwrite(tmp_path / "in" / "a.tif", image, photometric="minisblack", compression="zlib")
@@ -156,6 +158,7 @@ def test_a_large_file_gets_mask_labels_and_rows_as_a_small_one(store, tmp_path, 
     mask = codecs.decode_mask((tmp_path / "whole" / "masks" / "a.png").read_bytes())
     assert ((tifffile.imread(tmp_path / "large" / "masks" / "a.tif") > 0) != mask).mean() < 1e-3
     labels = tifffile.imread(tmp_path / "large" / "labels" / "a.tif")
+    assert (labels > 0).sum() < mask.sum()  # specks are no objects
     assert labels.dtype == np.uint32 and labels.max() == table["object_count"][0] > 5
     listed = pd.read_csv(tmp_path / "large" / "objects.csv").set_index("label")
     assert sorted(listed.index) == list(range(1, labels.max() + 1))

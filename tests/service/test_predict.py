@@ -1,5 +1,7 @@
 """Prediction over folders: what is written, and what mistakes get."""
 
+import os
+import warnings
 from types import SimpleNamespace
 
 import mlflow
@@ -11,6 +13,7 @@ from conftest import blob, encoded, log_tiny
 
 from unetlab.errors import UserError
 from unetlab.images import codecs
+from unetlab.inference.package import SIGNATURE
 from unetlab.service import predict
 from unetlab.service.predict import OUTLINE, overlay, predict_folder
 
@@ -141,6 +144,28 @@ def test_a_model_of_another_kind(store, folder, tmp_path):
         info = mlflow.pyfunc.log_model(name="echo", python_model=str(tmp_path / "echo.py"), pip_requirements=["mlflow"])
     with pytest.raises(UserError, match="takes no encoded images"):
         predict_folder(info.model_uri, folder, tmp_path / "out")
+
+
+class Touch(mlflow.pyfunc.PythonModel):
+    """A model whose pickle makes a folder where it is unpickled."""
+
+    def __reduce__(self):
+        return os.mkdir, ("unpickled",)
+
+    def predict(self, context, model_input, params=None):
+        return model_input
+
+
+def test_a_pickled_model_is_refused_before_it_is_unpickled(store, folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with mlflow.start_run(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # MLflow says that pickles are not safe
+        info = mlflow.pyfunc.log_model(
+            name="touch", python_model=Touch(), pip_requirements=["mlflow"], signature=SIGNATURE
+        )
+    with pytest.raises(UserError, match="^model=.* would be unpickled, so unetlab did not make it"):
+        predict_folder(info.model_uri, folder, tmp_path / "out")
+    assert not (tmp_path / "unpickled").exists() and not (tmp_path / "out").exists()
 
 
 def test_every_page_of_a_stack_gets_a_mask_and_a_row(model, folder, tmp_path, capsys):

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from unetlab.jobs.worker import import_tensorflow as import_tensorflow
 
@@ -15,8 +16,21 @@ SETTINGS = {
 
 
 def settle() -> None:
-    """Applies SETTINGS, and lets Python's log show warnings only."""
+    """Applies SETTINGS, lets Python's log show warnings only, and takes the password out of the server's address."""
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
+    _hide_password()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of every new model of a search
+
+
+def _hide_password() -> None:
+    """MLflow prints its server's address with each run; user and password go where MLflow looks for them besides."""
+    address = urlsplit(os.environ.get("MLFLOW_TRACKING_URI", ""))
+    user, at, host = address.netloc.rpartition("@")
+    if not at or address.scheme not in ("http", "https"):
+        return
+    name, _, password = user.partition(":")
+    os.environ["MLFLOW_TRACKING_URI"] = urlunsplit(address._replace(netloc=host))
+    os.environ.setdefault("MLFLOW_TRACKING_USERNAME", unquote(name))
+    os.environ.setdefault("MLFLOW_TRACKING_PASSWORD", unquote(password))

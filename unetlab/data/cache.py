@@ -199,6 +199,9 @@ def _write_mapped(path: Path, shape: tuple[int, ...], fill: Callable[[np.ndarray
     os.close(handle)
     try:
         out = np.lib.format.open_memmap(name, mode="w+", dtype=np.uint8, shape=shape)
+        if hasattr(os, "posix_fallocate"):  # a disk that is full later would end the process by SIGBUS, without a word
+            with open(name, "r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, os.path.getsize(name))
         fill(out)
         out.flush()
         os.replace(name, path)

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
+from rich.markup import escape
 from rich.table import Table
 
 from unetlab.data import Dataset, cache
@@ -94,7 +95,7 @@ class DataCard:
 
     def table(self) -> Table:
         """For the terminal."""
-        table = Table(title=f"{self.name}: {self.images} images", show_header=False, title_justify="left")
+        table = Table(title=escape(f"{self.name}: {self.images} images"), show_header=False, title_justify="left")
         table.add_row("digest", self.digest)
         for name, counts in (("sizes", self.sizes), ("stored as", self.modes), ("modality", self.modalities)):
             table.add_row(name, _counts(counts))
@@ -103,13 +104,13 @@ class DataCard:
             table.add_row("objects", "mean {:.1f}, {:.0f} to {:.0f} an image".format(*self.objects))
             table.add_row("masks", self.masks)
         if self.classes:
-            table.add_row("classes", ", ".join(f"{name}: {share:.2%}" for name, share in self.classes.items()))
-        table.add_row("scenes", self._scenes())
+            table.add_row("classes", escape(", ".join(f"{name}: {share:.2%}" for name, share in self.classes.items())))
+        table.add_row("scenes", escape(self._scenes()))
         for finding in self.findings:
             style = {"error": "bold red", "warning": "yellow", "notice": ""}[finding.severity]
             table.add_row(
                 f"{finding.code} {finding.severity}",
-                f"{finding.message}; {finding.remedy}",
+                escape(f"{finding.message}; {finding.remedy}"),
                 style=style,
                 end_section=True,
             )

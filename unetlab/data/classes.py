@@ -82,11 +82,14 @@ def values_of(
     """A decoded mask, (h, w, c) of any dtype, as one plane of whole values; alpha does not count.
 
     Raises UserError for floats, but for masks of two values (which stay what they are where they are whole numbers) and
-    for whole numbers in a file of ImageJ's, which has no other type of 32 bits; for negative values; and for NaN.
+    for whole numbers in a file of ImageJ's, which has no other type of 32 bits; for negative values; for NaN;
+    and for complex numbers.
     """
     array = stored[..., : {2: 1, 4: 3}.get(stored.shape[2], stored.shape[2])]
     if array.dtype.kind == "f":
         array = _whole(array, imagej)
+    if array.dtype.kind not in "biuf":
+        raise UserError(f"the mask holds {array.dtype} values; labels are whole numbers")
     if array.dtype.kind == "i" and array.size and array.min() < 0:
         raise UserError(f"the mask holds negative values, down to {array.min()}; 0 is background, objects are above it")
     if array.shape[2] == 1:

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+import struct
 import tempfile
 import zipfile
 import zlib
@@ -21,7 +22,7 @@ IGNORED = {"Thumbs.db", "desktop.ini", GROUPS}
 LARGE = 64 * 2**20
 """Bytes of a file in a zip above which it is unpacked to disk rather than into memory."""
 
-DAMAGED = (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError)
+DAMAGED = (zipfile.BadZipFile, zlib.error, struct.error, OSError, EOFError, RuntimeError, ValueError, OverflowError)
 """What reading a broken zip raises."""
 
 
@@ -51,15 +52,18 @@ class Files(Protocol):
 
 
 class FolderFiles:
-    """The files of a folder, hidden ones left out."""
+    """The files of a folder, hidden ones left out. Raises UserError for a name that is no text."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.label = str(folder)
         self.names = sorted(name for name in _walk(folder) if _wanted(name))
+        if unnamed := [name for name in self.names if any("\ud800" <= sign <= "\udfff" for sign in name)]:
+            raise UserError(f"{folder} holds the name {unnamed[0]}, which is no text in UTF-8; rename it")
 
     def read(self, name: str) -> bytes:
         """The bytes of a file; raises UserError if it cannot be read."""
+        _refuse_endless(self.folder / name)
         try:
             return (self.folder / name).read_bytes()
         except OSError as error:
@@ -68,8 +72,9 @@ class FolderFiles:
     def source(self, name: str) -> bytes | Path:
         """The path of a file; raises UserError if it cannot be read."""
         path = self.folder / name
+        _refuse_endless(path)
         try:
-            if path.is_file():
+            if not path.is_dir():
                 path.open("rb").close()
         except OSError as error:
             raise UserError(f"{path} cannot be read ({error.strerror}); check its permissions") from error
@@ -107,12 +112,12 @@ class ZipFiles:
         self._copies: tempfile.TemporaryDirectory[str] | None = None
         try:
             self.zip = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError) as error:
+        except DAMAGED as error:
             raise UserError(f"{path} is no readable zip ({error}); give a folder or a zip of images") from error
-        self.infos = {info.filename: info for info in self.zip.infolist() if not info.is_dir()}
+        self.infos = {info.filename: info for info in self.zip.infolist() if not _is_folder(info)}
         for name in self.infos:
             parts = PurePosixPath(name.replace("\\", "/"))
-            if parts.is_absolute() or ".." in parts.parts:
+            if parts.is_absolute() or ".." in parts.parts or name[1:2] == ":":  # a drive of Windows
                 raise UserError(f"{path} holds the name {name!r}, which leads out of the zip; make the zip anew")
             if inside := [part for part in parts.parts[:-1] if PurePosixPath(part).suffix.lower() in CONTAINERS]:
                 raise UserError(f"{path} holds {inside[0]}, which is read from a folder only; unpack the zip")
@@ -131,8 +136,14 @@ class ZipFiles:
             return self.read(name)
         if self._copies is None:
             self._copies = tempfile.TemporaryDirectory(prefix="unetlab-zip-")
-        path = Path(self._copies.name) / hashlib.sha256(name.encode()).hexdigest() / PurePosixPath(name).name
+        path = (
+            Path(self._copies.name) / hashlib.sha256(name.encode()).hexdigest() / f"image{PurePosixPath(name).suffix}"
+        )
         if not path.exists():
+            size, free = self.infos[name].file_size, shutil.disk_usage(self._copies.name).free
+            if size > free:
+                where = f"{self._copies.name} has {free:,} free"
+                raise UserError(f"{self.path}: {name} unpacks to {size:,} bytes and {where}; set TMPDIR elsewhere")
             path.parent.mkdir(exist_ok=True)
             try:
                 with self.zip.open(name) as packed, path.open("wb") as out:
@@ -153,12 +164,20 @@ class ZipFiles:
         return _hash(f"{name} {self.infos[name].file_size} {self.infos[name].CRC}" for name in self.names)
 
 
+def _is_folder(info: zipfile.ZipInfo) -> bool:
+    return not info.filename or info.filename.endswith("/")  # `is_dir` wants a name
+
+
 def open_files(path: Path) -> Files:
     """The files at a path.
 
     Raises UserError if there is nothing, or neither a folder nor a zip.
     """
-    if not path.exists():
+    try:
+        there = path.exists()
+    except OSError:  # a name too long for any file
+        there = False
+    if not there:
         raise UserError(f"no folder or zip at {path}; give a path that exists, a named data set, or synthetic")
     files: Files = FolderFiles(path) if path.is_dir() else ZipFiles(path)
     if not files.names:
@@ -180,9 +199,23 @@ def given_groups(files: Files) -> str:
     return files.read(found[0]).decode("utf-8-sig", errors="replace") if found else ""
 
 
+def _refuse_endless(path: Path) -> None:
+    """Raises UserError for what can be opened but not read to an end: a pipe, a socket, a device."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise UserError(f"{path} is no plain file; take it away")
+
+
 def _walk(folder: Path) -> Iterator[str]:
-    """Relative names of the files below a folder; a Zarr image, itself a folder, counts as one file."""
+    """Relative names of the files below a folder; a Zarr image, itself a folder, counts as one file.
+
+    Links are followed, but into no folder twice, which would have no end where they lead back.
+    """
+    seen = set()
     for where, folders, files in os.walk(folder, followlinks=True):
+        if (real := os.path.realpath(where)) in seen:
+            folders.clear()
+            continue
+        seen.add(real)
         images = [name for name in folders if is_container(Path(where) / name)]
         folders[:] = [name for name in folders if name not in images]
         for name in (*files, *images):

@@ -27,6 +27,7 @@ class Objects(NamedTuple):
         touching: share of the images in which two objects touch.
         mean: objects an image.
         foreground: share of an average image's pixels.
+        least: pixels; one in a hundred objects is smaller.
     """
 
     diameter: float
@@ -34,6 +35,7 @@ class Objects(NamedTuple):
     touching: float
     mean: float
     foreground: float
+    least: int
 
 
 def objects_of(dataset: Dataset, rows: Iterable[int]) -> Objects:
@@ -55,6 +57,7 @@ def objects_of(dataset: Dataset, rows: Iterable[int]) -> Objects:
         float(np.mean(touch)) if touch else 0.0,
         len(every) / max(1, len(shares)),
         float(np.mean(inside)) if inside else 0.0,
+        int(np.percentile(every, 1)) if len(every) else 0,
     )
 
 

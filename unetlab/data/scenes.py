@@ -330,11 +330,15 @@ def _cached(dataset: Dataset) -> Scenes:
 def _given(dataset: Dataset, text: str, name: str) -> Scenes:
     """Scenes as a CSV has them."""
     rows = csv.DictReader(io.StringIO(text))
-    if missing := {"id", "group"} - set(rows.fieldnames or ()):
+    try:
+        lines, names = list(rows), set(rows.fieldnames or ())
+    except csv.Error as error:
+        raise UserError(f"{name} is no table ({error})") from error
+    if missing := {"id", "group"} - names:
         lacking = " and ".join(sorted(missing))
         raise UserError(f"{name} lacks the column {lacking}; its first line must name the columns id and group")
     group: dict[str, str] = {}
-    for row in rows:
+    for row in lines:
         id, value = (row["id"] or "").strip(), (row["group"] or "").strip()
         if id in group:
             raise UserError(f"{name} has {id} twice; each image belongs to one group")

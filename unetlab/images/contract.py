@@ -9,8 +9,21 @@ MAX_PIXELS = 10_000 * 10_000
 """Larger images are refused before they are decoded; cut them into tiles."""
 
 
+MAX_BYTES = 24 * MAX_PIXELS
+"""Of one page once it is decoded; those of many samples, or of many bits, hold fewer pixels."""
+
+MOST_SCANS = 100
+"""Of a JPEG, which is decoded once a scan; progressive ones have about ten."""
+
+
 class PixelError(ValueError):
-    """The bytes are no image that can be used; the message says why and the way out, in one line."""
+    """The bytes are no image that can be used; the message says why and the way out, in one line.
+
+    It may quote what a file says of itself, so characters that are not printed are spelt out.
+    """
+
+    def __str__(self) -> str:
+        return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in super().__str__())
 
 
 class Pages:
@@ -23,6 +36,7 @@ class Pages:
         mode: how they are stored, such as "uint16 grey", "uint8 RGB", "uint8 palette".
         palette: uint8 (256 or more, 3), the colours of a palette image.
         lossy: whether values are blurred by JPEG.
+        weight: bytes of a page while it is decoded, all its samples.
 
     Attributes:
         imagej: whether ImageJ wrote the file, which has floats for integers of 32 bits.
@@ -31,10 +45,18 @@ class Pages:
     imagej = False
 
     def __init__(
-        self, numbers: range, size: tuple[int, int], mode: str, palette: np.ndarray | None = None, lossy: bool = False
+        self,
+        numbers: range,
+        size: tuple[int, int],
+        mode: str,
+        palette: np.ndarray | None = None,
+        lossy: bool = False,
+        weight: int = 0,
     ) -> None:
         self.numbers, self.count = numbers, len(numbers)
-        self.size, self.mode, self.palette, self.lossy = size, mode, palette, lossy
+        self.size, self.mode, self.palette, self.lossy, self.weight = size, mode, palette, lossy, weight
+        if weight > MAX_BYTES:
+            raise PixelError(f"a page takes {weight:,} bytes, more than {MAX_BYTES:,}; save fewer channels or tiles")
 
     def read(self, page: int) -> np.ndarray:
         """One page as stored, (h, w, c) of any dtype; of a palette image the indices, c = 1. Threads may share it.
@@ -73,3 +95,9 @@ def refuse_size(height: int, width: int, most: int | None = None) -> None:
         raise PixelError(f"{width} x {height} pixels is more than {most:,} pixels; cut it into tiles")
     if height * width <= 0:
         raise PixelError("the image has no pixels")
+
+
+def refuse_scans(jpeg: bytes) -> None:
+    """Raises PixelError for a JPEG of more than MOST_SCANS scans."""
+    if jpeg.count(b"\xff\xda") > MOST_SCANS:
+        raise PixelError(f"a JPEG of more than {MOST_SCANS} scans; save it anew")

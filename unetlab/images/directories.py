@@ -15,6 +15,10 @@ CODES = {1: "B", 3: "H", 4: "I", 16: "Q"}
 """Integer types of TIFF in the letters of struct."""
 
 
+MOST_PAGES = 2**16
+"""More pages are refused; the library that reads them takes tenths of a millisecond for each before the first."""
+
+
 class Directory(NamedTuple):
     """What is needed of a page before it is read; `number` counts all directories from 0."""
 
@@ -27,8 +31,8 @@ class Directory(NamedTuple):
 def walk(file: BinaryIO, size: int, most: int | None = None) -> list[Directory]:
     """All pages of a TIFF of `size` bytes, in their order; smaller copies and masks of transparency are left out.
 
-    Raises PixelError for a chain that leads out of the file or in a circle, for a page of another size than the first,
-    naming both, and for one of more than `most` pixels, by default MAX_PIXELS.
+    Raises PixelError for a chain that leads out of the file, in a circle or over more than MOST_PAGES, for a page of
+    another size than the first, naming both, and for one of more than `most` pixels, by default MAX_PIXELS.
     """
     file.seek(0)
     head = file.read(16)
@@ -42,6 +46,8 @@ def walk(file: BinaryIO, size: int, most: int | None = None) -> list[Directory]:
         while offset:
             if offset in seen:
                 raise PixelError(f"damaged TIFF: after page {len(seen)} its chain of pages leads in a circle")
+            if len(seen) == MOST_PAGES:
+                raise PixelError(f"a TIFF of more than {MOST_PAGES:,} pages; save it in parts")
             seen.add(offset)
             file.seek(offset)
             length = struct.calcsize(count)

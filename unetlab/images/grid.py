@@ -52,7 +52,9 @@ class Grid(Pages):
         asked = "" if channels == "pages" else channels
         colours = 3 if samples == 4 else samples  # the fourth is alpha
         self.chosen = choose_channels(asked, max(apart, colours), total if apart > 1 else 1, self.planes.said())
-        super().__init__(choose_pages(pages, total), (height, width), f"{dtype} {words(self.chosen)}")
+        weight = height * width * samples * np.dtype(dtype).itemsize
+        kind = f"{dtype} {words(self.chosen)}"
+        super().__init__(choose_pages(pages, total), (height, width), kind, weight=weight)
 
     def _read(self, page: int) -> np.ndarray:
         scene, within = divmod(self.numbers[page], self.planes.pages)

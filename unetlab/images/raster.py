@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from .axes import choose_channels, choose_pages, words
-from .contract import Pages, PixelError, refuse_size
+from .contract import Pages, PixelError, refuse_scans, refuse_size
 
 MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM")
 
@@ -23,14 +23,22 @@ class Raster(Pages):
         Image.MAX_IMAGE_PIXELS = None  # our own bound reads better than Pillow's warning
         try:
             self.image = Image.open(io.BytesIO(self.data), formats=("PNG", "JPEG", "BMP"))
+            frames = getattr(self.image, "n_frames", 1) if self.image.format == "PNG" else 1
         except Exception as error:  # Pillow raises many types for broken files
             raise PixelError("truncated or damaged") from error
         refuse_size(self.image.height, self.image.width)
-        if self.image.format == "PNG" and getattr(self.image, "n_frames", 1) > 1:
+        if frames > 1:
             raise PixelError("an animated PNG; save its frames as single images or as a TIFF stack")
         self.deep = self.image.format == "PNG" and self.data[24] == 16
-        size, (mode, palette) = (self.image.height, self.image.width), self._kind()
-        super().__init__(choose_pages(pages, 1), size, mode, palette, lossy=self.data.startswith(b"\xff\xd8"))
+        if lossy := self.data.startswith(b"\xff\xd8"):
+            refuse_scans(self.data)
+        try:
+            size, (mode, palette) = (self.image.height, self.image.width), self._kind()
+        except Exception as error:  # likewise, of a palette
+            raise PixelError("truncated or damaged") from error
+        super().__init__(
+            choose_pages(pages, 1), size, mode, palette, lossy, weight=size[0] * size[1] * (8 if self.deep else 4)
+        )
         colours = 1 if palette is not None or mode.split()[1].startswith("grey") else 3
         self.chosen = choose_channels(channels, colours)
         if channels:

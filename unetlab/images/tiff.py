@@ -1,6 +1,7 @@
 """TIFF in all its manners: series, appended pages, ImageJ's stacks, OME-TIFF; read page by page from the file."""
 
 import io
+import logging
 import math
 import threading
 from collections.abc import Sequence
@@ -12,9 +13,13 @@ import numpy as np
 import tifffile
 from tifffile import COMPRESSION, EXTRASAMPLE, PHOTOMETRIC, PLANARCONFIG
 
+from . import segments
 from .axes import Planes, choose_channels, choose_pages, words
 from .contract import Pages, PixelError
 from .directories import Directory, walk
+
+# what tifffile notices about a broken file would stand around the one line that says what is wrong with it
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
@@ -86,8 +91,8 @@ class Tiff(Pages):
         self.numbers = choose_pages(pages, total)
         self.kind = (first.dtype, _stored(first))
         stored = words(self.chosen) if apart > 1 or channels or samples > 1 and _colours(first) == 1 else self.kind[1]
-        size = (first.imagelength, first.imagewidth)
-        super().__init__(self.numbers, size, f"{first.dtype} {stored}", _palette(first), first.compression in JPEG)
+        size, lossy = (first.imagelength, first.imagewidth), first.compression in JPEG
+        super().__init__(self.numbers, size, f"{first.dtype} {stored}", _palette(first), lossy, first.nbytes)
 
     def close(self) -> None:
         """Closes the file."""
@@ -120,6 +125,7 @@ class Tiff(Pages):
             ends = [start + length for start, length in zip(frame.dataoffsets, frame.databytecounts, strict=False)]
             if not ends or max(ends) > self.length:
                 raise PixelError("truncated or damaged TIFF")
+            segments.refuse_bombs(key, frame.dataoffsets, frame.databytecounts, self.file)
             return _standing(key, np.asarray(frame.asarray(maxworkers=1)))
 
 
@@ -149,6 +155,8 @@ def _series(tiff: tifffile.TiffFile, found: list[Directory]) -> Sequence[Series]
     if not series:
         raise PixelError("truncated or damaged TIFF")
     planes = [math.prod(one.shape) // max(1, math.prod(one.keyframe.shape)) for one in series]
+    if tiff.is_imagej and int((tiff.imagej_metadata or {}).get("images", 1)) > sum(planes):
+        raise PixelError("truncated or damaged TIFF: ImageJ's line speaks of more pages than it holds")
     named = any("C" in one.axes[: -len(one.keyframe.shape)] for one in series)
     if not named and sum(planes) <= len(found) and all(one.kind in BARE for one in series):
         return [_Bare(tiff, found)]
@@ -183,7 +191,8 @@ def _refuse_lies(xml: str, found: list[Directory]) -> None:
     own, planes, first = root.get("UUID"), 0, found[0]
     for element in root.iter():
         name = element.tag.rpartition("}")[2]
-        if name == "UUID" and own and element.text != own:
+        # without an id of its own a file is no part of several, and whatever is named would be opened
+        if name == "UUID" and element.text != own and (own or element.get("FileName")):
             raise PixelError("its OME-XML spreads one image over several files; save it anew as a single OME-TIFF")
         if name == "Pixels":
             try:

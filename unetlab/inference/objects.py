@@ -37,7 +37,7 @@ class Method:
     default: float
 
 
-def instances(mask: np.ndarray, head: np.ndarray | None, how: str, seeds: float) -> np.ndarray:
+def instances(mask: np.ndarray, head: np.ndarray | None, how: str, seeds: float, least: int = 0) -> np.ndarray:
     """The objects of a mask.
 
     Args:
@@ -45,9 +45,10 @@ def instances(mask: np.ndarray, head: np.ndarray | None, how: str, seeds: float)
         head: float32 (h, w) in [0, 1], the network's second channel; None for methods that use none.
         how: a key of METHODS.
         seeds: the method's one number, in (0, 1); a larger one parts more.
+        least: pixels; what is smaller is no object.
 
-    Returns int32 (h, w): 0 background, 1..n objects. Every component of the mask holds at least one object and every
-    pixel of the mask belongs to one, so that the mask of the objects is the mask.
+    Returns int32 (h, w): 0 background, 1..n objects. With `least` 0 every pixel of the mask belongs to one, so that the
+    mask of the objects is the mask.
 
     Raises ValueError for an unknown method and for a head that is missing or of another shape.
     """
@@ -57,7 +58,8 @@ def instances(mask: np.ndarray, head: np.ndarray | None, how: str, seeds: float)
     if method.uses_head and (head is None or head.shape != mask.shape):
         came = "none" if head is None else f"shape {head.shape}"
         raise ValueError(f"objects={how} wants a head of the mask's shape {mask.shape}. Received: {came}")
-    return method.of(np.asarray(mask, bool), head, seeds)
+    found = method.of(np.asarray(mask, bool), head, seeds)
+    return _numbered(np.where(np.bincount(found.ravel())[found] < least, 0, found)) if least else found
 
 
 def _components(mask: np.ndarray, head: np.ndarray | None, seeds: float) -> np.ndarray:

@@ -21,7 +21,10 @@ TRAVELS = ("images", "inference")
 version of unetlab is installed beside it."""
 
 
-SETTINGS = ("image_size", "channels", "normalise", "threshold", "view", "scale", "tta", "objects", "seeds")
+SETTINGS = (
+    *("image_size", "channels", "normalise", "threshold", "view", "scale", "tta"),
+    *("objects", "seeds", "least_object"),
+)
 """What of a recipe a served model keeps: all that turns an image into a mask and objects."""
 
 NEEDED = (

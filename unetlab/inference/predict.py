@@ -33,6 +33,8 @@ class Prepared(view.Viewed, Protocol):
     def objects(self) -> str: ...
     @property
     def seeds(self) -> float: ...
+    @property
+    def least_object(self) -> int: ...
 
 
 class Maps(NamedTuple):
@@ -71,7 +73,7 @@ class Predictor:
     Args:
         model: from float32 images (n, h, w, c) in [0, 1] to probabilities (n, h, w, k) in [0, 1]: a Keras model called
             directly, since `predict` would trace a graph for each model of a search, or a traced function.
-        recipe: image_size, channels, normalise, threshold, view, scale, tta, objects and seeds.
+        recipe: image_size, channels, normalise, threshold, view, scale, tta, objects, seeds and least_object.
     """
 
     def __init__(self, model: Callable[[np.ndarray], Any], recipe: Prepared) -> None:
@@ -206,4 +208,4 @@ def objects_at(mask: np.ndarray, head: np.ndarray | None, recipe: Prepared) -> n
     """Objects of a mask, bool (h, w), int32 (h, w), as the recipe parts them; the head at the network's size."""
     if head is not None:
         head = geometry.resize_map(head, *mask.shape)
-    return instances(mask, head, recipe.objects, recipe.seeds or METHODS[recipe.objects].default)
+    return instances(mask, head, recipe.objects, recipe.seeds or METHODS[recipe.objects].default, recipe.least_object)

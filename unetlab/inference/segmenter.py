@@ -19,9 +19,11 @@ from mlflow.pyfunc import PythonModel
 
 try:  # the copies beside this file in a logged model
     from unetlab_served.images import codecs, view
+    from unetlab_served.inference import guard
     from unetlab_served.inference.predict import Answer, Predictor, Threshold
 except ModuleNotFoundError:
     from unetlab.images import codecs, view
+    from unetlab.inference import guard
     from unetlab.inference.predict import Answer, Predictor, Threshold
 
 OWN_THRESHOLD = -1.0
@@ -38,8 +40,14 @@ class Segmenter(PythonModel):
     def load_context(self, context: Any) -> None:
         """Loads the Keras file and how images are to be prepared for it, and traces the model.
 
-        Raises MlflowException for a view that this code does not know.
+        In MLflow's scoring server it puts a guard before it and counts pixels, as `guard.LIMITS` says.
+
+        Raises MlflowException for a view that this code does not know, and for limits that are none.
         """
+        self.most: int | None = None
+        if guard.serving():
+            guard.install()
+            self.most = guard.limit("UNETLAB_MAX_PIXELS")
         recipe = SimpleNamespace(**json.loads(Path(context.artifacts["settings"]).read_text()))
         if recipe.view not in view.VIEWS:
             raise MlflowException(
@@ -70,12 +78,17 @@ class Segmenter(PythonModel):
 
         Raises:
             MlflowException: for a row that is no image, or a stack of several pages since a row has one answer, naming
-                the row; and for a threshold out of range.
+                the row; for more pixels than a server takes in a request; and for a threshold out of range.
         """
         asked = params or {}
         threshold = _threshold(asked.get("threshold", OWN_THRESHOLD))
         choice = asked.get("channels", ""), asked.get("pages", "all")
-        images = [_decode(row, data, *choice) for row, data in enumerate(model_input["image"])]
+        images, left, look = [], self.most, self.predictor.recipe.image_size**2
+        for row, data in enumerate(model_input["image"]):
+            # however small, an image costs a look of the network's, but the first is always looked at
+            images.append(_decode(row, data, *choice, left if row == 0 or left is None or left >= look else 0))
+            if left is not None:
+                left -= max(images[-1].shape[0] * images[-1].shape[1], look)
         rows = []
         for start in range(0, len(images), BATCH):
             chunk = images[start : start + BATCH]
@@ -83,9 +96,13 @@ class Segmenter(PythonModel):
         return pd.DataFrame(rows, columns=["mask", "foreground_fraction", "object_count", "labels"])
 
 
-def _decode(row: int, data: bytes, channels: str, pages: str) -> np.ndarray:
+def _decode(row: int, data: bytes, channels: str, pages: str, left: int | None) -> np.ndarray:
     try:
-        with codecs.open_pages(bytes(data), channels, pages) as opened:
+        with codecs.open_pages(bytes(memoryview(data)), channels, pages) as opened:
+            # samples and bits beyond those of a colour image of 16 bits count as pixels
+            if left is not None and max(1, opened.size[0] * opened.size[1], opened.weight // 8) > left:
+                many = "the images of the request have more pixels than this server takes"
+                raise codecs.PixelError(f"{many} ({guard.limit('UNETLAB_MAX_PIXELS'):,}); send fewer, or in tiles")
             if opened.count > 1:
                 many = f"a stack of {opened.count} pages, and a row has one answer"
                 raise codecs.PixelError(f"{many}; send each page as a row, or name one, such as pages=1")

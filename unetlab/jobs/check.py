@@ -31,7 +31,7 @@ def run_check(options: Options, folder: Path | None = None) -> DataCard:
     console.print(card.table())
     if folder is not None:
         again = f"; read them with masks={dataset.meaning}" if dataset.has_masks else ""
-        console.print(f"wrote {export(dataset, folder)} images to {folder}{again}", highlight=False)
+        console.print(f"wrote {export(dataset, folder)} images to {folder}{again}", highlight=False, markup=False)
     ui.open_experiment()
     tags = {"role": "check", "dataset": dataset.name, "dataset_digest": dataset.digest}
     params = {"data": options.data, "seed": options.seed, "groups": options.groups, **options.reading()}

@@ -100,6 +100,8 @@ def configure(
       or grey and coloured ones are mixed.
     - Objects: where they touch in more than TOUCHING of the images, the network learns the borders between them too,
       and validation chooses between that, a watershed and plain components.
+    - Smallest object: what is smaller than 99 of 100 objects of the training images is a speck, which stays in the
+      mask and is counted as no object.
     - Trials: one for up to 90 minutes, beyond that one for every 45, the first of which is this configuration.
     - Epochs: the time of a step is measured, once with this data (fresh=true measures again); so many steps fit
       TRAINED of a training's minutes, divided so that validation takes no more than VALIDATED of them. The learning
@@ -209,6 +211,10 @@ def _what_is_seen(
         )
     else:
         choices.append(Choice("objects", "connected components", "objects hardly ever touch"))
+    if not membranes and seen.least > 1:
+        changes |= {"least_object": seen.least}
+        why = "99 of 100 objects that you drew are as large: what is smaller is a speck, no object"
+        choices.append(Choice("smallest object", f"{seen.least} pixels", why))
     return replace(setup, membranes=membranes), changes
 
 

@@ -20,13 +20,16 @@ from mlflow.tracking import MlflowClient
 from rich.console import Console
 
 from unetlab.data import cache
-from unetlab.errors import Stopped
+from unetlab.errors import Stopped, UserError
 from unetlab.setup import Recipe
 from unetlab.tracking import outbox, write
 from unetlab.tracking.lock import Lock
 from unetlab.training.checkpoint import Checkpoint, load_arrays, save_arrays
 
 UNFINISHED = ("RUNNING", "KILLED", "FAILED")
+
+NO_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EFBIG)
+"""A full disk or quota, a read-only file system or folder, a limit on the size of files."""
 
 
 class FailedBefore(RuntimeError):
@@ -92,26 +95,34 @@ class Kept:
     def finish(
         self, training: str, about: Mapping[str, Any], history: pd.DataFrame, weights: Sequence[np.ndarray]
     ) -> None:
-        """Saves what a finished training found, in place of its state; the weights of a search's other trials, which
-        nobody asks for again, are left out."""
+        """Saves what a finished training found, but of a search's other trials, whose weights nobody asks for again."""
         if self.folder is None:
             return
         if not training.startswith("trial ") or training == "trial 0":
             columns = {name: [float(value) for value in history[name]] for name in history}
             save_arrays(self._path(training, "done"), {**about, "history": columns}, weights)
-        self._path(training, "state").unlink(missing_ok=True)
+
+    def forget_state(self, training: str) -> None:
+        """Removes the state of a training whose run has ended; until then a kill would want it."""
+        if self.folder is not None:
+            self._path(training, "state").unlink(missing_ok=True)
 
     def finished(
         self, training: str, params: Mapping[str, Any]
     ) -> tuple[dict[str, Any], pd.DataFrame, list[np.ndarray]] | None:
-        """What `finish` saved, None if the training did not finish before. Raises Stopped as `objective` does."""
+        """What `finish` saved, None if the training did not finish before. Raises Stopped as `objective` does.
+
+        A run that was open again when the command was killed, since the final model is scored in it, is ended.
+        """
         left = self._same(training, params)
-        if left is None or left.status != "FINISHED" or self.folder is None:
+        if left is None or left.status == "FAILED" or self.folder is None:
             return None
         found = load_arrays(self._path(training, "done"))
         if found is None or found[0].get("run_id") != left.run_id:
             return None
         about, weights = found
+        if left.status != "FINISHED":
+            MlflowClient().set_terminated(left.run_id, "FINISHED")
         return about, pd.DataFrame(about["history"]), weights
 
     def _same(self, training: str, params: Mapping[str, Any]) -> Left | None:
@@ -147,7 +158,7 @@ def interrupted_by(error: BaseException | None) -> Stopped | None:
     """What kept a training from going on that is not its fault, such as a full disk; None for everything else."""
     while error is not None:
         text = str(error)
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+        if isinstance(error, OSError) and error.errno in NO_WRITING:
             return Stopped(f"cannot write {error.filename or ''} ({error.strerror}); make room, then the same command")
         if any(said in text for said in ("disk is full", "readonly database", "disk I/O error")):
             return Stopped(f"the tracking store cannot be written ({text.splitlines()[0][:120]}); make room there")
@@ -155,6 +166,19 @@ def interrupted_by(error: BaseException | None) -> Stopped | None:
             return Stopped(f"the tracking server does not answer ({text.splitlines()[0][:120]}); nothing is lost")
         error = error.__cause__ or error.__context__
     return None
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """What keeps the work in it from going on, and is not its fault, is raised as Stopped; see `interrupted_by`."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        if (stopped := interrupted_by(error)) is not None:
+            raise stopped from error
+        raise
 
 
 def tell_unsent(console: Console, metrics: int) -> None:
@@ -178,20 +202,21 @@ def going_on(
 ) -> Iterator[Kept]:
     """The run of a plan: the one an earlier attempt left unfinished, unless `fresh`, else a new one.
 
-    What of it was left RUNNING is marked KILLED. Raises UserError if another process runs the same plan.
+    What of it was left RUNNING is marked KILLED. Raises UserError if another process runs the same plan, Stopped if
+    the disk is full or the tracking server away.
     """
     folder = cache.root() / "unfinished" / plan_key(store=mlflow.get_tracking_uri(), experiment=experiment, key=key)
-    with Lock(folder.with_suffix(".lock"), f"{name!r}, the same command,").take():
+    with Lock(folder.with_suffix(".lock"), f"{name!r}, the same command,").take(), stoppable():
         earlier = None if fresh else unfinished_run(experiment, key)
         if earlier is None:
             shutil.rmtree(folder, ignore_errors=True)
-            with write.run(name, tags={**tags, "plan": key}, params=params) as active:
+            with write.run(name, tags={**tags, "plan": key}, params=params) as active, stoppable():
                 yield Kept(active.info.run_id, folder)
         else:
             run_id = earlier.info.run_id
             end_below(experiment, run_id)
             stand_aside(run_id)
-            with write.run(name, tags=tags, params=params, run_id=run_id):
+            with write.run(name, tags=tags, params=params, run_id=run_id), stoppable():
                 yield Kept(run_id, folder, trainings(experiment, run_id), again=True)
         shutil.rmtree(folder, ignore_errors=True)  # it finished
     folder.with_suffix(".lock").unlink(missing_ok=True)

@@ -61,12 +61,14 @@ class Summary:
         )
 
 
+@resume.stoppable()
 def run_setup(
     setup: Setup, options: Options, console: Console | None = None, own_tags: Mapping[str, str] = MappingProxyType({})
 ) -> Summary:
     """Runs a setup from images to a scored, and if asked registered, model; `own_tags` go to its run.
 
-    Raises UserError for bad input before anything is trained, and if every trial failed.
+    Raises UserError for bad input before anything is trained, and if every trial failed; Stopped if the disk is full or
+    the tracking server away.
     """
     console = console or Console(stderr=True)
     refuse_unknown(setup)
@@ -165,7 +167,8 @@ def _bench(
 
 def _end(run_id: str, figures: Mapping[str, float], final: trial.Outcome, options: Options, console: Console) -> None:
     """Logs what the whole came to, examines it, and registers the model where that was asked for."""
-    mlflow.log_metrics(dict(figures))
+    known = mlflow.get_run(run_id).data.metrics  # of an attempt that was killed after this: not scored twice
+    mlflow.log_metrics({name: value for name, value in figures.items() if known.get(name) != value})
     mlflow.log_params({f"best_{key}": value for key, value in final.served.flat().items()})
     assert final.model_id is not None  # the final model is always logged
     mlflow.set_tag("final_model", final.model_id)
@@ -227,11 +230,11 @@ def _log_data(bench: trial.Bench, dataset: Dataset, card: DataCard) -> Mapping[s
     mlflow.log_dict(card.to_json(), "data_card.json")
     write.log_table(_sides(dataset, bench), "split.csv")
     inputs = bench.inputs()
-    if bench.kept.again:  # the rest an earlier attempt has logged
+    if bench.kept.again and write.has_inputs(bench.kept.parent):  # an earlier attempt came this far
         return inputs
-    mlflow.log_inputs(list(inputs.values()), ["training", "validation", "testing"], [None] * len(inputs))
     if bench.dataset is not dataset:
         mlflow.log_metrics(self_training.label_figures(bench.dataset, dataset if dataset.has_masks else None))
+    mlflow.log_inputs(list(inputs.values()), ["training", "validation", "testing"], [None] * len(inputs))
     return inputs
 
 

@@ -16,7 +16,7 @@ from experiments import SETUPS, load_setup
 from unetlab.comparison import compare, report
 from unetlab.data import open_dataset
 from unetlab.errors import UserError
-from unetlab.jobs.resume import end_below, runs_where, stand_aside
+from unetlab.jobs.resume import end_below, runs_where, stand_aside, stoppable
 from unetlab.jobs.run import Summary, run_setup
 from unetlab.options import JOBS, PLACES, Options, command
 from unetlab.setup import Setup
@@ -72,6 +72,7 @@ def setups_named(text: str) -> tuple[str, ...]:
     return names
 
 
+@stoppable()
 def showdown(
     plan: Plan, console: Console | None = None, load: Callable[[str], Setup] = load_setup
 ) -> tuple[compare.Comparison, str]:
@@ -93,7 +94,7 @@ def showdown(
     experiment = ui.open_experiment()
     with _parent(plan, key, experiment) as parent:
         _end_killed(key, experiment)
-        ids = _run_all(plan, key, _finished(plan, key, experiment), console, load)
+        ids = _run_all(plan, key, {} if plan.told.fresh else _finished(plan, key, experiment), console, load)
         comparison = compare.compare(ids)
         for path, content in report.files(comparison).items():
             mlflow.log_text(content, path)

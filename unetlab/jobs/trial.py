@@ -17,14 +17,14 @@ from unetlab.data import Dataset, cache
 from unetlab.data.classes import UNKNOWN
 from unetlab.data.dataset import FittedDataset
 from unetlab.data.split import Split
-from unetlab.errors import Stopped
+from unetlab.errors import Stopped, redacted
 from unetlab.images import codecs, geometry
 from unetlab.inference import predict
 from unetlab.inference.objects import METHODS
 from unetlab.inference.package import SETTINGS, log_segmenter
 from unetlab.inference.predict import Maps, Predictor, objects_at
 from unetlab.jobs.progress import SearchProgress
-from unetlab.jobs.resume import Kept, interrupted_by, params_of, tell_unsent, training_name, trainings
+from unetlab.jobs.resume import Kept, params_of, stoppable, tell_unsent, training_name, trainings
 from unetlab.metrics import membranes, thresholds
 from unetlab.metrics.baselines import Rivals
 from unetlab.metrics.table import score_images, summarise
@@ -197,7 +197,7 @@ def train(
     """Trains a recipe inside a child run of the active one and logs everything it saw.
 
     `masks`, as `FittedDataset` has them, are learnt instead of the data set's own if given. A training that raises
-    leaves a FAILED run with `traceback.txt`, and raises on.
+    leaves a FAILED run with `traceback.txt`, and raises on; Stopped leaves a KILLED one.
     """
     training, params = training_name(role, tags or {}), params_of(recipe, bench.seed, bench.precision, bench.weights)
     if (done := bench.kept.finished(training, params)) is not None:
@@ -205,21 +205,25 @@ def train(
         return _outcome_again(recipe, *done)
     run_id = bench.kept.unfinished(training, params)
     told = {**bench.tags(role), **(tags or {}), "training": training}
-    with write.run(name, tags=told, params=params, run_id=run_id, parent=bench.kept.parent) as active:
-        inputs = bench.inputs()
-        if run_id is None:
-            mlflow.log_inputs([inputs["train"], inputs["validation"]], ["training", "validation"], [None, None])
+    begun = write.run(name, tags=told, params=params, run_id=run_id, parent=bench.kept.parent)
+    with stoppable(), begun as active:
         try:
-            return _train(bench, recipe, name, role, active.info.run_id, inputs, masks, training, run_id is not None)
+            with stoppable():
+                inputs = bench.inputs()
+                if run_id is None or not write.has_inputs(run_id):
+                    sides = [inputs["train"], inputs["validation"]]
+                    mlflow.log_inputs(sides, ["training", "validation"], [None, None])
+                own = active.info.run_id
+                outcome = _train(bench, recipe, name, role, own, inputs, masks, training, run_id is not None)
         except Stopped:
             raise
         except Exception as error:
-            if (stopped := interrupted_by(error)) is not None:
-                raise stopped from error
-            mlflow.log_text(traceback.format_exc(), "traceback.txt")
-            mlflow.set_tag("failed", f"{type(error).__name__}: {error}"[:500])
+            mlflow.log_text(redacted(traceback.format_exc()), "traceback.txt")
+            mlflow.set_tag("failed", redacted(f"{type(error).__name__}: {error}")[:500])
             bench.progress.done(f"{name}: failed; its run holds traceback.txt")
             raise
+    bench.kept.forget_state(training)
+    return outcome
 
 
 def _train(
@@ -420,7 +424,10 @@ def _with_objects(bench: Bench, recipe: Recipe, maps: Maps, rows: np.ndarray) ->
             yield np.stack([geometry.resize_map(each, *size) for each in (mask, head)], axis=-1)
 
     cuts = predict.thresholds(maps.mask, recipe.threshold).tolist()
-    found = [thresholds.best_seeds(native(), native_truths(rows, bench.dataset), how, cuts) for how in ways]
+    found = [
+        thresholds.best_seeds(native(), native_truths(rows, bench.dataset), how, cuts, recipe.least_object)
+        for how in ways
+    ]
     best = int(np.argmax([score for _, score in found]))
     return recipe.changed({"objects": ways[best], "seeds": found[best][0]})
 

@@ -20,7 +20,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unetlab.errors import Stopped, UserError
+from unetlab.errors import Stopped, UserError, redacted
 
 if TYPE_CHECKING:
     from unetlab.jobs.trial import Bench, Judged
@@ -308,7 +308,7 @@ def _serve(pipe: Connection, environment: dict[str, str]) -> None:
         except UserError as error:
             pipe.send(("refused", str(error)))
         except Exception as error:
-            pipe.send(("failed", f"{type(error).__name__}: {error}"))
+            pipe.send(("failed", redacted(f"{type(error).__name__}: {error}")))
 
 
 def _die_with_the_search() -> None:

@@ -29,7 +29,11 @@ def nearest_half(cuts: np.ndarray, scores: np.ndarray) -> float:
 
 
 def best_seeds(
-    maps: Iterable[np.ndarray], truths: Iterable[np.ndarray], how: str, cut: float | Sequence[float]
+    maps: Iterable[np.ndarray],
+    truths: Iterable[np.ndarray],
+    how: str,
+    cut: float | Sequence[float],
+    least: int = 0,
 ) -> tuple[float, float]:
     """Which of a method's numbers has the highest mean of AP over 0.5 to 0.95 on validation images.
 
@@ -39,6 +43,7 @@ def best_seeds(
         truths: label images (h, w), 0 background, as `Dataset.objects` has them.
         how: a key of `inference.objects.METHODS`.
         cut: the mask's threshold, one for all images or one each.
+        least: pixels; what is smaller is no object.
 
     Returns the number, of equals the one nearest the method's own, and that mean. Each map and truth is taken once,
     so that generators need not hold all of them.
@@ -49,7 +54,7 @@ def best_seeds(
         planes = np.atleast_3d(found)
         mask = planes[..., 0] > np.float32(cut if isinstance(cut, float | int) else cut[k])
         head = planes[..., 1] if method.uses_head else None
-        scores = [score_objects(instances(mask, head, how, seeds), truth) for seeds in method.seeds]
+        scores = [score_objects(instances(mask, head, how, seeds, least), truth) for seeds in method.seeds]
         rows.append([each["ap_dsb"] for each in scores])
     if not rows:
         return method.default, float("nan")

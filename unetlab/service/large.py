@@ -4,6 +4,7 @@ An object is finished as soon as no more of it can come: bands wait for those th
 that wait have more than MOST_WAITING pixels is an object cut, at a straight line.
 """
 
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -139,34 +140,23 @@ def segment(
             objects.append_table(tables, name, table)
 
         found, foreground = Objects(part, say), 0
+        with tempfile.TemporaryFile(dir=out) as waiting:
+            # not made of the labels: specks are in the mask and belong to no object
 
-        def labels() -> Iterator[np.ndarray]:
-            nonlocal foreground
-            rows = 0
-            for band in predictor.native_bands(image, threshold):
-                rows += len(band.mask)
-                foreground += int(band.mask.sum())
-                yield found.add(band, rows == height)
+            def labels() -> Iterator[np.ndarray]:
+                nonlocal foreground
+                rows = 0
+                for band in predictor.native_bands(image, threshold):
+                    rows += len(band.mask)
+                    foreground += int(band.mask.sum())
+                    waiting.write((band.mask * np.uint8(255)).tobytes())
+                    yield found.add(band, rows == height)
 
-        path_of_labels = out / "labels" / f"{name}.tif"
-        TiledTiff(path_of_labels, (height, width), np.uint32).write(labels())
-        # every pixel of the mask belongs to an object
-        masks = ((rows > 0).astype(np.uint8) * np.uint8(255) for rows in rows_of_tiles(path_of_labels))
-        TiledTiff(out / "masks" / f"{name}.tif", (height, width), np.uint8).write(masks)
+            TiledTiff(out / "labels" / f"{name}.tif", (height, width), np.uint32).write(labels())
+            waiting.seek(0)
+            parts = iter(lambda: waiting.read(TILE * width), b"")
+            masks = (np.frombuffer(part, np.uint8).reshape(-1, width) for part in parts)
+            TiledTiff(out / "masks" / f"{name}.tif", (height, width), np.uint8).write(masks)
         share = foreground / (height * width)
         size = {"height": height, "width": width, "mode": image.mode}
         return {**size, "foreground_fraction": share, "object_count": found.count, "cut": found.cut}
-
-
-def rows_of_tiles(path: Path) -> Iterator[np.ndarray]:
-    """What TiledTiff wrote, a row of tiles at a time: (TILE or fewer, w)."""
-    with tifffile.TiffFile(path) as file:
-        page: Any = file.pages[0]
-        height, width = page.shape
-        rows = np.zeros((TILE, width), page.dtype)
-        for segment in page.segments(maxworkers=1):
-            tile: np.ndarray | None = segment[0]
-            _, _, top, left, _ = segment[1]
-            rows[:, left : left + TILE] = 0 if tile is None else tile[0, :, : width - left, 0]
-            if left + TILE >= width:
-                yield rows[: height - top].copy()

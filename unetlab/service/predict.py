@@ -15,6 +15,7 @@ import mlflow.pyfunc
 import numpy as np
 import pandas as pd
 from mlflow.exceptions import MlflowException
+from mlflow.models import Model
 from mlflow.pyfunc import PyFuncModel
 from rich.console import Console
 from rich.progress import Progress
@@ -22,7 +23,7 @@ from scipy import ndimage
 from skimage.segmentation import find_boundaries
 
 from unetlab.data import cache
-from unetlab.errors import UserError
+from unetlab.errors import UserError, printable
 from unetlab.images import codecs, geometry, rows
 from unetlab.inference.objects import instances
 from unetlab.service import large, objects, shards
@@ -284,6 +285,7 @@ def load(model: str) -> PyFuncModel:
     """A model by its address. Raises UserError if it cannot be loaded or unetlab did not make it."""
     advice = "the Models page of `make ui` lists what there is, for example models:/unetlab-nuclei@champion"
     try:
+        _refuse_pickles(model)
         segmenter = mlflow.pyfunc.load_model(model)
     except (MlflowException, OSError) as error:
         reason = (str(error) or repr(error)).splitlines()[0][:160]
@@ -292,6 +294,14 @@ def load(model: str) -> PyFuncModel:
     if schema is None or schema.input_names() != ["image"]:
         raise UserError(f"model={model} takes no encoded images, so unetlab did not make it; {advice}")
     return segmenter
+
+
+def _refuse_pickles(model: str) -> None:
+    """Raises UserError for a model that is not code beside a Keras file, as unetlab logs it, before it is loaded: that
+    would unpickle it, and a pickle runs what it likes."""
+    loader = Model.load(model).flavors.get("python_function", {})
+    if loader.get("loader_module") != "mlflow.pyfunc.loaders.code_model" or not loader.get("model_code_path"):
+        raise UserError(f"model={model} would be unpickled, so unetlab did not make it; log it from a run of unetlab")
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
@@ -390,8 +400,9 @@ def _segment_large(
     except codecs.PixelError as error:
         return {"file": item.file, "page": item.page, "error": str(error)}
     cut = f"; {found['cut']} objects were too tall and are cut" if found["cut"] else ""
+    size = f"{found['width']} x {found['height']} pixels"
     Console(stderr=True).print(
-        f"{item.file}: {found['width']} x {found['height']} pixels, so its mask is a TIFF and there is no overlay{cut}",
+        f"{printable(item.file)}: {size}, so its mask is a TIFF and there is no overlay{cut}",
         highlight=False,
         soft_wrap=True,
         markup=False,
@@ -421,7 +432,8 @@ def _report(table: pd.DataFrame, images: Path, out: Path, console: Console) -> N
         raise UserError(f"{images}: {failed['error'].iloc[0]}")
     for row in failed.to_dict("records"):
         where = row["file"] if pd.isna(row["page"]) else f"{row['file']} page {row['page'] + 1}"
-        console.print(f"not segmented: {where}: {row['error']}", highlight=False, soft_wrap=True, markup=False)
+        said = printable(f"not segmented: {where}: {row['error']}")
+        console.print(said, highlight=False, soft_wrap=True, markup=False)
     if len(failed) == len(table):
         raise UserError(f"none of the {len(table)} images in {images} can be read; {out / 'predictions.csv'} says why")
     done = f"{len(table) - len(failed)} of {len(table)} images segmented: {out}"

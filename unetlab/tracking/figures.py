@@ -10,6 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from unetlab.errors import printable
 from unetlab.metrics.calibration import calibration_bins, calibration_error
 
 GREEN, MAGENTA, GREY = "#00d060", "#ff2fd0", "#8a8a8a"
@@ -64,7 +65,7 @@ def prediction_panel(rows: Sequence[Mapping[str, Any]]) -> Figure:
         _show_image(line[0], row["image"])
         _outline(line[0], truth, GREEN, 1.3)
         _outline(line[0], mask, MAGENTA, 1.0)
-        line[0].set_title(f"{label}Dice {row['dice']:.3f}\n{_short(row['id'])}", fontsize=10)
+        line[0].set_title(f"{label}Dice {row['dice']:.3f}\n{caption(row['id'])}", fontsize=10)
         if "probability" in row:
             shown = line[1].imshow(row["probability"], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
             line[1].set_title("foreground probability", fontsize=10)
@@ -261,5 +262,7 @@ def _errors(truth: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return shown
 
 
-def _short(name: str) -> str:
-    return name if len(name) <= 26 else f"{name[:14]}...{name[-8:]}"
+def caption(name: str, most: int = 26) -> str:
+    """The name of a file as matplotlib writes it: shortened in its middle, and no formula, whatever signs it has."""
+    short = name if len(name) <= most else f"{name[: most - 12]}...{name[-8:]}"
+    return printable(short).replace("$", r"\$")

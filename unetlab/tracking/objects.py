@@ -11,6 +11,7 @@ from skimage.segmentation import find_boundaries
 
 from unetlab.images import geometry
 from unetlab.metrics.objects import hit_objects, score_objects
+from unetlab.tracking.figures import caption
 
 COLOURS = np.array(
     [(230, 159, 0), (86, 180, 233), (0, 178, 130), (240, 228, 66), (40, 110, 230), (232, 90, 20), (214, 110, 180)],
@@ -71,7 +72,7 @@ def object_panel(rows: Sequence[Mapping[str, Any]]) -> Figure:
         place = crowded(truth)
         part = ", a part is shown" if max(truth.shape) > SHOWN else ""
         titles = (
-            f"{label}{row['id'][:30]}\n{scores['count_true']:,} true objects{part}",
+            f"{label}{caption(row['id'], 30)}\n{scores['count_true']:,} true objects{part}",
             f"{scores['count_predicted']:,} found",
             f"AP50 {scores['ap50']:.3f}, AP_dsb {scores['ap_dsb']:.3f}",
         )

@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 
 from unetlab.data import Dataset
 from unetlab.data.scenes import Pair
+from unetlab.tracking.figures import caption
 
 PAIRS = 40
 """Pairs on a sheet."""
@@ -27,7 +28,7 @@ def sheet(dataset: Dataset, pairs: Sequence[Pair]) -> Figure:
             image = dataset.image(row)
             step = max(1, max(image.shape[:2]) // 256)
             axis.imshow(image[::step, ::step].squeeze(), cmap="gray")
-            axis.set_title(dataset.ids[row][:20], fontsize=7)
+            axis.set_title(caption(dataset.ids[row], 20), fontsize=7)
         axes[2 * k].text(
             0, -0.08, f"{pair.kind} {pair.score:.2f} of {pair.limit:g}", fontsize=7, transform=axes[2 * k].transAxes
         )

@@ -9,6 +9,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from unetlab.errors import UserError
+from unetlab.tracking import store
 from unetlab.tracking.names import EXPERIMENT, NESTED, RANKED
 
 DESCRIPTION = """U-Nets compared by unetlab. Each top-level run is a setup: it carries the scores of its final model on
@@ -38,6 +39,7 @@ def open_experiment() -> str:
 
     Raises UserError if the tracking store cannot be reached.
     """
+    store.make_whole()
     client = MlflowClient()
     try:
         active = mlflow.active_run()

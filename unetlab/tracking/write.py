@@ -1,5 +1,6 @@
 """What MLflow is told, and in which words: experiment, runs, inputs, epochs, figures."""
 
+import contextlib
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -13,7 +14,7 @@ import pandas as pd
 from mlflow.data.code_dataset_source import CodeDatasetSource
 from mlflow.data.meta_dataset import MetaDataset
 
-from unetlab.errors import Stopped
+from unetlab.errors import Stopped, redacted
 
 OPEN: list[str] = []
 """Ids of the runs this process has begun and not ended, the outermost first."""
@@ -29,8 +30,10 @@ def run(
     FINISHED, or FAILED where something is raised, or KILLED where that means that it can go on later.
     """
     below = {"run_id": run_id} if run_id else {"parent_run_id": parent or None}
-    with mlflow.start_run(run_name=name, nested=True, **below) as active, _marked(active.info.run_id):
-        mlflow.set_tags({"mlflow.runName": name, "git_commit": git_commit(), **tags})
+    name = redacted(name)
+    # made with its tags at once: a kill leaves none that cannot be told what it is
+    told = {key: redacted(value) for key, value in {"mlflow.runName": name, "git_commit": git_commit(), **tags}.items()}
+    with mlflow.start_run(run_name=name, nested=True, tags=told, **below) as active, _marked(active.info.run_id):
         # under `mlflow run` it holds what was typed, "5" for 5.0 and "all" for the names, and none may be changed
         held = active.data.params
         mlflow.log_params({key: short(value) for key, value in params.items() if key not in held})
@@ -43,16 +46,17 @@ def _marked(run_id: str) -> Iterator[None]:
     try:
         yield
     except (KeyboardInterrupt, Stopped):
-        mlflow.end_run("KILLED")
+        with contextlib.suppress(Exception):  # what stopped the work may keep this from MLflow too
+            mlflow.end_run("KILLED")
         raise
     finally:
         OPEN.remove(run_id)
 
 
 def short(value: Any) -> str:
-    """A value as a param has it."""
+    """A value as a param has it, without the passwords of addresses."""
     # as `mlflow run` logs the project's "true" and "false"
-    return str(value).lower() if isinstance(value, bool) else str(value)[:500]
+    return str(value).lower() if isinstance(value, bool) else redacted(str(value))[:500]
 
 
 def git_commit() -> str:
@@ -70,6 +74,12 @@ def split_input(dataset_name: str, dataset_digest: str, side: str, n: int, split
     return MetaDataset(  # type: ignore[abstract]  # MLflow's own class leaves `profile` open
         source, name=f"{dataset_name}-{side}", digest=f"{dataset_digest[:8]}-{split_digest[:8]}"
     )
+
+
+def has_inputs(run_id: str) -> bool:
+    """Whether the data of a run are logged; an attempt that was killed may not have come so far."""
+    inputs = mlflow.get_run(run_id).inputs
+    return inputs is not None and bool(inputs.dataset_inputs)
 
 
 def log_scores(prefix: str, scores: Mapping[str, float], model_id: str | None = None, dataset: Any = None) -> None:

@@ -1,0 +1,98 @@
+"""The SQLite file that MLflow tracks in: there whole or not at all.
+
+MLflow makes its tables in tens of steps, and cannot open a file whose maker was killed among them.
+"""
+
+import contextlib
+import os
+import shutil
+import sqlite3
+import tempfile
+import time
+from pathlib import Path
+from urllib.parse import unquote
+
+import mlflow
+from sqlalchemy.exc import SQLAlchemyError
+
+from unetlab.errors import Stopped
+from unetlab.tracking.lock import Lock
+
+STILL = 3.0
+"""Seconds without a change after which nobody is making the tables any more; each takes milliseconds."""
+
+
+def make_whole() -> None:
+    """Makes the store where there is none, and anew where a killed process left some of its tables and no run.
+
+    Such a file is kept beside, as `<name>.torn`. Stores that are no SQLite files are MLflow's own matter.
+    Raises Stopped if there is no writing.
+    """
+    path = sqlite_file(mlflow.get_tracking_uri())
+    if path is None:
+        return
+    try:
+        if not path.exists():
+            _make(path)
+        elif _torn(path):
+            lock = Lock(path.with_name(f".{path.name}.lock"), f"making {path}")
+            with lock.take():
+                if _torn(path):
+                    os.replace(path, path.with_name(f"{path.name}.torn"))
+                    _make(path)
+            lock.path.unlink(missing_ok=True)
+    except (OSError, SQLAlchemyError, sqlite3.OperationalError) as error:
+        said = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise Stopped(
+            f"cannot write the tracking store {path} ({said[:120]}); make room there, or set MLFLOW_TRACKING_URI"
+        ) from error
+
+
+def sqlite_file(uri: str) -> Path | None:
+    """The file of a tracking URI such as sqlite:////home/me/mlflow.db, None if it names none."""
+    kind, _, rest = uri.partition(":///")
+    name = unquote(rest.partition("?")[0])
+    return Path(name) if kind.startswith("sqlite") and name and name != ":memory:" else None
+
+
+def _make(path: Path) -> None:
+    """Beside and then linked; who comes second leaves what is there."""
+    for old in path.parent.glob(f".{path.name}-*"):  # of makers that were killed
+        if time.time() - old.stat().st_mtime > 60:
+            shutil.rmtree(old, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
+        beside = Path(folder) / path.name
+        mlflow.MlflowClient(f"sqlite:///{beside}").search_experiments()  # which makes the tables
+        with contextlib.suppress(FileExistsError):
+            os.link(beside, path)
+
+
+def _torn(path: Path) -> bool:
+    """Whether MLflow cannot open a store that holds no run. One that is being made now is waited for."""
+    while time.time() - path.stat().st_mtime < STILL and not _holds_runs(path) and not _opens(path):
+        time.sleep(0.2)
+    return not _holds_runs(path) and not _opens(path)
+
+
+def _holds_runs(path: Path) -> bool:
+    """True of a file too that is none of SQLite's: it is not ours to replace."""
+    with contextlib.closing(sqlite3.connect(path, timeout=20)) as opened:
+        try:
+            return opened.execute("SELECT 1 FROM runs LIMIT 1").fetchone() is not None
+        except sqlite3.OperationalError as error:
+            if "no such table" in str(error):
+                return False
+            raise
+        except sqlite3.DatabaseError:
+            return True
+
+
+def _opens(path: Path) -> bool:
+    """Tried on a copy: MLflow would keep the file open, and what it half does in it."""
+    with tempfile.TemporaryDirectory(prefix="unetlab-") as folder:
+        copy = shutil.copy(path, folder)
+        try:
+            mlflow.MlflowClient(f"sqlite:///{copy}").search_experiments(max_results=1)
+        except Exception:  # a migration that finds half of its work done raises whatever its statements raise
+            return False
+        return True
