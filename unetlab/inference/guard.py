@@ -5,6 +5,8 @@ traces. It has no place to plug anything in, but runs the model's code before it
 """
 
 import asyncio
+import contextlib
+import ctypes
 import json
 import logging
 import os
@@ -39,6 +41,9 @@ AT_ONCE = min(4, os.cpu_count() or 1)
 """Requests that are worked on at a time; others wait. Each takes all processors, and memory by its pixels."""
 
 EXAMPLE = '{"dataframe_split": {"columns": ["image"], "data": [["<base64>"]]}}'
+
+M_ARENA_MAX = -8
+"""As glibc's malloc.h has it."""
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +81,7 @@ def install() -> None:
     import fastapi
 
     most = limit("UNETLAB_MAX_BYTES")
+    _few_arenas()
 
     class Guarded(fastapi.FastAPI):
         """What MLflow makes its application of."""
@@ -84,6 +90,13 @@ def install() -> None:
             return Guard(super().build_middleware_stack(), most)
 
     fastapi.FastAPI = Guarded  # type: ignore[misc]  # which MLflow imports once the model is loaded
+
+
+def _few_arenas() -> None:
+    """Lets threads share what glibc has freed. Each of the pool that MLflow answers in would keep heaps of its own, of
+    the size of its largest request, and the server would grow for tens of thousands of requests."""
+    with contextlib.suppress(OSError, AttributeError):  # other libraries have no such knob
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, 2)
 
 
 class Guard:
