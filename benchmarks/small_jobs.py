@@ -6,6 +6,7 @@ Each does what its command does, in MLflow's store of the environment, on networ
 begins, or goes on, adds a line to the file `begun` in the working directory.
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -71,6 +72,15 @@ def _search(tuner: str) -> Callable[[Options], None]:
     return run
 
 
+def _on_workers(told: Options) -> None:
+    """Two workers of Dask, always without graphs, since a worker that was killed would trace them again."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    os.environ["UNETLAB_BENCHMARK_BEGUN"] = os.path.abspath("begun")  # workers and their processes inherit it
+    _search("random")(replace(told, workers=2))
+
+
 def _rounds(told: Options) -> None:
     from unetlab.jobs.run import run_setup
 
@@ -100,11 +110,33 @@ def _auto(told: Options) -> None:
 
 JOBS: dict[str, Callable[[Options], None]] = {
     **{tuner: _search(tuner) for tuner in ("random", "bayesian", "hyperband", "grid")},
+    "workers": _on_workers,
     "rounds": _rounds,
     "showdown": _showdown,
     "reproduce": _reproduce,
     "auto": _auto,
 }
+
+
+def note_trainings(teller: type, path: str) -> None:
+    """Has each training that a class with `start` is told of add a line to a file."""
+    start = teller.start  # type: ignore[attr-defined]
+
+    def noted(self: Any, name: str, epochs: int) -> Any:
+        with open(path, "a") as out:
+            out.write(f"{name}\n")
+        return start(self, name, epochs)
+
+    teller.start = noted  # type: ignore[attr-defined]
+
+
+if "UNETLAB_BENCHMARK_BEGUN" in os.environ:  # beside a worker of Dask, which tells the driver of no beginning
+    import tensorflow
+
+    from unetlab.jobs import worker
+
+    tensorflow.config.run_functions_eagerly(True)
+    note_trainings(worker._Told, os.environ["UNETLAB_BENCHMARK_BEGUN"])
 
 
 def run(job: str, data: str, seed: int, light: bool = False) -> None:
@@ -114,14 +146,7 @@ def run(job: str, data: str, seed: int, light: bool = False) -> None:
     from unetlab.jobs.interrupt import interruptible
     from unetlab.jobs.progress import SearchProgress
 
-    start = SearchProgress.start
-
-    def noted(self: Any, name: str, epochs: int) -> Any:
-        with open("begun", "a") as out:
-            out.write(f"{name}\n")
-        return start(self, name, epochs)
-
-    SearchProgress.start = noted  # type: ignore[method-assign]
+    note_trainings(SearchProgress, "begun")
     tf.config.run_functions_eagerly(light)
     told = Options(data=data, seed=seed, models="best", precision="float32", groups="off")
     with interruptible(f"python -m benchmarks.small_jobs {job} {data} --seed {seed}"):

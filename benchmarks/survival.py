@@ -3,10 +3,12 @@
     python -m benchmarks.survival kills --kills 20 --seed 0
     python -m benchmarks.survival kills --kills 6 --job showdown --job auto
     python -m benchmarks.survival outages --seconds 60
+    python -m benchmarks.survival workers --kills 10
 
 `kills` begins a job as a process, kills it (SIGKILL) at a moment drawn from the seed, uniformly over the seconds that
 the undisturbed one took, and begins it again, until enough kills are done and the last one has ended. `outages` tracks
-a search on a real `mlflow server` and kills that. What differs from the undisturbed run is printed and is an error.
+a search on a real `mlflow server` and kills that. `workers` kills
+workers of Dask and the command that began them. What differs from the undisturbed run is printed and is an error.
 Processes are forked off one that has imported TensorFlow, which takes longer than these jobs.
 """
 
@@ -445,6 +447,16 @@ def outages(seconds: float, seed: int) -> None:
         refuse_differences(compared)
 
 
+@main.command()
+@click.option("--kills", type=click.IntRange(1), default=10, show_default=True, help="Of workers, and of drivers.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the searches and of the moments.")
+def workers(kills: int, seed: int) -> None:
+    """Kills of workers, and of the driver, of searches on two workers of this machine."""
+    from benchmarks import survival_workers
+
+    survival_workers.report(kills, seed)
+
+
 def away_for(folder: Path, data: Path, seed: int, seconds: float, told: dict[str, str]) -> tuple[Work, bool, float]:
     """A search whose server is killed while its second training goes on and is back after so many seconds, or where
     these are 0 after the search gave up; then the same command again. Returns it after its end, whether it ended by
@@ -472,4 +484,6 @@ def away_for(folder: Path, data: Path, seed: int, seconds: float, told: dict[str
 
 
 if __name__ == "__main__":
-    main()
+    from benchmarks import survival  # so that there is one of it, whoever imports it
+
+    survival.main()
