@@ -98,11 +98,25 @@ def local_workers(pid: int) -> list[psutil.Process]:
     """The workers of Dask that a command with `workers=N` has begun, and that train: each has a process beside it."""
 
     def spawned(process: psutil.Process) -> list[psutil.Process]:
-        return [each for each in process.children() if any("spawn_main" in word for word in each.cmdline())]
+        with contextlib.suppress(psutil.NoSuchProcess):
+            return [each for each in process.children() if any("spawn_main" in word for word in words(each))]
+        return []
+
+    def words(process: psutil.Process) -> list[str]:
+        with contextlib.suppress(psutil.NoSuchProcess):  # a killed one that nobody has waited for does not hide others
+            return process.cmdline()
+        return []
 
     with contextlib.suppress(psutil.NoSuchProcess):
         return [each for each in spawned(psutil.Process(pid)) if spawned(each)]
     return []
+
+
+def gone(process: psutil.Process) -> bool:
+    """Whether a process has ended, whether or not somebody has waited for it."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    return True
 
 
 def free_ports(count: int) -> list[int]:

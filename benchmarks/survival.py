@@ -7,9 +7,9 @@
 
 `kills` begins a job as a process, kills it (SIGKILL) at a moment drawn from the seed, uniformly over the seconds that
 the undisturbed one took, and begins it again, until enough kills are done and the last one has ended. `outages` tracks
-a search on a real `mlflow server` and kills that. `workers` kills
-workers of Dask and the command that began them. What differs from the undisturbed run is printed and is an error.
-Processes are forked off one that has imported TensorFlow, which takes longer than these jobs.
+a search on a real `mlflow server` and kills that. `workers` kills workers of Dask and the command that began them
+(`survival_workers.py`). What differs from the undisturbed run is printed and is an error. Processes are forked off one
+that has imported TensorFlow, which takes longer than these jobs.
 """
 
 import contextlib

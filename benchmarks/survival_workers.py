@@ -16,7 +16,7 @@ import click
 import psutil
 from rich.table import Table
 
-from benchmarks.processes import local_workers
+from benchmarks.processes import gone, local_workers
 from benchmarks.small_jobs import write_images
 from benchmarks.survival import Compared, Work, console, folder_kept_if_bad, log, refuse_differences
 
@@ -43,11 +43,11 @@ class Victims:
         self.moments = random.Random(f"{self.seed} workers")
         self.left = [each for _ in range(self.kills) for each in self.moments.sample(("worker", "driver"), 2)]
 
-    def kill(self, process: Any) -> None:
-        """Kills the next one: a worker of a driver, or the driver."""
+    def kill(self, process: Any, workers: list[psutil.Process]) -> None:
+        """Kills the next one: a driver, or one of its workers."""
         victim = self.left.pop(0)
         if victim == "worker":
-            kill_both(self.moments.choice(local_workers(process.pid)))
+            kill_both(self.moments.choice(workers))
         else:
             with contextlib.suppress(psutil.NoSuchProcess):
                 self.processes += psutil.Process(process.pid).children(recursive=True)
@@ -96,11 +96,12 @@ def disturbed(work: Work, victims: Victims, seconds: float, training: float) -> 
             while process.is_alive() and not local_workers(process.pid):
                 process.join(0.1)
         at = time.monotonic() + victims.moments.uniform(0, training if of_worker else seconds)
-        while process.is_alive() and (time.monotonic() < at or of_worker and not local_workers(process.pid)):
+        there: list[psutil.Process] = []
+        while process.is_alive() and (time.monotonic() < at or of_worker and not (there := local_workers(process.pid))):
             process.join(min(0.1, max(0.01, at - time.monotonic())))
         if not process.is_alive():
             break
-        victims.kill(process)
+        victims.kill(process, there)
         if not of_worker:
             process = work.begin()
     process.join()
@@ -134,7 +135,7 @@ def survive(kills: int, seed: int, folder: Path) -> tuple[Victims, Work, list[Wo
         works.append(work)
         told = f"killed {', '.join(own) or 'nothing'}: {len(compared.differences)} differences"
         console.print(told, highlight=True)
-    outlived = sum(each.is_running() for each in victims.processes)
+    outlived = sum(not gone(each) for each in victims.processes)
     if outlived:
         compared.differences.append(f"{outlived} processes outlived their driver")
     return victims, whole, works, compared

@@ -1,10 +1,14 @@
 """The benchmarks of the comparison, small: what they measure holds, and they find what is wrong."""
 
+import contextlib
 import shutil
+import subprocess
+import sys
 
 import mlflow
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 from click.testing import CliRunner
 from conftest import log_tiny
@@ -21,10 +25,12 @@ from benchmarks import (
     objects,
     pictures,
     survival,
+    survival_workers,
     twin_to_real,
     widths,
     workers,
 )
+from benchmarks.processes import gone, local_workers, wait_until
 from unetlab.data import open_dataset
 from unetlab.images.regions import components
 from unetlab.inference.objects import METHODS
@@ -252,3 +258,45 @@ def test_what_differs_from_an_undisturbed_run_is_found(tmp_path, migrated):
     (whole.folder / "cache" / "unsent").mkdir(parents=True)
     (whole.folder / "cache" / "unsent" / "r.jsonl").touch()
     assert "unsent holds ['r.jsonl']" in survival.Compared().add(whole, whole).differences
+
+
+DRIVER = """
+import multiprocessing, time
+
+def trains():
+    time.sleep(600)
+
+def works():
+    multiprocessing.Process(target=trains).start()
+    time.sleep(600)
+
+if __name__ == "__main__":
+    multiprocessing.set_start_method("spawn")
+    for _ in range(2):
+        multiprocessing.Process(target=works).start()
+    time.sleep(600)
+"""
+
+
+def test_a_killed_worker_takes_its_training_with_it_and_leaves_the_other(tmp_path):
+    victims = survival_workers.Victims(kills=6, seed=0)
+    pairs = list(zip(victims.left[::2], victims.left[1::2], strict=True))
+    assert set(pairs) == {("worker", "driver"), ("driver", "worker")}
+    assert victims.left == survival_workers.Victims(6, 0).left
+    (tmp_path / "driver.py").write_text(DRIVER)
+    driver = subprocess.Popen([sys.executable, tmp_path / "driver.py"])
+    below = []
+    try:
+        wait_until(lambda: len(local_workers(driver.pid)) == 2, 60)
+        below = psutil.Process(driver.pid).children(recursive=True)
+        one, other = local_workers(driver.pid)
+        victims.left = ["worker", "driver"]
+        victims.kill(driver, [one])
+        assert (victims.done, victims.left) == (["worker"], ["driver"])
+        wait_until(lambda: sum(map(gone, below)) == 2, 10)
+        assert gone(one) and local_workers(driver.pid) == [other]
+    finally:
+        for each in (driver, *below):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                each.kill()
+        driver.wait()
