@@ -342,7 +342,11 @@ def main() -> None:
 @click.option("--kills", type=click.IntRange(1), default=20, show_default=True, help="Of all jobs together.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the jobs and of the moments.")
 @click.option(
-    "--job", "jobs", type=click.Choice(list(JOBS)), multiple=True, default=("random", "bayesian", "hyperband")
+    "--job",
+    "jobs",
+    type=click.Choice([job for job in JOBS if job != "workers"]),
+    multiple=True,
+    default=("random", "bayesian", "hyperband"),
 )
 @click.option("--light", is_flag=True, help="Trials in the process that is killed, without graphs.")
 def kills(kills: int, seed: int, jobs: tuple[str, ...], light: bool) -> None:

@@ -1,8 +1,9 @@
 """Kills of workers and of drivers in searches on two Dask workers of this machine: `benchmarks.survival workers`.
 
 A worker is killed (SIGKILL) with the process beside it that trains, a driver alone, and begun again at once. Each kill
-comes at a moment drawn from the seed: a worker's uniformly over the seconds in which workers of the undisturbed search
-trained, counted from where one trains; a driver's over all its seconds, counted from the kill before.
+comes at a moment drawn from the seed: a worker's uniformly over the seconds in which those of the undisturbed one had
+such a process, counted from where one has it; a driver's over all its seconds, counted from its beginning or the kill
+before. Seconds in which that process still imports TensorFlow are among them.
 """
 
 import contextlib
@@ -65,7 +66,7 @@ def kill_both(worker: psutil.Process) -> None:
 
 
 def undisturbed(work: Work) -> float:
-    """Runs a search; returns the seconds in which it had workers that train."""
+    """Runs a search; returns the seconds in which its workers had processes beside them."""
     process, trained = work.begin(), []
     started = time.monotonic()
     while process.is_alive():
@@ -86,7 +87,7 @@ def disturbed(work: Work, victims: Victims, seconds: float, training: float) -> 
         work: the search.
         victims: what is killed; what was is taken off.
         seconds: of an undisturbed search.
-        training: seconds of it in which it had workers that train.
+        training: seconds of it in which its workers had processes beside them.
     """
     started = time.monotonic()
     process = work.begin()
@@ -122,7 +123,8 @@ def survive(kills: int, seed: int, folder: Path) -> tuple[Victims, Work, list[Wo
     training = undisturbed(whole)
     said = f"undisturbed: {whole.seconds:.0f} s, of which workers trained {training:.0f} s"
     console.print(said, highlight=True)
-    victims, compared, works = Victims(kills, seed), Compared(), []
+    victims, compared = Victims(kills, seed), Compared()
+    works: list[Work] = []
     while victims.left:
         work, before = Work("workers", folder / f"killed{len(works)}", data, seed, light=True), len(victims.done)
         disturbed(work, victims, whole.seconds, training)
