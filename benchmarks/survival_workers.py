@@ -44,23 +44,29 @@ class Victims:
         self.moments = random.Random(f"{self.seed} workers")
         self.left = [each for _ in range(self.kills) for each in self.moments.sample(("worker", "driver"), 2)]
 
-    def kill(self, process: Any, workers: list[psutil.Process]) -> None:
-        """Kills the next one: a driver, or one of its workers."""
-        victim = self.left.pop(0)
-        if victim == "worker":
-            kill_both(self.moments.choice(workers))
-        else:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                self.processes += psutil.Process(process.pid).children(recursive=True)
-            process.kill()
-            process.join()
-        self.done.append(victim)
+    def kill(self, process: Any, workers: list[psutil.Process]) -> bool:
+        """Kills the next one: a driver, or one of its workers. Returns whether it did: one that has ended stays."""
+        try:
+            if self.left[0] == "worker":
+                kill_both(self.moments.choice(workers))
+            else:
+                below = psutil.Process(process.pid).children(recursive=True)
+                process.kill()
+                process.join()
+                if process.exitcode == 0:
+                    return False
+                self.processes += below
+        except psutil.NoSuchProcess:
+            return False
+        self.done.append(self.left.pop(0))
+        return True
 
 
 def kill_both(worker: psutil.Process) -> None:
-    """Kills a worker and all below it; none can begin another in between."""
+    """Kills a worker and all below it. Raises psutil.NoSuchProcess where it has ended."""
     below = worker.children(recursive=True)
-    for each in (worker, *below):
+    worker.kill()
+    for each in below:
         with contextlib.suppress(psutil.NoSuchProcess):
             each.kill()
 
@@ -102,8 +108,7 @@ def disturbed(work: Work, victims: Victims, seconds: float, training: float) -> 
             process.join(min(0.1, max(0.01, at - time.monotonic())))
         if not process.is_alive():
             break
-        victims.kill(process, there)
-        if not of_worker:
+        if victims.kill(process, there) and not of_worker:
             process = work.begin()
     process.join()
     ended(work, process)
@@ -122,7 +127,7 @@ def survive(kills: int, seed: int, folder: Path) -> tuple[Victims, Work, list[Wo
     whole = Work("workers", folder / "whole", data, seed, light=True)
     training = undisturbed(whole)
     said = f"undisturbed: {whole.seconds:.0f} s, of which workers trained {training:.0f} s"
-    console.print(said, highlight=True)
+    console.print(said, highlight=False)
     victims, compared = Victims(kills, seed), Compared()
     works: list[Work] = []
     while victims.left:
@@ -136,7 +141,7 @@ def survive(kills: int, seed: int, folder: Path) -> tuple[Victims, Work, list[Wo
         compared.add(work, whole)
         works.append(work)
         told = f"killed {', '.join(own) or 'nothing'}: {len(compared.differences)} differences"
-        console.print(told, highlight=True)
+        console.print(told, highlight=False)
     outlived = sum(not gone(each) for each in victims.processes)
     if outlived:
         compared.differences.append(f"{outlived} processes outlived their driver")

@@ -291,10 +291,12 @@ def test_a_killed_worker_takes_its_training_with_it_and_leaves_the_other(tmp_pat
         below = psutil.Process(driver.pid).children(recursive=True)
         one, other = local_workers(driver.pid)
         victims.left = ["worker", "driver"]
-        victims.kill(driver, [one])
+        assert victims.kill(driver, [one])
         assert (victims.done, victims.left) == (["worker"], ["driver"])
         wait_until(lambda: sum(map(gone, below)) == 2, 10)
         assert gone(one) and local_workers(driver.pid) == [other]
+        victims.left = ["worker"]
+        assert not victims.kill(driver, [one]) and victims.left == ["worker"]
     finally:
         for each in (driver, *below):
             with contextlib.suppress(psutil.NoSuchProcess):
