@@ -64,6 +64,8 @@ class Victims:
 
 def kill_both(worker: psutil.Process) -> None:
     """Kills a worker and all below it. Raises psutil.NoSuchProcess where it has ended."""
+    if gone(worker):  # which a kill of one that nobody has waited for would not say
+        raise psutil.NoSuchProcess(worker.pid)
     below = worker.children(recursive=True)
     worker.kill()
     for each in below:
