@@ -18,8 +18,8 @@ OWN_DEFAULTS = {("showdown", "models"): "best"}
 SHARDED = {(job, place) for job in ("predict", "evaluate") for place in ("workers", "scheduler")}
 
 OTHER_THINGS = {("predict", "threshold"), ("evaluate", "data")} | SHARDED
-"""What is called like an option of setups and is none: a number in place of the model's own, say, and who answers images
-where setups train trials."""
+"""What is called like an option of setups and is none: a number in place of the model's own, say, and who answers
+images where setups train trials."""
 
 EVERY = [pytest.param(job, option, id=f"{job} {option.name}") for job, own in TAKEN.items() for option in own]
 
