@@ -15,8 +15,11 @@ TAKEN = {**JOBS, **{name: of_setup(setup.defaults, setup.extras) for name, setup
 OWN_DEFAULTS = {("showdown", "models"): "best"}
 """Where a command that is no setup has a default of its own for an option that setups take."""
 
-OTHER_THINGS = {("predict", "threshold"), ("evaluate", "data")}
-"""What is called like an option of setups and is none: a number in place of the model's own."""
+SHARDED = {(job, place) for job in ("predict", "evaluate") for place in ("workers", "scheduler")}
+
+OTHER_THINGS = {("predict", "threshold"), ("evaluate", "data")} | SHARDED
+"""What is called like an option of setups and is none: a number in place of the model's own, say, and who answers
+images where setups train trials."""
 
 EVERY = [pytest.param(job, option, id=f"{job} {option.name}") for job, own in TAKEN.items() for option in own]
 

@@ -20,6 +20,7 @@ from unetlab.jobs.run import run_setup
 from unetlab.models import NETWORKS, Network
 from unetlab.options import Options
 from unetlab.service.registry import register
+from unetlab.tracking import outbox
 
 
 def test_the_parent_carries_the_final_scores_beside_the_published_figures(searched):
@@ -89,6 +90,18 @@ def _otsu_dice(pairs, run_id):
         found, truth = otsu_mask(data.image(i)), data.labels(i) > 0
         dices.append(2 * (found & truth).sum() / (found.sum() + truth.sum()))
     return np.mean(dices)
+
+
+def test_metrics_that_a_training_could_not_send_are_sent_when_the_run_ends(store, pairs, monkeypatch):
+    """As where the server was away while it trained, and is back."""
+    monkeypatch.setattr(outbox.Outbox, "_send", lambda self: None)
+    console = Console(file=io.StringIO(), width=200)
+    summary = run_setup(TINY, Options(data=str(pairs), trials=1, seed=1, precision="float32"), console)
+    assert "metrics wait in" in console.file.getvalue()
+    (child,) = children_of(summary.run_id)
+    history = MlflowClient().get_metric_history(child.info.run_id, "epoch/loss")
+    assert [metric.step for metric in history] == [1, 2]
+    assert not list(outbox.folder().glob("*"))
 
 
 def test_made_labels_teach_and_truth_only_scores(store, pairs):

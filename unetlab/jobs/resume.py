@@ -185,8 +185,8 @@ def tell_unsent(console: Console, metrics: int) -> None:
     """Says that metrics wait on disk, if any do."""
     if metrics:
         console.print(
-            f"the tracking server does not answer: {metrics} metrics wait in {outbox.folder()}; the next run or "
-            "`python -m unetlab sync` sends them",
+            f"the tracking server does not answer: {metrics} metrics wait in {outbox.folder()}; they are sent "
+            "when this command ends, by the next run, or by `python -m unetlab sync`",
             highlight=False,
         )
 

@@ -114,6 +114,7 @@ def run_setup(
             reference, best = (None, recipe) if options.trials == 1 else search_recipe(bench, recipe, options)
             final = fit_final(bench, best, rounds)
             figures = finish(bench, final, reference, inputs["test"])
+            outbox.sync()  # what a server that was away for a while still lacks of these trainings
             _end(kept.parent, {**figures, **setup.published_metrics()}, final, options, console)
             return Summary(kept.parent, experiment_id, str(final.model_id), figures, setup.name)
 

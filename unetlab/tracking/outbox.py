@@ -49,7 +49,7 @@ class Outbox:
         self.lock = Lock(self.path.with_suffix(".lock"), f"sending the metrics of run {run_id}").take(DEAD + BEAT)
         self.waiting: list[Metric] = _read(self.path)
         self.doubtful = bool(self.waiting)  # an attempt may have reached the server without our hearing of it
-        self.closing, self.changed = threading.Event(), threading.Event()
+        self.closing, self.changed, self.given_up = threading.Event(), threading.Event(), threading.Event()
         self.thread = threading.Thread(target=self._send, daemon=True, name="outbox")
         self.thread.start()
 
@@ -73,6 +73,7 @@ class Outbox:
         self.closing.set()
         self.changed.set()
         self.thread.join(patience)
+        self.given_up.set()  # what is left is for others to send
         left = len(self.waiting)
         if not left:
             self.path.unlink(missing_ok=True)
@@ -87,7 +88,7 @@ class Outbox:
             if not self.closing.is_set():
                 self.closing.wait(FLUSH_SECONDS)
             self.changed.clear()
-            while self.waiting:
+            while self.waiting and not self.given_up.is_set():
                 batch = self.waiting[:MOST]
                 try:
                     send(self.client, self.run_id, batch, self.doubtful)
