@@ -54,7 +54,7 @@ CLOSE = 1e-5
 SHORT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
 }
 """MLflow's own settings, for a server that is away for longer than all its retries."""
 
