@@ -183,9 +183,7 @@ def check(body: bytes) -> None:
     except (ValueError, RecursionError) as error:
         raise Refused(400, f"the body is no JSON in UTF-8 ({_short(str(error), 120)})") from None
     if not isinstance(request, dict):
-        raise Refused(
-            400, 'the body is no object such as {"dataframe_split": {"columns": ["image"], "data": [["..."]]}}'
-        )
+        raise Refused(400, f"the body is no object such as {EXAMPLE}")
     level: list[Any] = [request]
     for _ in range(MOST_NESTED):
         level = [each for one in level for each in (one.values() if isinstance(one, dict) else one)]

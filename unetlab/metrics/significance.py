@@ -181,10 +181,14 @@ def _t_test(sums: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     if n < 2:
         return np.ones(len(sums))
     mean, error = sums.sum(axis=1) / sizes.sum(axis=-1), _spread(sums, sizes) / np.sqrt(n)
-    moved = np.abs(mean) > 0
+    return _two_sided(mean, error, np.maximum(1.0, effective_scenes(sizes) - 1))
+
+
+def _two_sided(mean: np.ndarray, error: np.ndarray, freedom: np.ndarray | float) -> np.ndarray:
+    """p-values of Student's t of means with standard errors; without any error 0, and 1 where the mean is 0 as well."""
     flat = error <= _TOLERANCE * np.abs(mean)
-    t = np.where(flat, np.where(moved, np.inf, 0.0), mean / np.where(flat, 1, error))
-    return np.asarray(2 * stats.t.sf(np.abs(t), np.maximum(1.0, effective_scenes(sizes) - 1)))
+    t = np.where(flat, np.where(np.abs(mean) > 0, np.inf, 0.0), mean / np.where(flat, 1, error))
+    return np.asarray(2 * stats.t.sf(np.abs(t), freedom))
 
 
 def sign_flip_test(differences: np.ndarray, scenes: Scenes = None, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
@@ -329,10 +333,7 @@ def corrected_resampled_t(differences: np.ndarray, test_share: float) -> Paired:
     mean, spread = differences.mean(axis=1), differences.std(axis=1, ddof=1)
     error = np.sqrt(1 / repeats + test_share) * spread
     reach = stats.t.ppf(0.975, repeats - 1) * error
-    moved = np.abs(mean) > 0
-    flat = spread <= _TOLERANCE * np.abs(mean)
-    t = np.where(flat, np.where(moved, np.inf, 0.0), mean / np.where(flat, 1, error))
-    p = 2 * stats.t.sf(np.abs(t), repeats - 1)
+    p = _two_sided(mean, error, repeats - 1)
     return Paired(mean, mean - reach, mean + reach, p, effect_size(differences))
 
 
