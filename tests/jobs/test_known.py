@@ -9,6 +9,7 @@ from experiments import SETUPS, load_setup
 from unetlab.errors import UserError
 from unetlab.jobs import run
 from unetlab.jobs.known import TABLES, refuse_unknown
+from unetlab.models import NETWORKS
 from unetlab.options import Options
 from unetlab.setup import Recipe, Setup
 
@@ -45,7 +46,7 @@ def test_three_symmetries_are_refused():
 
 
 def test_an_unknown_network_is_refused():
-    with pytest.raises(UserError, match="network must be one of scratch, mobilenet, pretrained. Received: 'vgg'"):
+    with pytest.raises(UserError, match=f"network must be one of {', '.join(NETWORKS)}. Received: 'vgg'"):
         refuse_unknown(_setup(network="vgg"))
 
 
