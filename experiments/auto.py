@@ -24,7 +24,7 @@ RECIPE = Recipe(
     schedule="cosine",
     loss="bce_dice",
     normalise="percentile",
-    model={"encoder": "mobilenetv2", "decoder_filters": 96, "train_encoder": True, "dropout": 0.0},
+    model={"encoder": "mobilenetv2", "decoder_filters": 96, "train_encoder": True, "frozen_skips": 2, "dropout": 0.0},
 )
 
 
