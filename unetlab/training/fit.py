@@ -97,7 +97,7 @@ def fit(
     keras.mixed_precision.set_global_policy(POLICIES[precision])
     try:
         batches = batches_of(images, masks, train, recipe, seed, training=True)
-        model = _compiled(build, recipe, weights, len(batches))
+        model = compiled(build, recipe, weights, len(batches))
         thaw = [Thaw(recipe.thaw)] if recipe.thaw else []
         best = keras.callbacks.EarlyStopping(
             monitor="val_loss", mode="min", patience=recipe.patience or recipe.epochs, restore_best_weights=True
@@ -125,7 +125,7 @@ def fit(
     return Fitted(served, table, int(table["val_loss"].argmin()) + 1, seconds)
 
 
-def _compiled(build: Callable[..., keras.Model], recipe: Recipe, weights: str | None, steps: int) -> keras.Model:
+def compiled(build: Callable[..., keras.Model], recipe: Recipe, weights: str | None, steps: int) -> keras.Model:
     """The network as it is trained, for epochs of `steps` steps."""
     shape = (recipe.image_size, recipe.image_size, recipe.channels)
     model = build(input_shape=shape, weights=weights, **heads_of(recipe), **recipe.model)
@@ -150,7 +150,7 @@ def seconds_a_step(
     forget_models()
     keras.mixed_precision.set_global_policy(POLICIES[precision])
     try:
-        model = _compiled(build, recipe, weights, steps)
+        model = compiled(build, recipe, weights, steps)
         rng = np.random.default_rng(0)
         shape = (recipe.batch_size, recipe.image_size, recipe.image_size)
         images = rng.random((*shape, recipe.channels), np.float32)
