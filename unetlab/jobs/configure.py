@@ -115,7 +115,7 @@ def configure(setup: Setup, options: Options, dataset: Dataset, card: DataCard, 
     changes |= _augmentation(setup, {card.modality[row] for row in sides.train}, changes["view"], choices)
     setup = replace(setup, recipe=setup.recipe.changed(changes))
     trials = max(options.trials, int(options.minutes // 45))
-    each = options.minutes / (trials + 1 if trials > 1 else 1)
+    each = options.minutes / trials
     if not options.epochs:
         fitted = _epochs(setup, weights, dataset, sides, options, each, choices)
         setup = replace(setup, recipe=setup.recipe.changed(fitted))

@@ -95,12 +95,15 @@ class Kept:
     def finish(
         self, training: str, about: Mapping[str, Any], history: pd.DataFrame, weights: Sequence[np.ndarray]
     ) -> None:
-        """Saves what a finished training found, but of a search's other trials, whose weights nobody asks for again."""
-        if self.folder is None:
-            return
-        if not training.startswith("trial ") or training == "trial 0":
+        """Saves what a finished training found."""
+        if self.folder is not None:
             columns = {name: [float(value) for value in history[name]] for name in history}
             save_arrays(self._path(training, "done"), {**about, "history": columns}, weights)
+
+    def forget(self, training: str) -> None:
+        """Removes what `finish` saved of a training whose weights nobody asks for again."""
+        if self.folder is not None:
+            self._path(training, "done").unlink(missing_ok=True)
 
     def forget_state(self, training: str) -> None:
         """Removes the state of a training whose run has ended; until then a kill would want it."""

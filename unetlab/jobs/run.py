@@ -22,7 +22,7 @@ from unetlab.jobs.final import finish, fit_final
 from unetlab.jobs.known import refuse_unknown
 from unetlab.jobs.progress import SearchProgress
 from unetlab.jobs.recipe import recipe_of, refuse_numbers, say_pointless
-from unetlab.jobs.search import search_recipe
+from unetlab.jobs.search import Found, search_recipe
 from unetlab.labels import made
 from unetlab.metrics import baselines
 from unetlab.models import NETWORKS
@@ -95,7 +95,7 @@ def run_setup(
     experiment_id = ui.open_experiment()
     outbox.sync()  # what an earlier run could not send
     rounds = options.rounds if images.learnt is not images.dataset else 0
-    trainings = (1 if options.trials == 1 else options.trials + 1) + rounds
+    trainings = options.trials + rounds
     key = _plan(setup, recipe, options, images.dataset, images.sides, own_tags)
     if own_tags and not options.fresh and (run := resume.finished_run(experiment_id, key)) is not None:
         console.print(f"{setup.name}: done before", highlight=False)
@@ -111,9 +111,9 @@ def run_setup(
                 write.log_table(configured.frame(), "configuration.csv")
 
             # search -> final -> scores on test, once
-            reference, best = (None, recipe) if options.trials == 1 else search_recipe(bench, recipe, options)
-            final = fit_final(bench, best, rounds)
-            figures = finish(bench, final, reference, inputs["test"])
+            found = Found(None, recipe, None) if options.trials == 1 else search_recipe(bench, recipe, options)
+            final = fit_final(bench, found.recipe, rounds, found.best)
+            figures = finish(bench, final, found.reference, inputs["test"])
             outbox.sync()  # what a server that was away for a while still lacks of these trainings
             _end(kept.parent, {**figures, **setup.published_metrics()}, final, options, console)
             return Summary(kept.parent, experiment_id, str(final.model_id), figures, setup.name)

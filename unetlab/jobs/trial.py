@@ -139,7 +139,7 @@ class Scored:
 
 
 class Judged(NamedTuple):
-    """What a search learns of a trial: its objective and, of the reference trial, all of its outcome."""
+    """What a search learns of a trial: its objective and its outcome, None where its weights are not kept."""
 
     objective: float
     outcome: Outcome | None
@@ -150,20 +150,26 @@ def judge(bench: Bench, recipe: Recipe, name: str, number: int) -> Judged:
     if (before := known(bench, recipe, name, number)) is not None:
         return before
     outcome = train(bench, recipe, name, "trial", {"trial": str(number)})
-    return Judged(float(outcome.val[bench.objective]), None if number else outcome)
+    return Judged(float(outcome.val[bench.objective]), outcome)
 
 
 def known(bench: Bench, recipe: Recipe, name: str, number: int) -> Judged | None:
-    """A trial that finished in an earlier attempt; None for the reference trial, whose weights are wanted too.
+    """A trial that finished in an earlier attempt; None for the reference trial without its weights, which are wanted
+    too.
 
     Raises FailedBefore and Stopped as `Kept.objective` does.
     """
     params = params_of(recipe, bench.seed, bench.precision, bench.weights)
-    before = bench.kept.objective(f"trial {number}", params, f"val/{bench.objective}")
-    if not number or before is None:
-        return None
-    bench.progress.done(f"{name}: done before, {before:.4f}")
-    return Judged(before, None)
+    if (done := bench.kept.finished(f"trial {number}", params)) is not None:
+        outcome = _outcome_again(recipe, *done)
+        judged = Judged(float(outcome.val[bench.objective]), outcome)
+    else:
+        before = bench.kept.objective(f"trial {number}", params, f"val/{bench.objective}")
+        if not number or before is None:
+            return None
+        judged = Judged(before, None)
+    bench.progress.done(f"{name}: done before, {judged.objective:.4f}")
+    return judged
 
 
 def judge_elsewhere(told: Any, root: Path, bench: Bench, recipe: Recipe, name: str, number: int) -> Judged:
@@ -179,7 +185,10 @@ def judge_elsewhere(told: Any, root: Path, bench: Bench, recipe: Recipe, name: s
     folder = None if bench.kept.folder is None else cache.root() / bench.kept.folder.relative_to(root)
     left = trainings(experiment, bench.kept.parent, f"trial {number}")
     kept = replace(bench.kept, folder=folder, left=left)
-    return judge(replace(bench, dataset=dataset, truth=truth, kept=kept, progress=told), recipe, name, number)
+    judged = judge(replace(bench, dataset=dataset, truth=truth, kept=kept, progress=told), recipe, name, number)
+    if folder is not None and not folder.with_suffix(".lock").exists():  # this disk is not the one who asks has
+        kept.forget(f"trial {number}")
+    return judged
 
 
 def _here(dataset: Dataset, root: Path) -> Dataset:
@@ -319,12 +328,19 @@ def _shown(figures: Mapping[str, float]) -> str:
     return f"dice {figures['native_dice']:.4f}" + ("" if lines is None else f", v_rand {lines:.4f}")
 
 
-def as_final(outcome: Outcome) -> Outcome:
-    """Makes a finished training the final one."""
+def as_final(bench: Bench, outcome: Outcome) -> Outcome:
+    """Makes a finished training the final one, and logs its model where that was left out."""
     client = MlflowClient()
     client.set_tag(outcome.run_id, "role", "final")
     if outcome.model_id:
         client.set_logged_model_tags(outcome.model_id, {"role": "final"})
+        return outcome
+    with mlflow.start_run(run_id=outcome.run_id, nested=True):
+        best = outcome.val["best_threshold"]
+        model_id = _log_model(bench, model_of(bench, outcome), outcome.served, "final", best)
+        write.log_scores("val", outcome.val, model_id, bench.inputs()["validation"])
+    outcome = replace(outcome, model_id=model_id)
+    keep(bench, client.get_run(outcome.run_id).data.tags["training"], outcome)  # or a later attempt would log it again
     return outcome
 
 
