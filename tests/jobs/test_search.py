@@ -7,6 +7,7 @@ import types
 import mlflow
 import pandas as pd
 import pytest
+import tensorflow as tf
 from rich.console import Console
 from tiny_setup import QUIET, RECIPE, TINY, children_of, final_of, space_of_three
 
@@ -16,6 +17,7 @@ from unetlab.jobs import final, resume, search, trial
 from unetlab.jobs.run import run_setup
 from unetlab.metrics import membranes
 from unetlab.options import Options
+from unetlab.search.rung import Rung
 from unetlab.training import fit
 
 
@@ -38,11 +40,12 @@ def test_membranes_are_searched_by_v_rand_and_cut_where_validation_says(store, p
 
 
 def test_hyperband_trains_what_it_judged_and_says_when_it_judges_none(store, pairs, monkeypatch):
-    def short_ones_lead(bench, recipe, name, role, *_):
-        return types.SimpleNamespace(val={"native_dice": 1.0 / recipe.epochs}, recipe=recipe)
+    def short_ones_lead(bench, recipe, name, role, tags, rung=None):
+        epochs = rung.epochs if rung else recipe.epochs
+        return types.SimpleNamespace(val={"native_dice": 1.0 / epochs}, epochs=epochs)
 
     def told(bench, outcome):
-        raise UserError(f"{outcome.recipe.epochs} epochs")
+        raise UserError(f"{outcome.epochs} epochs")
 
     def space(hp, recipe):
         space_of_three(hp, recipe)
@@ -90,22 +93,18 @@ def test_the_best_trial_s_model_is_the_final_one_and_nothing_is_trained_or_valid
         assert summary.figures[name] == pytest.approx(alone.figures[name], abs=1e-6), name
 
 
-def judged(objective, epochs=9):
-    return trial.Judged(objective, types.SimpleNamespace(recipe=RECIPE.changed({"epochs": epochs})))
-
-
 def test_of_a_search_the_reference_and_the_best_so_far_are_kept(tmp_path):
     bench = types.SimpleNamespace(kept=resume.Kept("run", tmp_path))
     kept = search._Kept(bench, epochs=9)
-    order = [(3, 0.9, 3), (0, 0.5, 9), (1, 0.4, 9), (2, 0.7, 9), (4, 0.7, 9), (5, float("nan"), 9), (6, 0.95, 1)]
+    order = [(3, 0.9, 3), (0, 0.5, None), (1, 0.4, 9), (2, 0.7, 9), (4, 0.7, 9), (5, float("nan"), 9), (6, 0.95, 1)]
     for number, objective, epochs in order:
         (tmp_path / f"trial-{number}.done.npz").touch()
-        kept.add(number, judged(objective, epochs))
+        kept.add(number, trial.Judged(objective, object()), None if epochs is None else Rung(epochs, None))
         assert len(kept.outcomes) <= 2
         assert {path.name for path in tmp_path.iterdir()} == {f"trial-{k}.done.npz" for k in kept.outcomes}
     assert set(kept.outcomes) == {0, 2}  # 3 and 6 were trained for less, 4 is no better than 2
-    kept.add(7, judged(0.8))
-    kept.add(8, trial.Judged(0.99, None))  # of an earlier attempt, its weights are gone
+    kept.add(7, trial.Judged(0.8, object()), None)
+    kept.add(8, trial.Judged(0.99, None), None)  # of an earlier attempt, its weights are gone
     assert set(kept.outcomes) == {0, 7}
 
 
@@ -132,3 +131,31 @@ def test_a_run_that_was_killed_while_its_final_model_was_scored_trains_nothing_a
     assert summary.figures["test/native_dice"] == finals[-1].data.metrics["test/native_dice"]
     if not lost:
         assert len(finals) == 1 and len(mlflow.MlflowClient().search_logged_models([summary.experiment_id])) == 1
+
+
+def test_a_promoted_trial_goes_on_where_the_other_paused_and_ends_where_an_undisturbed_one_does(store, pairs):
+    recipe = RECIPE.changed({"epochs": 3, "dropout": 0.2, "brightness": 0.1, "schedule": "cosine"})
+    setup = dataclasses.replace(TINY, recipe=recipe)
+    options = Options(data=str(pairs), trials=5, tuner="hyperband", seed=1, models="best", precision="float32")
+    tf.config.run_functions_eagerly(True)  # such trainings take less time than their graphs
+    try:
+        summary = run_setup(setup, options, QUIET)
+        by_name = {child.data.tags["training"]: child for child in children_of(summary.run_id)}
+        promoted = by_name["trial 4"]
+        paused = by_name[promoted.data.tags["goes_on_with"]]
+        assert (paused.data.tags["until_epoch"], promoted.data.tags["until_epoch"]) == ("1", "3")
+        changed = {name: promoted.data.params[name] for name in ("image_size", "learning_rate", "loss")}
+        values = {**changed, "image_size": int(changed["image_size"]), "learning_rate": float(changed["learning_rate"])}
+        whole = dataclasses.replace(setup, recipe=recipe.changed(values))
+        alone = run_setup(whole, dataclasses.replace(options, trials=1), QUIET)
+    finally:
+        tf.config.run_functions_eagerly(False)
+    (undisturbed,) = children_of(alone.run_id)
+    for name in ("val/native_dice", "val/auc", "train/best_epoch"):
+        assert promoted.data.metrics[name] == pytest.approx(undisturbed.data.metrics[name], abs=1e-6), name
+
+    def losses(run):
+        return [point.value for point in mlflow.MlflowClient().get_metric_history(run.info.run_id, "epoch/loss")]
+
+    assert losses(promoted) == pytest.approx(losses(undisturbed), abs=1e-6) and len(losses(promoted)) == 3
+    assert losses(paused) == losses(promoted)[:1]

@@ -1,5 +1,6 @@
 """What a killed command left, and how the same command goes on with it: its run, its trainings, their saved states."""
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -91,6 +92,12 @@ class Kept:
             return Checkpoint()
         said = {name: write.short(value) for name, value in params.items()}
         return Checkpoint(self._path(training, "state"), json.dumps(said, sort_keys=True))
+
+    def hand_on(self, past: str, training: str) -> None:
+        """Gives the saved state of a training to another, which goes on with it, unless that has one of its own."""
+        if self.folder is not None and not self._path(training, "state").exists():
+            with contextlib.suppress(FileNotFoundError):  # saved on another machine's disk: the other begins anew
+                os.replace(self._path(past, "state"), self._path(training, "state"))
 
     def finish(
         self, training: str, about: Mapping[str, Any], history: pd.DataFrame, weights: Sequence[np.ndarray]

@@ -14,6 +14,7 @@ from unetlab.jobs import cluster, trial
 from unetlab.models import NETWORKS
 from unetlab.options import Options
 from unetlab.search.keras_tuner import grid_size, search, trained_in_full, trials_to_a_promotion
+from unetlab.search.rung import Rung
 from unetlab.search.space import ranges
 from unetlab.setup import Recipe
 from unetlab.tracking import figures, write
@@ -42,12 +43,12 @@ class _Kept:
         self.best: tuple[bool, float, int] | None = None
         self.lock = threading.Lock()  # several trials may be under way
 
-    def add(self, number: int, judged: trial.Judged) -> None:
+    def add(self, number: int, judged: trial.Judged, rung: Rung | None) -> None:
         """Takes what was judged; of equals the earlier trial is better, as in the table of trials."""
         if judged.outcome is None:
             return
         with self.lock:
-            rank = judged.outcome.recipe.epochs >= self.epochs, judged.objective, -number
+            rank = rung is None or rung.epochs >= self.epochs, judged.objective, -number
             leads = not np.isnan(judged.objective) and (self.best is None or rank > self.best)
             behind = number if not leads else None if self.best is None else -self.best[2]
             if leads:
@@ -64,17 +65,18 @@ def search_recipe(bench: trial.Bench, reference: Recipe, options: Options) -> Fo
     space = _space(bench, reference, options)
     kept, reasons = _Kept(bench, reference.epochs), []
 
-    def evaluate(number: int, values: Mapping[str, Any], epochs: int | None) -> float:
-        recipe = reference.changed(dict(values) | ({"epochs": epochs} if epochs else {}))
+    def evaluate(number: int, values: Mapping[str, Any], rung: Rung | None) -> float:
+        recipe = reference.changed(values)
         name = f"trial {number:02d} " + ("reference" if number == 0 else _difference(reference, recipe))
+        name += f" to epoch {rung.epochs}" if rung else ""
         try:
-            judged = trial.known(bench, recipe, name, number) or workers.judge(bench, recipe, name, number)
+            judged = trial.known(bench, recipe, name, number) or workers.judge(bench, recipe, name, number, rung)
         except Stopped:
             raise
         except Exception as error:
             reasons.append(f"trial {number}: {str(error) or repr(error)}")
             raise
-        kept.add(number, judged)
+        kept.add(number, judged, rung)
         return judged.objective
 
     with cluster.workers(options, bench.progress.console) as workers:

@@ -72,6 +72,7 @@ def fit(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     minutes: float = 0.0,
     checkpoint: Checkpoint | None = None,
+    until: int = 0,
 ) -> Fitted:
     """Trains a model as its recipe says.
 
@@ -87,6 +88,7 @@ def fit(
         callbacks: called after the clock, with loss, accuracy, dice, learning_rate, seconds and their val_ kin.
         minutes: after which training ends with the best epoch so far; 0 for no limit.
         checkpoint: saves the state of each epoch, and has the one that training goes on from, if any.
+        until: epochs after which training pauses, within a schedule of all the recipe's; 0 for all of them.
 
     Raises:
         TrainingFailed: if the loss is not finite.
@@ -102,12 +104,13 @@ def fit(
         best = keras.callbacks.EarlyStopping(
             monitor="val_loss", mode="min", patience=recipe.patience or recipe.epochs, restore_best_weights=True
         )
-        first = checkpoint.begin(model, best, batches, recipe.epochs)
+        epochs = min(until or recipe.epochs, recipe.epochs)
+        first = checkpoint.begin(model, best, batches, epochs)
         started = time.perf_counter() - checkpoint.seconds
         model.fit(
             batches,
             validation_data=batches_of(images, masks, validation, recipe, seed, training=False),
-            epochs=recipe.epochs,
+            epochs=epochs,
             initial_epoch=first,
             shuffle=False,  # Batches does it, from the seed and the epoch alone; Keras goes by what was drawn before
             verbose=0,
