@@ -21,7 +21,7 @@ from unetlab.search.rung import Rung
 from unetlab.training import fit
 
 
-def test_membranes_are_searched_by_v_rand_and_cut_where_validation_says(store, pairs, monkeypatch):
+def test_membranes_are_searched_by_v_rand_and_cut_where_validation_says(store, pairs, light, monkeypatch):
     seen = []
     real = membranes.best_cut
     monkeypatch.setattr(membranes, "best_cut", lambda maps, truths: seen.append(real(maps, truths)) or seen[-1])
