@@ -11,7 +11,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 from PIL import Image
 from rich.console import Console
-from tiny_setup import ALL, QUIET, RECIPE, TINY, children_of
+from tiny_setup import ALL, QUIET, RECIPE, TINY, children_of, final_of
 
 from unetlab.data import open_dataset
 from unetlab.errors import UserError
@@ -44,7 +44,7 @@ def test_the_parent_carries_the_final_scores_beside_the_published_figures(search
 
 def test_artifacts_a_person_looks_for_are_there(searched):
     client = MlflowClient()
-    final = children_of(searched.run_id)[-1]
+    final = final_of(searched.run_id)
     names = {a.path for a in client.list_artifacts(final.info.run_id)}
     assert {"curves.png", "predictions.png", "confusion.png", "reliability.png", "classification_report.txt"} <= names
     parent = {a.path for a in client.list_artifacts(searched.run_id)}

@@ -17,8 +17,8 @@ from unetlab.training import callbacks, fit
 
 def test_trials_are_children_and_a_failed_one_keeps_its_traceback(searched):
     children = children_of(searched.run_id)
-    assert [c.data.tags["role"] for c in children] == ["trial", "trial", "trial", "final"]
-    assert [c.info.status for c in children] == ["FINISHED", "FAILED", "FINISHED", "FINISHED"]
+    assert sorted(c.data.tags["role"] for c in children) == ["final", "trial", "trial"]  # the best one is the final
+    assert [c.info.status for c in children] == ["FINISHED", "FAILED", "FINISHED"]
     reference = children[0]
     assert reference.info.run_name == "trial 00 reference"
     assert {k: reference.data.params[k] for k in ("image_size", "learning_rate", "loss", "epochs", "filters")} == {
@@ -35,7 +35,8 @@ def test_trials_are_children_and_a_failed_one_keeps_its_traceback(searched):
         history = MlflowClient().get_metric_history(child.info.run_id, "epoch/loss")
         assert [point.step for point in history] == [1, 2]
         assert {f"val/{name}" for name in ALL} <= set(child.data.metrics)
-        assert not [name for name in child.data.metrics if name.startswith("test/")]
+        tested = [name for name in child.data.metrics if name.startswith("test/")]
+        assert bool(tested) == (child.data.tags["role"] == "final")
 
 
 def test_every_trial_failing_is_said_in_one_line(store, pairs, monkeypatch):

@@ -9,6 +9,7 @@ import pytest
 import scipy.optimize
 
 from unetlab.errors import Stopped
+from unetlab.search import hyperband
 from unetlab.search.keras_tuner import grid_size, search, spread, trained_in_full, trials_to_a_promotion
 
 
@@ -48,7 +49,7 @@ def test_the_first_trial_is_the_reference_and_trials_differ(tuner):
     assert table["number"].tolist() == list(range(6))
     assert table["objective"].tolist() == [0, 1, 2, 3, 4, 5]
     if tuner == "hyperband":
-        assert all(epochs == 1 for _, epochs in seen[1:])
+        assert all(rung == (1, None) for _, rung in seen[1:])
 
 
 def test_epochs_as_a_hyperparameter_are_told_apart_from_hyperband_s():
@@ -63,7 +64,7 @@ def test_hyperband_promotes_the_better_half_to_more_epochs():
     epochs = []
 
     def evaluate(number, values, asked):
-        epochs.append(asked)
+        epochs.append(asked and asked.epochs)
         return -abs(np.log10(values["learning_rate"]) + 3)
 
     search(_space(), evaluate, tuner="hyperband", trials=40, epochs=3, seed=0)
@@ -74,7 +75,8 @@ def test_hyperband_promotes_the_better_half_to_more_epochs():
 def test_only_trials_trained_in_full_win(epochs):
     asked = []
 
-    def evaluate(number, values, given):
+    def evaluate(number, values, rung):
+        given = rung and rung.epochs
         asked.append(given)
         return 0.9 if given is not None and given < epochs else 0.5 + number / 1000
 
@@ -186,7 +188,58 @@ def test_how_long_hyperband_takes_to_train_one_in_full(at_once):
     asked = []
     search(
         _space(),
-        lambda number, values, given: asked.append((number, given)) or 0.1 * number,
+        lambda number, values, rung: asked.append((number, rung and rung.epochs)) or 0.1 * number,
         **{"tuner": "hyperband", "trials": 40, "epochs": 9, "seed": 0, "at_once": at_once},
     )
     assert trials_to_a_promotion(9, at_once) == min(number for number, given in asked if number and given == 9) + 1
+
+
+def _rungs(evaluate, epochs=9, trials=60, tuner="hyperband"):
+    """Each trial's rung by its number, and the table."""
+    rungs = {}
+
+    def noted(number, values, rung):
+        rungs[number] = rung
+        return evaluate(number, values, rung)
+
+    return rungs, search(_space(), noted, tuner=tuner, trials=trials, epochs=epochs, seed=0)
+
+
+def _by_rate(number, values, rung):
+    return -abs(np.log10(values["learning_rate"]) + 3)
+
+
+def test_a_promoted_trial_says_which_one_it_goes_on_with_and_has_its_values():
+    rungs, table = _rungs(_by_rate)
+    promoted = {number: rung for number, rung in rungs.items() if rung and rung.past is not None}
+    assert promoted and all(rung.epochs > rungs[rung.past].epochs for rung in promoted.values())
+    same = table.set_index("number")[list(REFERENCE)]
+    assert all(same.loc[number].equals(same.loc[rung.past]) for number, rung in promoted.items())
+    assert len({rung.past for rung in promoted.values()}) == len(promoted)  # no one is promoted twice
+
+
+def test_without_failures_hyperband_proposes_what_keras_tuner_does(monkeypatch):
+    ours = _rungs(_by_rate)
+    monkeypatch.setattr(hyperband.Hyperband, "_promoted", lambda *_: None)
+    theirs = _rungs(_by_rate)
+    assert ours[0] == theirs[0] and ours[1].equals(theirs[1])
+
+
+@pytest.mark.parametrize("failing", [0.2, 0.5, 0.8])
+def test_failed_trials_cost_hyperband_no_promotions(failing, monkeypatch):
+    def evaluate(number, values, rung):
+        if rung and np.random.default_rng(number).random() < failing:
+            raise RuntimeError("out of luck")
+        return _by_rate(number, values, rung)
+
+    def promotions():
+        rungs, table = _rungs(evaluate)
+        done = set(table.loc[table["status"] == "COMPLETED", "number"])
+        rounds = [number for number, rung in rungs.items() if rung and rung.past is not None]
+        assert all(rungs[number].past in done for number in rounds)  # a failed trial is never gone on with
+        return len(rounds), sum(rungs[number].epochs == 9 for number in done if rungs[number])
+
+    ours = promotions()
+    monkeypatch.setattr(hyperband.Hyperband, "_promoted", lambda *_: None)
+    theirs = promotions()
+    assert ours[0] > theirs[0] and ours[1] >= theirs[1]
