@@ -21,7 +21,7 @@ from unetlab.errors import Stopped, redacted
 from unetlab.images import codecs, geometry
 from unetlab.inference import predict
 from unetlab.inference.objects import METHODS
-from unetlab.inference.package import SETTINGS, log_segmenter
+from unetlab.inference.package import log_segmenter, settings_of
 from unetlab.inference.predict import Maps, Predictor, objects_at
 from unetlab.jobs.progress import SearchProgress
 from unetlab.jobs.resume import Kept, params_of, stoppable, tell_unsent, training_name, trainings
@@ -436,7 +436,7 @@ def _log_model(bench: Bench, model: Any, recipe: Recipe, role: str, best_thresho
     info = log_segmenter(
         model,
         name=bench.setup.name,
-        settings={name: getattr(recipe, name) for name in SETTINGS},
+        settings=settings_of(recipe),
         example=codecs.encode_image(bench.dataset.image(int(bench.split.train[0]))),
         tags={**bench.tags(role), "validation_threshold": f"{best_threshold:g}"},
     )
