@@ -14,7 +14,7 @@ from conftest import blob, encoded, log_tiny
 from unetlab.errors import UserError
 from unetlab.images import codecs
 from unetlab.inference.package import SIGNATURE
-from unetlab.service import pages, predict
+from unetlab.service import loading, pages, predict
 from unetlab.service.loading import labels_of
 from unetlab.service.overlays import OUTLINE
 from unetlab.service.predict import predict_folder
@@ -201,11 +201,15 @@ def test_objects_that_the_model_tells_apart_are_written_as_it_says(tmp_path):
     labels[5:15, 5:15], labels[5:15, 15:25] = 1, 700
     answer = {"mask": codecs.encode_mask(labels > 0), "labels": codecs.encode_labels(labels)}
     scores = {"foreground_fraction": 1 / 3, "object_count": 2}
-    segmenter = SimpleNamespace(predict=lambda frame, params: pd.DataFrame([{**answer, **scores}] * len(frame)))
+    segmenter = SimpleNamespace(
+        predict=lambda frame, params: pd.DataFrame([{**answer, **scores}] * len(frame)),
+        metadata=SimpleNamespace(metadata=None),
+    )
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.png").write_bytes(encoded(blob(20, 30)))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(predict, "load", lambda model: segmenter)
+        for module in (predict, loading):
+            patch.setattr(module, "load", lambda model: segmenter)
         predict_folder("any", tmp_path / "in", tmp_path / "out")
     assert np.array_equal(tifffile.imread(tmp_path / "out" / "labels" / "a.tif"), labels)
     assert pd.read_csv(tmp_path / "out" / "objects.csv")["label"].tolist() == [1, 700]

@@ -79,8 +79,10 @@ def test_what_it_writes_can_be_read_as_masks_of_the_same_classes(model, folder, 
     (folder / "text.png").unlink()
     out = tmp_path / "out"
     predict_folder(model, folder, out)
-    (out / "classes").rename(tmp_path / "masks")
-    dataset = open_dataset(str(tmp_path), masks="auto")
+    (tmp_path / "data").mkdir()
+    (out / "classes").rename(tmp_path / "data" / "masks")
+    folder.rename(tmp_path / "data" / "images")
+    dataset = open_dataset(str(tmp_path / "data"), masks="auto")
     assert dataset.classes == ("background", *NAMES) and dataset.meaning == "classes"
     assert np.array_equal(dataset.class_map(dataset.ids.index("a")), scene()[1])
 

@@ -1,11 +1,12 @@
 """A model by its address: loaded, and what is known of it."""
 
 import functools
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import mlflow.pyfunc
 import numpy as np
+import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 from mlflow.pyfunc import PyFuncModel
@@ -75,6 +76,16 @@ def predictor_of(segmenter: PyFuncModel) -> Any:
     except (AttributeError, MlflowException):
         return None
     return predictor if hasattr(predictor, "native_bands") else None
+
+
+def answered(
+    segmenter: PyFuncModel, images: Iterable[np.ndarray], params: Mapping[str, float] | None = None
+) -> list[dict[Hashable, Any]]:
+    """What a model answers of images, uint8 (h, w, 1 or 3), encoded as it is served them: a row each."""
+    frame = pd.DataFrame({"image": [codecs.encode_image(image) for image in images]})
+    if frame.empty:
+        return []
+    return pd.DataFrame(segmenter.predict(frame, params=dict(params or {}))).to_dict("records")
 
 
 def labels_of(answer: Mapping[Hashable, Any]) -> np.ndarray:

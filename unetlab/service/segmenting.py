@@ -9,7 +9,6 @@ from typing import Any
 
 import mlflow
 import numpy as np
-import pandas as pd
 from mlflow.pyfunc import PyFuncModel
 from rich.console import Console
 
@@ -17,7 +16,7 @@ from unetlab.data import cache
 from unetlab.errors import UserError, printable
 from unetlab.images import codecs, rows
 from unetlab.service import large, objects, pages, shards
-from unetlab.service.loading import labels_of, loaded, predictor_of
+from unetlab.service.loading import answered, labels_of, loaded, predictor_of
 from unetlab.service.overlays import overlay
 
 
@@ -94,10 +93,7 @@ def _segment(
     segmenter: PyFuncModel, items: Sequence[pages.Item], shard: Shard, part: Path, params: Mapping[str, float]
 ) -> list[dict[str, Any]]:
     """Writes what there is of the items that are images, objects into `part`; returns a row of the table each."""
-    readable = [item for item in items if item.image is not None]
-    frame = pd.DataFrame({"image": [codecs.encode_image(item.image) for item in readable if item.image is not None]})
-    answered = pd.DataFrame(segmenter.predict(frame, params=dict(params)) if readable else None)
-    answers = iter(answered.to_dict("records"))
+    answers = iter(answered(segmenter, (item.image for item in items if item.image is not None), params))
     lines = []
     for item in items:
         if item.large is not None:
