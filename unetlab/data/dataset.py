@@ -33,7 +33,8 @@ class FittedDataset(NamedTuple):
         images: uint8 (n, s, s, c), s and c the recipe's image_size and channels; in patches a Ragged of (h, w, c) at
             the recipe's scale.
         masks: uint8 alike, with k channels: first 1 where at least half of what a pixel covers is foreground, UNKNOWN
-            where at least half is unknown, 0 elsewhere; then what the recipe's head and border weight learn from, as
+            where at least half is unknown, 0 elsewhere, or where the recipe tells classes apart the index of the class
+            that covers most; then what the recipe's head and border weight learn from, as
             `data.targets` has it.
     """
 
@@ -85,6 +86,12 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def learnt_classes(self) -> int:
+        """How many foreground classes a network learns to tell apart: all where there are two or more, else 0."""
+        several = len(self.classes) - 1
+        return several if self.meaning == "classes" and several > 1 else 0
+
     @functools.cached_property
     def _starts(self) -> tuple[np.ndarray, np.ndarray]:
         """Where each image and each label image begins in its file, in bytes."""
@@ -128,7 +135,8 @@ class Dataset:
         images = self._kept(
             f"images-{at}-{recipe.channels}", recipe, recipe.channels, lambda i: view.fitted(self.image(i), recipe)
         )
-        masks = self._kept("-".join(["masks", at, *extra]), recipe, 1 + len(extra), lambda i: self._target(i, recipe))
+        kind = f"classes{recipe.classes}" if recipe.classes else "masks"
+        masks = self._kept("-".join([kind, at, *extra]), recipe, 1 + len(extra), lambda i: self._target(i, recipe))
         return FittedDataset(images, masks)
 
     def _kept(self, name: str, recipe: Recipe, channels: int, make: Callable[[int], np.ndarray]) -> np.ndarray | Ragged:
@@ -148,7 +156,10 @@ class Dataset:
     def _target(self, i: int, recipe: Recipe) -> np.ndarray:
         objects, unknown = self.objects(i), ~self.known(i)
         height, width = view.size_of(objects.shape, recipe)
-        mask = _covered(objects > 0, height, width).astype(np.uint8)
+        if recipe.classes:
+            mask = _commonest(self.class_map(i), recipe.classes, height, width)
+        else:
+            mask = _covered(objects > 0, height, width).astype(np.uint8)
         if unknown.any():
             mask[_covered(unknown, height, width)] = UNKNOWN
         if not (names := targets.names(recipe)):
@@ -225,6 +236,19 @@ def relabelled(dataset: Dataset, name: str, key: str, label: Callable[[np.ndarra
 
 def _covered(mask: np.ndarray, height: int, width: int) -> np.ndarray:
     return geometry.resize_map(mask.astype(np.float32), height, width) >= 0.5
+
+
+def _commonest(index: np.ndarray, classes: int, height: int, width: int) -> np.ndarray:
+    """The class that covers most of each pixel of an index map resized, uint8 (height, width); of equals the first, but
+    background, as of one mask, only where it covers more than any other."""
+    if index.shape == (height, width):
+        return index.copy()
+    found, most = np.zeros((height, width), np.uint8), np.zeros((height, width), np.float32)
+    for kind in (*range(1, classes + 1), 0):
+        share = geometry.resize_map((index == kind).astype(np.float32), height, width)
+        more = share > most
+        found[more], most[more] = kind, share[more]
+    return found
 
 
 def _open_twin(twin: str, seed: int) -> Dataset:
