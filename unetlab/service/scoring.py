@@ -28,7 +28,7 @@ from unetlab.metrics.baselines import Rivals, constant_mask, dice_of
 from unetlab.metrics.table import score_native
 from unetlab.service import shards
 from unetlab.service.gate import ranking_metric
-from unetlab.service.predict import labels_of, loaded
+from unetlab.service.loading import labels_of, loaded
 from unetlab.service.seen import SIDES, Origin
 from unetlab.service.shards import Spread, in_turn
 from unetlab.tracking import figures, thumbnails, write
