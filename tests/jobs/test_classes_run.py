@@ -1,5 +1,6 @@
 """Runs on data of several classes, from training to test scores."""
 
+import io
 import json
 from dataclasses import replace
 
@@ -8,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from rich.console import Console
 from small_classes import NAMES, write_classes
 from tiny_setup import QUIET, TINY, children_of
 
@@ -15,20 +17,19 @@ from unetlab.comparison import report
 from unetlab.comparison.compare import compare
 from unetlab.data import open_dataset
 from unetlab.errors import UserError
+from unetlab.images import codecs
 from unetlab.inference.package import SETTINGS
+from unetlab.jobs import self_training
 from unetlab.jobs.run import run_setup
+from unetlab.models.scratch import scratch_unet
 from unetlab.options import Options
 from unetlab.tracking import read, thumbnails
 
 LEARNS = replace(TINY, recipe=TINY.recipe.changed({"epochs": 25, "filters": 6, "activation": "elu"}))
 
 
-def said(console=None):
+def said():
     """A console whose text is kept."""
-    import io
-
-    from rich.console import Console
-
     return Console(file=io.StringIO(), width=400)
 
 
@@ -71,8 +72,6 @@ def test_a_class_data_set_is_learnt_and_scored_class_by_class(store, cells):
     image = (cells / "images" / f"{table['id'][0]}.png").read_bytes()
     answer = model.predict(pd.DataFrame({"image": [image]})).iloc[0]
     assert list(answer["class_names"]) == ["background", *NAMES] and "classes" in SETTINGS
-    from unetlab.images import codecs
-
     found = codecs.decode_labels(answer["classes"])
     truth = data.class_map(data.ids.index(table["id"][0]))
     assert np.trace([[((found == a) & (truth == b)).sum() for a in range(4)] for b in range(4)]) / truth.size == (
@@ -140,9 +139,6 @@ def test_self_training_fills_what_people_left_unknown_and_keeps_what_they_said(s
     setup = replace(LEARNS, extras=("labels", "rounds"))
     done = run_setup(setup, Options(data=str(cells), seed=1, rounds=1), QUIET)
     assert [run.data.tags["role"] for run in children_of(done.run_id)] == ["round", "final"]
-
-    from unetlab.jobs import self_training
-    from unetlab.models.scratch import scratch_unet
 
     data, recipe = open_dataset(str(cells)), LEARNS.recipe.changed({"classes": 3, "image_size": 32})
     model = scratch_unet((32, 32, 1), classes=3, **recipe.model)
