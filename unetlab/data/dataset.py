@@ -201,7 +201,7 @@ def open_dataset(
     if masks not in (allowed := OPTIONS["masks"].choices):
         raise UserError(f"masks must be one of {', '.join(allowed)}. Received: {masks!r}")
     if source == "synthetic" or source.startswith("synthetic-"):
-        return _open_twin(source.removeprefix("synthetic").removeprefix("-") or twin, seed)
+        return _open_twin(source.removeprefix("synthetic").removeprefix("-") or twin, seed, masks)
     told = (masks, channels, pages)
     if source in public.SOURCES:
         files: Files = public.fetch(source)
@@ -256,19 +256,22 @@ def _commonest(index: np.ndarray, classes: int, height: int, width: int) -> np.n
     return found
 
 
-def _open_twin(twin: str, seed: int) -> Dataset:
+def _open_twin(twin: str, seed: int, masks: str) -> Dataset:
     if twin not in TWINS:
         raise UserError(f"data: no twin synthetic-{twin}; there are {', '.join(f'synthetic-{name}' for name in TWINS)}")
-    make, version = TWINS[twin]
-    name = f"synthetic-{twin}"
-    about = {"has_masks": True, "masks": "objects", "why": "simulated objects"}
-    jobs: list[Job] = [functools.partial(_made, job) for job in make(seed)]
-    return _open(name, name, f"{twin} twin {version} seed {seed}", lambda _: (jobs, about), "simulating")
+    made, name = TWINS[twin], f"synthetic-{twin}"
+    about: dict[str, Any] = {"has_masks": True, "masks": "objects", "why": "simulated objects"}
+    several = bool(made.classes) and masks in ("auto", "classes")
+    if several:
+        about |= {"masks": "classes", "why": "simulated objects of several classes", "classes": made.classes}
+    jobs: list[Job] = [functools.partial(_made, job, several) for job in made.jobs(seed)]
+    alone = " as one class" if made.classes and not several else ""
+    return _open(name, name, f"{twin} twin {made.version} seed {seed}{alone}", lambda _: (jobs, about), "simulating")
 
 
-def _made(job: Job) -> cache.Decoded:
+def _made(job: Job, several: bool) -> cache.Decoded:
     made = cache.Decoded(*job())
-    return made._replace(labels=classes.smallest(made.labels))
+    return made._replace(labels=classes.smallest(made.labels), classes=made.classes if several else None)
 
 
 def _jobs(reader: Reader, masks: str) -> tuple[list[Job], dict[str, Any]]:

@@ -17,11 +17,12 @@ from unetlab.health import examine
 from unetlab.health.finding import HealthFinding
 from unetlab.jobs import cluster, resume, self_training, trial
 from unetlab.jobs.check import refuse_unusable
+from unetlab.jobs.class_scores import true_classes
 from unetlab.jobs.configure import configure
 from unetlab.jobs.final import finish, fit_final
 from unetlab.jobs.known import refuse_unknown
 from unetlab.jobs.progress import SearchProgress
-from unetlab.jobs.recipe import recipe_of, refuse_numbers, say_pointless
+from unetlab.jobs.recipe import of_classes, recipe_of, refuse_numbers, say_pointless
 from unetlab.jobs.search import search_recipe
 from unetlab.labels import made
 from unetlab.metrics import baselines
@@ -51,13 +52,19 @@ class Summary:
     def headline(self) -> str:
         """The result in one line."""
         found = self.figures
+        each = [
+            f"{key.removeprefix('test/native_dice/')} {value:.4f}"
+            for key, value in found.items()
+            if key.startswith("test/native_dice/") and not key.endswith(("_low", "_high"))
+        ]
+        classes = f"of classes: {', '.join(each)}; " if each else ""
         v_rand = f"V_rand {found['test/native_v_rand']:.4f}, " if "test/native_v_rand" in found else ""
         low, high = (found.get(f"test/native_dice_{end}", float("nan")) for end in ("low", "high"))
         return (
             f"{self.setup}: test Dice {found['test/native_dice']:.4f} at native size (95 % {low:.4f} to {high:.4f}, "
             f"{found['test/images']:.0f} images in {found.get('test/scenes', found['test/images']):.0f} scenes; "
             f"Otsu {found['baseline/otsu_native_dice']:.4f}), "
-            f"{v_rand}accuracy {found['test/accuracy']:.4f}"
+            f"{classes}{v_rand}accuracy {found['test/accuracy']:.4f}"
         )
 
 
@@ -83,6 +90,8 @@ def run_setup(
 
     # data -> check -> split
     images = _look(setup, options, console)
+    if images.learnt.learnt_classes:
+        setup = of_classes(setup, options, images.learnt, images.sides, console)
 
     configured = None
     if setup.adapts:
@@ -212,6 +221,9 @@ def _split(dataset: Dataset, card: DataCard, options: Options) -> Split:
 def _rivals(learnt: Dataset, sides: Split, given: bool) -> baselines.Rivals:
     """The rivals of a run, settled on what is learnt; without given masks Otsu's polarity is left to each image."""
     rows = baselines.few(sides.train)
+    if learnt.learnt_classes:
+        truths = (true_classes(learnt, i) for i in rows)
+        return baselines.class_rivals((learnt.image(i) for i in rows), truths, learnt.classes)
     constant = baselines.constant_answer(learnt.objects(i) for i in rows)
     if not given:
         return baselines.Rivals(constant=constant)

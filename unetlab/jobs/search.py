@@ -9,6 +9,7 @@ import numpy as np
 
 from unetlab.errors import Stopped, UserError
 from unetlab.jobs import cluster, trial
+from unetlab.jobs.recipe import without_heads
 from unetlab.models import NETWORKS
 from unetlab.options import Options
 from unetlab.search.keras_tuner import grid_size, search, trained_in_full, trials_to_a_promotion
@@ -34,7 +35,7 @@ def search_recipe(bench: trial.Bench, reference: Recipe, options: Options) -> tu
     reasons: list[str] = []
 
     def evaluate(number: int, values: Mapping[str, Any], epochs: int | None) -> float:
-        recipe = reference.changed(dict(values) | ({"epochs": epochs} if epochs else {}))
+        recipe = without_heads(reference.changed(dict(values) | ({"epochs": epochs} if epochs else {})))
         name = f"trial {number:02d} " + ("reference" if number == 0 else _difference(reference, recipe))
         try:
             judged = trial.known(bench, recipe, name, number) or workers.judge(bench, recipe, name, number)
