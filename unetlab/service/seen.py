@@ -43,7 +43,8 @@ class Origin:
 
     def rivals(self, dataset: Dataset, rows: Sequence[int] | np.ndarray, several: bool = False) -> Rivals:
         """The rivals that met it in training; where nobody noted them the smaller side, and the constant answer that
-        is better on the data at hand; of several classes, both as they are best on the data at hand."""
+        is better on the data at hand. Of `several` classes, where nobody noted theirs, those best on the data at hand.
+        """
         if several:
             told = [self.tags.get(tag, "") for tag in ("otsu_polarity", "constant_answer", "otsu_class")]
             if told[0] and {*told[1:]} <= {*dataset.classes}:
