@@ -117,6 +117,7 @@ def html(comparison: Comparison) -> str:
         published=[row for name, own in behind.named(comparison) for row in behind.published(name, own)],
         health=[behind.health(name, own) for name, own in behind.named(comparison)],
         commands=behind.commands([record for own in comparison.records[:MOST_ROWS] for record in own]),
+        classes=behind.legend(comparison),
         width=WIDTH,
     )
 

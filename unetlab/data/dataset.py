@@ -214,7 +214,8 @@ def open_dataset(
 
     def prepare(stack: ExitStack) -> tuple[list[Job], dict[str, Any]]:
         verify()
-        return _jobs(stack.enter_context(closing(Reader(files, channels, pages))), masks)
+        table = public.SOURCES[source].classes if source in public.SOURCES and masks == "classes" else ""
+        return _jobs(stack.enter_context(closing(Reader(files, channels, pages, table))), masks)
 
     dataset = _open(name, label, fingerprint, prepare, lenient=lenient)
     return replace(dataset, groups=given_groups(files))

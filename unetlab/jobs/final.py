@@ -34,7 +34,8 @@ def fit_final(bench: trial.Bench, recipe: Recipe, rounds: int) -> trial.Outcome:
     outcome = trial.train(bench, recipe, f"{name} round 0 {bench.dataset.name}", "round", {"round": "0"})
     for number in range(1, rounds + 1):
         masks = self_training.corrected_masks(trial.model_of(bench, outcome), recipe, bench.dataset, bench.split.train)
-        if missing := self_training.missing_class(masks[row] for row in bench.split.train):
+        # of several classes what is given stays, so that none can go
+        if not recipe.classes and (missing := self_training.missing_class(masks[row] for row in bench.split.train)):
             bench.progress.done(
                 f"{name} round {number}: left out, since round {number - 1} finds no {missing}; its model is final"
             )

@@ -104,7 +104,7 @@ def run_setup(
 
     experiment_id = ui.open_experiment()
     outbox.sync()  # what an earlier run could not send
-    rounds = options.rounds if images.learnt is not images.dataset else 0
+    rounds = _rounds(options, images)
     trainings = (1 if options.trials == 1 else options.trials + 1) + rounds
     with SearchProgress(trainings, console) as progress:
         bench = _bench(setup, options, images, precision, weights, progress)
@@ -153,6 +153,15 @@ def _look(setup: Setup, options: Options, console: Console) -> Images:
     scenes = card.scenes.sections if options.split == "blocks" else card.groups
     learnt = dataset if options.labels == "masks" else made.made_labels(dataset, options.labels, console)
     return Images(dataset, card, sides, scenes, learnt, dataset if dataset.has_masks else learnt)
+
+
+def _rounds(options: Options, images: Images) -> int:
+    """Rounds of self-training: on made labels as asked for, on given ones where masks of several classes leave pixels
+    unknown."""
+    if images.learnt is not images.dataset:
+        return options.rounds
+    several = bool(options.rounds and images.learnt.learnt_classes)
+    return options.rounds if several and self_training.has_unknown(images.learnt, images.sides.train) else 0
 
 
 def _bench(

@@ -104,7 +104,7 @@ def class_strips(dice: Mapping[str, np.ndarray], names: Sequence[str]) -> Figure
         if len(there):
             axes.plot([there.mean()] * 2, [k - 0.36, k + 0.36], color="black", linewidth=2)
         mean = f"mean {there.mean():.3f}, " if len(there) else ""
-        labels.append(f"{_short(name)}\n{mean}{len(there)} images")
+        labels.append(f"{_short(name)}\n{mean}{len(there)} image{'s' * (len(there) != 1)}")
     axes.set_yticks(range(len(labels)), labels)
     axes.set_ylim(len(labels) - 0.4, -0.6)
     axes.set(title="Dice of each class (bar: mean)", xlabel="Dice of an image", xlim=(-0.02, 1.02))
