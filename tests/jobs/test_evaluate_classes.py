@@ -1,5 +1,8 @@
 """Models of classes on labelled data: their own classes in any order, and what others get."""
 
+import io
+
+import matplotlib.image
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -7,8 +10,10 @@ from conftest import encoded, write_pairs
 from taught_models import tiny
 
 from unetlab.cli.main import main
+from unetlab.data import open_dataset
 from unetlab.errors import UserError
 from unetlab.jobs.evaluate import evaluate
+from unetlab.tracking import read, thumbnails
 
 NAMES = ["pans", "eggs"]
 
@@ -56,3 +61,42 @@ def test_a_model_of_classes_wants_classes_and_one_mask_takes_any_for_foreground(
     data = write_classes(tmp_path / "data", "value,name\n1,pans\n2,lids\n")
     found = evaluate(tiny(), str(data))
     assert found.figures["test/images"] == 6
+
+
+@pytest.mark.parametrize("table", ["value,name\n1,pans\n2,eggs\n", "value,name\n2,eggs\n1,pans\n7,unknown\n"])
+def test_a_model_of_classes_is_scored_by_class_in_whatever_order_the_data_have_them(store, tmp_path, table):
+    data = write_classes(tmp_path / "data", table)
+    mask = np.zeros((40, 48), np.uint8)
+    mask[4:20, 4:12], mask[4:20, 12:20], mask[24:36, 20:40] = 1, 2, 2  # half of the pan is said to be an egg
+    (data / "masks" / "a0.png").write_bytes(encoded(mask))
+    model = tiny(classes=NAMES, view="patches")
+    found = evaluate(model, str(data), groups="off")
+    run = read.find_one(found.run_id)
+    rows = read.table(run).set_index("id")
+    assert (
+        rows.drop(index="a0")[["native_dice", "native_dice/pans", "native_dice/eggs", "accuracy"]].to_numpy() == 1
+    ).all()
+    pans, eggs = 2 * 128 / (256 + 128), 2 * 240 / (240 + 368)
+    assert rows.loc["a0", ["native_dice/pans", "native_dice/eggs"]].tolist() == pytest.approx([pans, eggs])
+    assert rows.loc["a0", "native_dice"] == pytest.approx((pans + eggs) / 2)
+    assert rows.loc["a0", "union_native_dice"] == 1 and rows.loc["a0", "accuracy"] == pytest.approx(1 - 128 / 1920)
+    assert found.figures["test/native_dice/pans"] == pytest.approx((5 + pans) / 6)
+    assert found.figures["test/native_dice/pans_low"] < 1 and found.figures["test/native_dice"] < 1
+    assert found.figures["test/precision"] < 1 and "baseline/otsu_native_dice" in found.figures
+    assert {"classes": ", ".join(open_dataset(str(data)).classes[1:]), "otsu_class": "pans"}.items() <= run.tags.items()
+    assert "of classes: " in found.headline() and f"pans {(5 + pans) / 6:.4f}" in found.headline()
+    report = read.artifact(run, "classification_report.txt").decode()
+    assert "pans" in report and "eggs" in report
+    for name in ("predictions.png", "classes.png", "confusion.png", "test_dice.png"):
+        assert matplotlib.image.imread(io.BytesIO(read.artifact(run, name))).std() > 0.05
+    album = thumbnails.unpack(read.artifact(run, thumbnails.PATH))
+    assert album.ids == tuple(rows.index) and set(np.unique(album.masks)) == {0, 1, 2}
+
+
+def test_what_is_unknown_counts_in_no_score(store, tmp_path):
+    data = write_classes(tmp_path / "data", "value,name\n1,pans\n2,eggs\n3,unknown\n", n=3)
+    mask = np.zeros((40, 48), np.uint8)
+    mask[4:20, 4:12], mask[4:20, 12:20], mask[24:36, 20:40] = 1, 3, 2
+    (data / "masks" / "a0.png").write_bytes(encoded(mask))
+    found = evaluate(tiny(classes=NAMES, view="patches"), str(data))
+    assert found.figures["test/native_dice"] == 1 and found.figures["test/accuracy"] == 1

@@ -31,7 +31,16 @@ def field(height=700, width=900, seed=0):
 def recipe(**changes):
     own = {"image_size": 64, "channels": 1, "normalise": "percentile", "threshold": 0.5, "view": "patches"}
     return SimpleNamespace(
-        **{**own, "scale": 1.0, "tta": 0, "objects": "components", "seeds": 0.0, "least_object": 0, **changes}
+        **{
+            **own,
+            "scale": 1.0,
+            "tta": 0,
+            "objects": "components",
+            "seeds": 0.0,
+            "least_object": 0,
+            "classes": [],
+            **changes,
+        }
     )
 
 

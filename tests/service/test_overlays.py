@@ -18,6 +18,24 @@ def test_an_outline_shows_on_dark_and_on_bright_images(value):
     assert (drawn[5, 5:15] == OUTLINE).all() and (drawn[4, 5:15] == 0).all()
 
 
+def test_colours_of_a_stain_stay_and_what_is_dim_or_grey_is_brightened():
+    stained = np.full((20, 20, 3), (220, 180, 210), np.uint8)
+    stained[5:15, 5:15] = (120, 90, 150)
+    nothing = np.zeros((20, 20), np.int32)
+    assert np.array_equal(overlay(stained, nothing), stained)
+    for dim in (stained // 4, stained[..., :1]):
+        assert overlay(dim, nothing).max() == 255 and overlay(dim, nothing).min() == 0
+
+
+@pytest.mark.parametrize(("side", "wide"), [(100, 1), (700, 2), (5000, 4)])
+def test_outlines_of_large_images_are_thicker_and_within_their_object(side, wide):
+    labels = np.zeros((60, side), np.int32)
+    labels[10:50, 10:50], labels[10:50, 50:90] = 1, 2
+    drawn = (overlay(np.full((60, side, 1), 255, np.uint8), labels) == OUTLINE).all(axis=2)
+    assert drawn[30, 10 : 10 + wide].all() and not drawn[30, 10 + wide : 50 - wide].any()
+    assert drawn[30, 50 - wide : 50 + wide].all() and not drawn[labels == 0].any()
+
+
 def test_outlines_have_the_colour_of_their_class():
     labels = np.zeros((20, 40), np.int32)
     labels[5:15, 5:15], labels[5:15, 15:30] = 1, 2

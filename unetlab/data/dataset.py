@@ -128,6 +128,11 @@ class Dataset:
         found = (objects > 0).astype(np.uint8) if of_object is None else of_object[objects]
         return np.where(self.known(i), found, np.uint8(UNKNOWN))
 
+    def class_truth(self, i: int) -> np.ndarray:
+        """The same with 0 where labels are unknown, as scores take it."""
+        found = self.class_map(i)
+        return np.where(found == UNKNOWN, np.uint8(0), found)
+
     def fitted(self, recipe: Recipe) -> FittedDataset:
         """The data set as a recipe trains on it, made once and kept in the cache."""
         at = f"x{recipe.scale:g}" if recipe.view == "patches" else str(recipe.image_size)

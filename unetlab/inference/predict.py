@@ -35,6 +35,8 @@ class Prepared(view.Viewed, Protocol):
     def seeds(self) -> float: ...
     @property
     def least_object(self) -> int: ...
+    @property
+    def classes(self) -> int | Sequence[str]: ...
 
 
 class Maps(NamedTuple):
@@ -99,7 +101,6 @@ class Predictor:
             return np.asarray(model(images))
 
         self.network, self.recipe = with_symmetries(network, recipe.tta), recipe
-        self.of_classes = bool(getattr(recipe, "classes", 0))
 
     def maps(self, fitted: Sequence[np.ndarray] | np.ndarray, rows: np.ndarray | None = None) -> Maps:
         """What the network says of images at its size, uint8 (h, w, c) as `view.fitted` gives them, or of `rows` alone.
@@ -110,11 +111,11 @@ class Predictor:
         if self.recipe.view == "whole":
             found = [self._together([fitted[row] for row in rows[k : k + BATCH]]) for k in range(0, len(rows), BATCH)]
             whole = np.concatenate(found)
-            if self.of_classes:
+            if self.recipe.classes:
                 return Maps(1 - whole[..., 0], None, whole)
             return Maps(whole[..., 0], whole[..., 1] if whole.shape[-1] > 1 else None)
         each = self._in_patches(fitted, rows)
-        if self.of_classes:
+        if self.recipe.classes:
             return Maps([1 - one[..., 0] for one in each], None, each)
         return Maps([one[..., 0] for one in each], [one[..., 1] for one in each] if each[0].shape[-1] > 1 else None)
 
@@ -136,7 +137,7 @@ class Predictor:
         With the threshold "mean" the network is asked twice, since the mean must be known first.
         """
         fitted = FittedRows(image, self.recipe)
-        if self.of_classes:
+        if self.recipe.classes:
             for band in resized_bands(self.bands(fitted), fitted.shape[:2], image.shape[:2]):
                 classes = band.argmax(axis=-1).astype(np.uint8)
                 yield Band(classes > 0, None, classes)

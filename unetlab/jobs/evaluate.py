@@ -13,6 +13,7 @@ from unetlab.data import Dataset, open_dataset
 from unetlab.data.check import check
 from unetlab.errors import UserError
 from unetlab.health import examine
+from unetlab.metrics import classes
 from unetlab.options import Reading
 from unetlab.service import scoring
 from unetlab.service.loading import class_names, in_words, load
@@ -41,8 +42,9 @@ class Evaluation:
         dice = interval("test/native_dice", "")
         return (
             f"{self.model} on {self.data}: Dice {found['test/native_dice']:.4f}{dice} at native size, "
-            f"{found['test/images']:.0f} images of {found['test/scenes']:.0f} scenes; Otsu "
-            f"{found['baseline/otsu_native_dice']:.4f}, gain {found['gain/over_otsu']:+.4f}{interval('gain/over_otsu')}"
+            f"{found['test/images']:.0f} images of {found['test/scenes']:.0f} scenes; "
+            f"{classes.spoken(found)}Otsu {found['baseline/otsu_native_dice']:.4f}, "
+            f"gain {found['gain/over_otsu']:+.4f}{interval('gain/over_otsu')}"
         )
 
 

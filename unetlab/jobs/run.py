@@ -25,7 +25,7 @@ from unetlab.jobs.progress import SearchProgress
 from unetlab.jobs.recipe import of_classes, recipe_of, refuse_numbers, say_pointless
 from unetlab.jobs.search import search_recipe
 from unetlab.labels import made
-from unetlab.metrics import baselines
+from unetlab.metrics import baselines, classes
 from unetlab.models import NETWORKS
 from unetlab.models.weights import resolve_weights
 from unetlab.options import DEPENDENT, PLACES, Options
@@ -52,19 +52,13 @@ class Summary:
     def headline(self) -> str:
         """The result in one line."""
         found = self.figures
-        each = [
-            f"{key.removeprefix('test/native_dice/')} {value:.4f}"
-            for key, value in found.items()
-            if key.startswith("test/native_dice/") and not key.endswith(("_low", "_high"))
-        ]
-        classes = f"of classes: {', '.join(each)}; " if each else ""
         v_rand = f"V_rand {found['test/native_v_rand']:.4f}, " if "test/native_v_rand" in found else ""
         low, high = (found.get(f"test/native_dice_{end}", float("nan")) for end in ("low", "high"))
         return (
             f"{self.setup}: test Dice {found['test/native_dice']:.4f} at native size (95 % {low:.4f} to {high:.4f}, "
             f"{found['test/images']:.0f} images in {found.get('test/scenes', found['test/images']):.0f} scenes; "
             f"Otsu {found['baseline/otsu_native_dice']:.4f}), "
-            f"{classes}{v_rand}accuracy {found['test/accuracy']:.4f}"
+            f"{classes.spoken(found)}{v_rand}accuracy {found['test/accuracy']:.4f}"
         )
 
 

@@ -202,6 +202,17 @@ def summarise(table: pd.DataFrame, confusion: np.ndarray, names: Sequence[str]) 
     }
 
 
+def spoken(figures: Mapping[str, float]) -> str:
+    """The Dice of each class at native size among the figures of a test, in words for a headline; "" where there is
+    one mask."""
+    each = [
+        f"{key.removeprefix('test/native_dice/')} {value:.4f}"
+        for key, value in figures.items()
+        if key.startswith("test/native_dice/") and not key.endswith(("_low", "_high"))
+    ]
+    return f"of classes: {', '.join(each)}; " if each else ""
+
+
 def classification_report(confusion: np.ndarray, names: Sequence[str]) -> str:
     """scikit-learn's report over all pixels behind a confusion; `names` are those of the classes, background first."""
     truth, predicted = np.divmod(np.arange(confusion.size), len(confusion))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from matplotlib.font_manager import findfont
 from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 from skimage.segmentation import find_boundaries
@@ -16,12 +17,19 @@ from unetlab.images.palette import colours
 OUTLINE = (255, 0, 200)
 """A magenta that is seen on dark fluorescence and on purple stains alike; a black rim sets it off from bright ones."""
 
+DIM = 128
+"""Colour images are brightened whose 99th percentile is below it."""
+
+A_PIXEL_MORE, THICKEST = 600, 4
+"""An outline is one pixel more for so many of the longer side, up to the other."""
+
 LINE = 28
 """Pixels a class takes in a legend, from top to bottom."""
 
 
 def overlay(image: np.ndarray, labels: np.ndarray, kinds: np.ndarray | None = None, classes: int = 0) -> np.ndarray:
-    """Outlines of objects over an image, dim ones brightened.
+    """Outlines of objects over an image, within them and thicker the larger it is. Grey images and dim ones are
+    brightened; other colours stay, since a stain is known by its own.
 
     Args:
         image: uint8 (h, w, 1 or 3).
@@ -31,10 +39,14 @@ def overlay(image: np.ndarray, labels: np.ndarray, kinds: np.ndarray | None = No
 
     Returns uint8 (h, w, 3).
     """
-    bright = geometry.normalise(image[None], "percentile")[0] * 255
-    drawn = geometry.fit_channels(bright.astype(np.uint8), 3).copy()
+    low, high = geometry.levels(image, "percentile")
+    if image.shape[2] == 1 or high < DIM:
+        image = (geometry.stretch(image, low, high) * 255).astype(np.uint8)
+    drawn = geometry.fit_channels(image, 3).copy()
     line = find_boundaries(labels, mode="inner")
     drawn[ndimage.binary_dilation(line) & (labels == 0)] = 0
+    if thicker := min(max(image.shape[:2]) // A_PIXEL_MORE, THICKEST - 1):
+        line = ndimage.binary_dilation(line, iterations=thicker) & (labels > 0)
     drawn[line] = OUTLINE if kinds is None else colours(classes)[kinds[labels[line]]]
     return drawn
 
@@ -46,7 +58,7 @@ def write_legend(pictures: Path, tables: Path, classes: Sequence[str]) -> None:
     hexed = [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in shades.tolist()]
     table = pd.DataFrame({"value": range(len(names)), "name": names, "colour": hexed})
     table.to_csv(tables / class_table.TABLE, index=False)
-    font = ImageFont.load_default(16)
+    font = ImageFont.truetype(findfont("DejaVu Sans"), 16)  # Pillow's own has English letters only
     width = int(max(font.getlength(name) for name in names))
     picture = Image.new("RGB", (LINE * 2 + width, LINE * len(names)), "white")
     draw = ImageDraw.Draw(picture)

@@ -108,6 +108,8 @@ def predict_folder(
     table = pd.DataFrame(found, columns=list(COLUMNS)).astype({**kinds, "foreground_fraction": "float64"})
     table.to_csv(out / "predictions.csv", index=False)
     _report(table, images, out, console)
+    if classes:
+        _report_classes(table, out, classes, console)
     return table
 
 
@@ -204,3 +206,15 @@ def _report(table: pd.DataFrame, images: Path, out: Path, console: Console) -> N
         raise UserError(f"none of the {len(table)} images in {images} can be read; {out / 'predictions.csv'} says why")
     done = f"{len(table) - len(failed)} of {len(table)} images segmented: {out}"
     console.print(done, highlight=False, soft_wrap=True, markup=False)
+
+
+def _report_classes(table: pd.DataFrame, out: Path, classes: Sequence[str], console: Console) -> None:
+    """Says what there is of each class in all images together."""
+    counts = pd.read_csv(out / objects.COUNTS, dtype={"class": str}, keep_default_na=False)
+    total = counts.groupby("class")[["objects", "area"]].sum().reindex(list(classes), fill_value=0)
+    pixels = int((table["height"] * table["width"]).sum())
+    told = [
+        f"{printable(name)} {row.objects:,} objects, {row.area / pixels:.2%} of the pixels"
+        for name, row in zip(classes, total.itertuples(), strict=True)
+    ]
+    console.print("; ".join(told), highlight=False, soft_wrap=True, markup=False)
