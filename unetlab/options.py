@@ -171,7 +171,8 @@ class Options:
     )
     rounds: int = _said(
         0,
-        "Self-training rounds on labels corrected where the network is sure; none with labels=masks.",
+        "Self-training rounds on labels corrected where the network is sure; with labels=masks none, but where masks "
+        "of several classes leave pixels unknown.",
         low=0,
         high=10,
         shared=False,
