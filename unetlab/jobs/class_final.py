@@ -31,7 +31,7 @@ def tested(
 
 def _intervals(bench: trial.Bench, table: pd.DataFrame) -> dict[str, float]:
     """The 95 % interval of each class's Dice, over the scenes of the images in which it is there."""
-    found = {}
+    found: dict[str, float] = {}
     for column in classes.words_of(table):
         there = table[column].notna().to_numpy()
         scenes = None if bench.test_scenes is None else bench.test_scenes[there]

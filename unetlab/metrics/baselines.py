@@ -77,7 +77,7 @@ def class_rivals(images: Iterable[np.ndarray], truths: Iterable[np.ndarray], nam
         constant.append([classes.dice_of(np.full(truth.shape, kind, np.uint8), truth, k) for kind in range(k + 1)])
         masks = [otsu_mask(image, polarity) for polarity in POLARITIES]
         sides.append([[classes.dice_of(mask * np.uint8(kind), truth, k) for kind in range(1, k + 1)] for mask in masks])
-    polarity, kind = np.unravel_index(int(np.mean(sides, axis=0).argmax()), (len(POLARITIES), k))
+    polarity, kind = divmod(int(np.mean(sides, axis=0).argmax()), k)
     best = int(np.mean(constant, axis=0).argmax())
     return Rivals(POLARITIES[polarity], names[best], names[1 + kind])
 

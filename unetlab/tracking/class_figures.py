@@ -73,7 +73,8 @@ def _errors(wrong: np.ndarray) -> str:
 def confusion(matrix: np.ndarray, names: Sequence[str]) -> Figure:
     """Pixels by truth (rows) and prediction (columns), int (k, k), background first, with the share of each row."""
     k = len(matrix)
-    figure = _figure(3.2 + 0.95 * k, 2.4 + 0.95 * k)
+    cell = 0.95 if k <= MOST_LABELLED else 0.35
+    figure = _figure(3.2 + cell * k, 2.4 + cell * k)
     axes = figure.subplots()
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     shown = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)

@@ -57,7 +57,8 @@ def pack(ids: Sequence[str], images: np.ndarray, truth: np.ndarray, masks: np.nd
         out,
         ids=np.array(list(ids), dtype=np.str_),
         shape=np.array(small[0].shape),
-        **{name: each if several else np.packbits(each) for name, each in zip(("truth", "masks"), small, strict=True)},
+        truth=small[0] if several else np.packbits(small[0]),
+        masks=small[1] if several else np.packbits(small[1]),
         jpeg=np.concatenate(pictures),
         ends=np.cumsum([len(picture) for picture in pictures]),
     )

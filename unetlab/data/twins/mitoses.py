@@ -8,6 +8,7 @@ no threshold of the grey tells one from another.
 
 import functools
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy import ndimage
@@ -35,34 +36,49 @@ def jobs(seed: int, n: int = IMAGES) -> list[Callable[[], Decoded]]:
     return [functools.partial(_tissue, seed, i) for i in range(n)]
 
 
-def _tissue(seed: int, index: int) -> Decoded:
-    rng = np.random.default_rng([seed, index])
-    shape = (SIDE, SIDE)
-    labels, chromatin, pigment = np.zeros(shape, np.uint16), np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-    kinds, placed = [0], []
+@dataclass
+class Field:
+    """What lies under the microscope so far.
 
-    def place(size: float, kind: int, make: Callable[[float, float], bool]) -> None:
-        """Tries a few places for an object of about `size` pixels of radius."""
+    Args:
+        rng: of everything.
+        labels: uint16 (h, w).
+        chromatin, pigment: optical densities, float32 (h, w).
+        kinds: class of each object by its number, 0 first.
+        placed: middle and radius of each object.
+    """
+
+    rng: np.random.Generator
+    labels: np.ndarray
+    chromatin: np.ndarray
+    pigment: np.ndarray
+    kinds: list[int] = field(default_factory=lambda: [0])
+    placed: list[tuple[float, float, float]] = field(default_factory=list)
+
+    def place(self, kind: int, size: float) -> None:
+        """Tries a few places for an object of a class and about `size` pixels of radius."""
         for _ in range(12):
-            y, x = rng.uniform(0, SIDE, 2)
-            if all((y - b) ** 2 + (x - a) ** 2 > (0.85 * (size + r)) ** 2 for b, a, r in placed) and make(y, x):
-                placed.append((y, x, size))
-                kinds.append(kind)
+            y, x = (float(each) for each in self.rng.uniform(0, SIDE, 2))
+            apart = all((y - b) ** 2 + (x - a) ** 2 > (0.85 * (size + r)) ** 2 for b, a, r in self.placed)
+            if apart and MAKERS[kind](self, (y, x), size):
+                self.placed.append((y, x, size))
+                self.kinds.append(kind)
                 return
 
+
+def _tissue(seed: int, index: int) -> Decoded:
+    rng = np.random.default_rng([seed, index])
+    here = Field(rng, np.zeros((SIDE, SIDE), np.uint16), *(np.zeros((SIDE, SIDE), np.float32) for _ in range(2)))
     if rng.random() < SHARES["mitoses"]:
         for _ in range(int(rng.integers(1, 4))):
-            size = rng.uniform(8, 12)
-            place(size, 2, lambda y, x, size=size: _mitosis(rng, labels, chromatin, (y, x), size, len(kinds)))
+            here.place(2, rng.uniform(8, 12))
     if rng.random() < SHARES["debris"]:
         for _ in range(int(rng.integers(1, 7))):
-            size = rng.uniform(3.5, 7)
-            place(size, 3, lambda y, x, size=size: _grain(rng, labels, pigment, (y, x), size, len(kinds)))
+            here.place(3, rng.uniform(3.5, 7))
     for _ in range(int(rng.integers(12, 32))):
-        size = 9 * rng.lognormal(0, 0.15)
-        place(size, 1, lambda y, x, size=size: draw(rng, labels, chromatin, y, x, size, len(kinds)))
-    image = _stained(rng, chromatin, pigment)
-    return Decoded(f"tissue-{index:04d}", image, labels, "uint8 RGB", len(set(kinds)), np.array(kinds, np.uint8))
+        here.place(1, 9 * rng.lognormal(0, 0.15))
+    image, kinds = _stained(here), np.array(here.kinds, np.uint8)
+    return Decoded(f"tissue-{index:04d}", image, here.labels, "uint8 RGB", len(set(here.kinds)), kinds)
 
 
 def _ragged(rng: np.random.Generator, at: tuple[float, float], radii: tuple[float, float], rough: float) -> np.ndarray:
@@ -87,47 +103,43 @@ def _mark(labels: np.ndarray, found: np.ndarray, number: int, least: int) -> np.
     return own
 
 
-def _mitosis(
-    rng: np.random.Generator,
-    labels: np.ndarray,
-    chromatin: np.ndarray,
-    at: tuple[float, float],
-    size: float,
-    number: int,
-) -> bool:
+def _nucleus(here: Field, at: tuple[float, float], size: float) -> bool:
+    return draw(here.rng, here.labels, here.chromatin, *at, size, len(here.kinds))
+
+
+def _mitosis(here: Field, at: tuple[float, float], size: float) -> bool:
+    rng = here.rng
     plate = rng.random() < 0.6
     radii = (size, size * rng.uniform(0.32, 0.45)) if plate else (0.75 * size, 0.75 * size * rng.uniform(0.7, 1))
-    own = _mark(labels, _ragged(rng, at, radii, 0.1 if plate else 0.2), number, 20)
+    own = _mark(here.labels, _ragged(rng, at, radii, 0.1 if plate else 0.2), len(here.kinds), 20)
     if own is None:
         return False
-    chromatin[own] += np.float32(rng.uniform(1.9, 2.6))
+    here.chromatin[own] += np.float32(rng.uniform(1.9, 2.6))
     return True
 
 
-def _grain(
-    rng: np.random.Generator,
-    labels: np.ndarray,
-    pigment: np.ndarray,
-    at: tuple[float, float],
-    size: float,
-    number: int,
-) -> bool:
-    own = _mark(labels, _ragged(rng, at, (size, size * rng.uniform(0.5, 1)), 0.25), number, 8)
+def _grain(here: Field, at: tuple[float, float], size: float) -> bool:
+    rng = here.rng
+    own = _mark(here.labels, _ragged(rng, at, (size, size * rng.uniform(0.5, 1)), 0.25), len(here.kinds), 8)
     if own is None:
         return False
     grain = ndimage.gaussian_filter(own.astype(np.float32), rng.choice([0.4, 1.2]))
-    pigment += grain * np.float32(rng.uniform(0.8, 1.6))
+    here.pigment += grain * np.float32(rng.uniform(0.8, 1.6))
     return True
 
 
-def _stained(rng: np.random.Generator, chromatin: np.ndarray, pigment: np.ndarray) -> np.ndarray:
+MAKERS: dict[int, Callable[[Field, tuple[float, float], float], bool]] = {1: _nucleus, 2: _mitosis, 3: _grain}
+"""Draws an object of a class at a place, of a radius; False if there is no room."""
+
+
+def _stained(here: Field) -> np.ndarray:
     """Haematoxylin and eosin as in the twin of nuclei, and pigment, which takes no stain."""
-    shape = chromatin.shape
-    blurred = ndimage.gaussian_filter(np.minimum(chromatin, 2.6), rng.uniform(0.6, 1.2))
+    rng, shape = here.rng, (SIDE, SIDE)
+    blurred = ndimage.gaussian_filter(np.minimum(here.chromatin, 2.6), rng.uniform(0.6, 1.2))
     fibres = optics.clouds(rng, shape, rng.uniform(10, 24)) + 0.4 * optics.clouds(rng, shape, 4)
     pink = np.clip(rng.uniform(0.1, 0.4) * (1 + 0.2 * fibres), 0.02, None)
     purple = blurred * rng.uniform(0.5, 0.9) + np.clip(rng.uniform(0.08, 0.2) * (1 + 0.15 * fibres), 0, None)
     optical = purple[..., None] * HAEMATOXYLIN + (pink * (1 - 0.4 * np.minimum(blurred, 1)))[..., None] * EOSIN
-    optical = optical + pigment[..., None] * BROWN
+    optical = optical + here.pigment[..., None] * BROWN
     lit = np.exp(-optical) * optics.light(rng, shape, rng.uniform(0, 0.15))[..., None] * rng.uniform(0.85, 0.98)
     return optics.camera(rng, lit, photons=2500, read=1.0)
