@@ -340,7 +340,7 @@ JOBS: Mapping[str, tuple[Option, ...]] = MappingProxyType(
             Option("model", None, "models:/unetlab-nuclei@champion, models:/m-..., or a folder.", required=True),
             Option("images", None, "A folder of images, or one image.", kind=Path, required=True),
             Option("out", None, "Folder for masks, overlays and a CSV.", kind=Path, required=True),
-            Option("threshold", None, "Instead of the model's own.", kind=float, low=0, high=1),
+            Option("threshold", None, "Instead of the model's own; not for classes.", kind=float, low=0, high=1),
             *_of("channels", "pages"),
             *SPREAD,
         ),

@@ -1,18 +1,26 @@
 """Models of classes on labelled data: their own classes in any order, and what others get."""
 
 import io
+from dataclasses import replace
 
 import matplotlib.image
+import mlflow
 import numpy as np
+import pandas as pd
 import pytest
+import small_classes
 from click.testing import CliRunner
 from conftest import encoded, write_pairs
 from taught_models import tiny
+from tiny_setup import QUIET, TINY
 
 from unetlab.cli.main import main
 from unetlab.data import open_dataset
 from unetlab.errors import UserError
 from unetlab.jobs.evaluate import evaluate
+from unetlab.jobs.run import run_setup
+from unetlab.options import Options
+from unetlab.service.predict import predict_folder
 from unetlab.tracking import read, thumbnails
 
 NAMES = ["pans", "eggs"]
@@ -83,7 +91,7 @@ def test_a_model_of_classes_is_scored_by_class_in_whatever_order_the_data_have_t
     assert found.figures["test/native_dice/pans"] == pytest.approx((5 + pans) / 6)
     assert found.figures["test/native_dice/pans_low"] < 1 and found.figures["test/native_dice"] < 1
     assert found.figures["test/precision"] < 1 and "baseline/otsu_native_dice" in found.figures
-    assert {"classes": ", ".join(open_dataset(str(data)).classes[1:]), "otsu_class": "pans"}.items() <= run.tags.items()
+    assert {"classes": ", ".join(open_dataset(str(data)).classes[1:]), "otsu_class": "eggs"}.items() <= run.tags.items()
     assert "of classes: " in found.headline() and f"pans {(5 + pans) / 6:.4f}" in found.headline()
     report = read.artifact(run, "classification_report.txt").decode()
     assert "pans" in report and "eggs" in report
@@ -100,3 +108,22 @@ def test_what_is_unknown_counts_in_no_score(store, tmp_path):
     (data / "masks" / "a0.png").write_bytes(encoded(mask))
     found = evaluate(tiny(classes=NAMES, view="patches"), str(data))
     assert found.figures["test/native_dice"] == 1 and found.figures["test/accuracy"] == 1
+
+
+def test_a_trained_model_is_evaluated_and_predicts_as_its_run_tested_it(store, tmp_path):
+    data = small_classes.write_classes(tmp_path / "cells", n=16)
+    learns = replace(TINY, recipe=TINY.recipe.changed({"epochs": 8, "filters": 6, "objects": "watershed"}))
+    done = run_setup(learns, Options(data=str(data), seed=1), QUIET)
+    model = f"models:/{done.model_id}"
+    own = read.table(read.record(mlflow.get_run(done.run_id))).set_index("id")
+    found = evaluate(model, str(data), allow_seen=True)
+    again = read.table(read.find_one(found.run_id)).set_index("id").loc[own.index]
+    served = [name for name in again if name.startswith(("native_", "union_", "ap", "pq", "f1_", "count_", "otsu_"))]
+    assert len(served) > 20 and again["native_dice"].min() < 1
+    pd.testing.assert_frame_equal(again[served], own[served], check_dtype=False)
+
+    predict_folder(model, data / "images", tmp_path / "out")
+    counts = pd.read_csv(tmp_path / "out" / "class_counts.csv").pivot(index="image", columns="class", values="objects")
+    for name in small_classes.NAMES:
+        told = own[f"count_predicted/{name}"].fillna(0)  # of a class neither there nor found
+        assert counts.loc[own.index, name].tolist() == told.tolist()

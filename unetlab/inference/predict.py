@@ -240,16 +240,18 @@ def classes_at(probabilities: np.ndarray, size: Sequence[int]) -> np.ndarray:
 
 def resized_bands(bands: Iterable[np.ndarray], size: Sequence[int], to: Sequence[int]) -> Iterator[np.ndarray]:
     """Bands of an image of a size (height, width), float32 (rows, w, k), as bands of it resized, as `resize_map` does
-    it with the whole; of SPACE pixels at most, or a row."""
-    step, several = size[0] / to[0], max(1, SPACE // to[1])
+    it with the whole; of SPACE pixels at most, fewer where they have more than two channels, or a row."""
+    step = size[0] / to[0]
     if tuple(size) == tuple(to):
         for band in bands:
+            several = max(1, 2 * SPACE // (to[1] * max(2, band.shape[-1])))
             yield from (band[first : first + several] for first in range(0, len(band), several))
         return
     edge = geometry.reach(step)
     held: np.ndarray | None = None
     top = done = 0
     for band in bands:
+        several = max(1, 2 * SPACE // (to[1] * max(2, band.shape[-1])))
         held = band if held is None else np.concatenate([held, band])
         there = top + len(held)
         ready = to[0] if there >= size[0] else max(done, int((there - edge) / step))

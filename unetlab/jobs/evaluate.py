@@ -90,9 +90,7 @@ def evaluate(
     ui.open_experiment()
     name = model.removeprefix("models:/")
     kept = f"models:/{whence.model_id}" if whence.model_id else model
-    options = f"-P model={shlex.quote(kept)} -P data={shlex.quote(data)}" + (" -P allow_seen=true" * allow_seen)
     told = {**reading, "groups": groups}
-    options += "".join(f" -P {key}={shlex.quote(str(value))}" for key, value in told.items() if value)
     run_id, figures, _ = scoring.log(
         f"evaluate {name} on {dataset.name}",
         segmenter,
@@ -101,7 +99,7 @@ def evaluate(
         np.arange(len(dataset)),
         card.groups,
         split_digest=scoring.digest_of(dataset.ids),
-        tags={"seen_images": met, "command": f"mlflow run . -e evaluate --env-manager local {options}"},
+        tags={"seen_images": met, "command": _command(kept, data, allow_seen, told)},
         params={"model": model, "data": data, "allow_seen": allow_seen, **told},
         model=kept,
         spread=spread,
@@ -110,6 +108,13 @@ def evaluate(
     for finding in examine.examine(run_id):
         console.print(f"{finding.code} {finding.title}: {finding.explanation} {finding.remedy}", highlight=False)
     return Evaluation(run_id, name, dataset.name, figures)
+
+
+def _command(model: str, data: str, allow_seen: bool, told: Mapping[str, object]) -> str:
+    """What gives this evaluation again."""
+    options = f"-P model={shlex.quote(model)} -P data={shlex.quote(data)}" + (" -P allow_seen=true" * allow_seen)
+    options += "".join(f" -P {key}={shlex.quote(str(value))}" for key, value in told.items() if value)
+    return f"mlflow run . -e evaluate --env-manager local {options}"
 
 
 def _refuse_unlabelled(dataset: Dataset, data: str) -> None:

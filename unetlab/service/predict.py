@@ -1,4 +1,15 @@
-"""A folder of images through a logged model: masks, objects, classes, overlays and tables."""
+"""A folder of images through a logged model: masks, objects, classes, overlays and tables.
+
+Below `out` are written masks/<name>.png (0 and 255, the image's own size), labels/<name>.tif (the objects, as
+`objects.label_tiff` has them), overlays/<name>.png, predictions.csv (a row an image) and objects.csv (a row an object,
+as `objects.objects_table` has them); <name> is the file's without its ending, which stays (a_png, a_tif) where two
+files differ in nothing else; a page of a stack adds its number, counted from 0: cells-000.png, cells-001.png. Of a TIFF
+of more than `rows.LARGE` pixels mask and labels are as `large.segment` writes them.
+
+A model of classes adds classes/<name>.png (indices of classes, with a palette), their legend as classes/classes.csv
+(value, name and colour; with it the folder can be read as masks) and legend.png, and class_counts.csv (a row an image
+and class, as `objects.counts_table` has them); its objects.csv says each object's class.
+"""
 
 import dataclasses
 import functools
@@ -17,7 +28,7 @@ from rich.progress import Progress
 from unetlab.errors import UserError, printable
 from unetlab.images import codecs
 from unetlab.service import objects, overlays, shards
-from unetlab.service.loading import class_names, load
+from unetlab.service.loading import class_names, in_words, load
 from unetlab.service.pages import images_of, like_pages, names_of
 from unetlab.service.segmenting import Shard, finish, segment_shard
 from unetlab.service.shards import Spread, in_turn
@@ -48,19 +59,8 @@ def predict_folder(
     """Segments every image of a folder, or one image; of a stack every page, one after the other.
 
     It works in shards of SHARD files. What a killed command has finished of them lies in `out/unfinished`, and the same
-    command goes on with the rest.
-
-    Writes below `out` masks/<name>.png (0 and 255, the image's own size), labels/<name>.tif (the objects, as
-    `objects.label_tiff` has them), overlays/<name>.png, predictions.csv (a row an image) and objects.csv (a row an
-    object, as `objects.objects_table` has them); <name> is the file's without its ending, which stays (a_png, a_tif)
-    where two files differ in nothing else; a page of a stack adds its number, counted from 0: cells-000.png,
-    cells-001.png. Of a TIFF of more than `rows.LARGE` pixels mask and labels are as `large.segment` writes them.
-    Images that cannot be read are listed there and at the end, and do not stop the others.
-
-    A model of classes writes besides classes/<name>.png (indices of classes, with a palette), their legend as
-    classes/classes.csv (value, name and colour; with it the folder can be read as masks) and legend.png, and
-    class_counts.csv (a row an image and class, as `objects.counts_table` has them); its objects.csv says each object's
-    class.
+    command goes on with the rest. Images that cannot be read are listed in the table and at the end, and do not stop
+    the others.
 
     Args:
         model: "models:/name@alias", "models:/name/version", "models:/m-...", "runs:/..." or a model's folder.
@@ -87,10 +87,8 @@ def predict_folder(
     segmenter = load(model)
     classes = class_names(segmenter.metadata)
     if classes and threshold is not None:
-        raise UserError(
-            f"threshold={threshold:g}: {model} tells {len(classes)} classes apart and answers the likeliest, to which "
-            "no threshold applies; leave it out"
-        )
+        likeliest = f"{model} {in_words(classes)} and answers the likeliest"
+        raise UserError(f"threshold={threshold:g}: {likeliest}, to which no threshold applies; leave it out")
     _make_folders(images, out, classes)
     parts = _unfinished(out, segmenter, paths, (threshold, channels, pages))
     whole = Shard(
@@ -103,13 +101,8 @@ def predict_folder(
     )
     console = Console(stderr=True)
     _segment_all(whole, spread, console)
-    found = _gathered(parts, out, classes)
-    kinds = dict.fromkeys(("page", "height", "width", "object_count"), "Int64")
-    table = pd.DataFrame(found, columns=list(COLUMNS)).astype({**kinds, "foreground_fraction": "float64"})
-    table.to_csv(out / "predictions.csv", index=False)
-    _report(table, images, out, console)
-    if classes:
-        _report_classes(table, out, classes, console)
+    table = _gathered(parts, out, classes)
+    _report(table, images, out, classes, console)
     return table
 
 
@@ -161,8 +154,8 @@ def _unfinished(out: Path, segmenter: PyFuncModel, paths: Sequence[Path], told: 
     return folder / key
 
 
-def _gathered(parts: Path, out: Path, classes: Sequence[str]) -> list[dict[str, Any]]:
-    """The rows of all parts in the order of the files; their tables are made one each, and the parts go."""
+def _gathered(parts: Path, out: Path, classes: Sequence[str]) -> pd.DataFrame:
+    """Makes the tables of all parts one each, in the order of the files; the parts go. Returns that of the images."""
     found: list[dict[str, Any]] = []
     folders = sorted(parts.glob("[0-9]*-[0-9]*"))
     for folder in folders:
@@ -173,8 +166,11 @@ def _gathered(parts: Path, out: Path, classes: Sequence[str]) -> list[dict[str, 
                 with open(folder / name) as some:
                     next(some)  # the names of the columns
                     shutil.copyfileobj(some, table)
+    kinds = dict.fromkeys(("page", "height", "width", "object_count"), "Int64")
+    rows = pd.DataFrame(found, columns=list(COLUMNS)).astype({**kinds, "foreground_fraction": "float64"})
+    rows.to_csv(out / "predictions.csv", index=False)
     shutil.rmtree(parts.parent, ignore_errors=True)
-    return found
+    return rows
 
 
 def _make_folders(images: Path, out: Path, classes: Sequence[str]) -> None:
@@ -194,7 +190,7 @@ def _make_folders(images: Path, out: Path, classes: Sequence[str]) -> None:
         raise UserError(f"out={out} cannot be written ({error.strerror}); give a folder that can") from error
 
 
-def _report(table: pd.DataFrame, images: Path, out: Path, console: Console) -> None:
+def _report(table: pd.DataFrame, images: Path, out: Path, classes: Sequence[str], console: Console) -> None:
     failed = table[table["error"] != ""]
     if len(table) == len(failed) == 1:
         raise UserError(f"{images}: {failed['error'].iloc[0]}")
@@ -206,6 +202,8 @@ def _report(table: pd.DataFrame, images: Path, out: Path, console: Console) -> N
         raise UserError(f"none of the {len(table)} images in {images} can be read; {out / 'predictions.csv'} says why")
     done = f"{len(table) - len(failed)} of {len(table)} images segmented: {out}"
     console.print(done, highlight=False, soft_wrap=True, markup=False)
+    if classes:
+        _report_classes(table, out, classes, console)
 
 
 def _report_classes(table: pd.DataFrame, out: Path, classes: Sequence[str], console: Console) -> None:
