@@ -132,7 +132,7 @@ def test_a_file_whose_process_is_lost_is_listed_and_the_others_counted(model, fo
 
 def test_a_threshold_and_images_where_classes_are_written_are_refused(model, folder, tmp_path):
     with pytest.raises(
-        UserError, match=r"^threshold=0.7: .* tells nuclei, debris apart .* no threshold applies; leave it"
+        UserError, match=r"^threshold=0.7: .* tells nuclei, debris apart .* no threshold applies; leave"
     ):
         predict_folder(model, folder, tmp_path / "out", threshold=0.7)
     assert not (tmp_path / "out").exists()
