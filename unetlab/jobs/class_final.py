@@ -22,7 +22,7 @@ def tested(
     rows, data = bench.split.test, bench.truth
     scored = class_scores.score(class_scores.look(model, final.served, rows, data), final.served, rows, data)
     write.log_scores("test", scored.figures, final.model_id, test_input)
-    table, rivals = _with_rivals(bench, scored, reference)
+    table, rivals = _with_rivals(bench, scored, final, reference)
     rivals |= _without_symmetries(bench, model, final, table)
     _log_pictures(bench, final, scored, table)
     own = {f"test/{key}": value for key, value in scored.figures.items()}
@@ -41,10 +41,10 @@ def _intervals(bench: trial.Bench, table: pd.DataFrame) -> dict[str, float]:
 
 
 def _with_rivals(
-    bench: trial.Bench, scored: ClassScored, reference: trial.Outcome | None
+    bench: trial.Bench, scored: ClassScored, final: trial.Outcome, reference: trial.Outcome | None
 ) -> tuple[pd.DataFrame, dict[str, float]]:
     """Adds the scores of rivals and reference trial on each test image, and the paired gains with their intervals."""
-    rows, data, named = bench.split.test, bench.truth, list(bench.dataset.classes)
+    data, named = bench.truth, list(bench.dataset.classes)
     taken, constant = named.index(bench.rivals.otsu_class), named.index(bench.rivals.constant)
 
     def otsu(row: int) -> np.ndarray:
@@ -56,8 +56,7 @@ def _with_rivals(
     found = {"otsu": _untrained(bench, otsu), "constant": _untrained(bench, one)}
     table = scored.table.assign(**{f"{name}_native_dice": values for name, values in found.items()})
     if reference is not None:
-        seen = class_scores.look(trial.model_of(bench, reference), reference.recipe, rows, data)
-        again = class_scores.score(seen, reference.recipe, rows, data).table
+        again = _reference_scores(bench, scored, final, reference)
         kept = ["dice", "native_dice", *classes.words_of(again)]
         table = table.join(again[kept].add_prefix("reference_"))
     names = [*found, *(["reference"] if reference is not None else [])]
@@ -67,6 +66,17 @@ def _with_rivals(
         rivals |= {f"baseline/{name}_native_dice": float(table[f"{name}_native_dice"].mean())}
         rivals |= {f"gain/over_{name}{end}": getattr(gain, at) for end, at in _ENDS.items()}
     return table, rivals
+
+
+def _reference_scores(
+    bench: trial.Bench, scored: ClassScored, final: trial.Outcome, reference: trial.Outcome
+) -> pd.DataFrame:
+    """The reference trial's scores on test: the final model's own where it is that, served as its recipe says."""
+    if reference.run_id == final.run_id and final.served == reference.recipe:
+        return scored.table
+    rows, data, recipe = bench.split.test, bench.truth, reference.recipe
+    seen = class_scores.look(trial.model_of(bench, reference), recipe, rows, data)
+    return class_scores.score(seen, recipe, rows, data).table
 
 
 _ENDS = {"": "mean", "_low": "low", "_high": "high"}
