@@ -87,7 +87,7 @@ def _untrained(bench: trial.Bench, answer: Callable[[int], np.ndarray]) -> list[
     data, found = bench.truth, []
     for row in map(int, bench.split.test):
         made = np.where(data.known(row), answer(row), np.uint8(0))
-        found.append(classes.dice_of(made, class_scores.true_classes(data, row), len(data.classes) - 1))
+        found.append(classes.dice_of(made, data.class_truth(row), len(data.classes) - 1))
     return found
 
 
@@ -124,7 +124,7 @@ def _log_pictures(bench: trial.Bench, final: trial.Outcome, scored: ClassScored,
                 "label": label,
                 "id": table["id"][i],
                 "image": bench.truth.image(row),
-                "truth": class_scores.true_classes(bench.truth, row),
+                "truth": bench.truth.class_truth(row),
                 "found": scored.seen.native[i],
                 "dice": float(table["native_dice"][i]),
             }

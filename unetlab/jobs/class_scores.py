@@ -75,12 +75,6 @@ def look(model: Any, recipe: Recipe, rows: np.ndarray, against: Dataset) -> Seen
     return seen
 
 
-def true_classes(dataset: Dataset, row: int) -> np.ndarray:
-    """The index map of an image at its own size, uint8 (h, w), 0 where nobody knows."""
-    truth = dataset.class_map(row)
-    return np.where(truth == UNKNOWN, np.uint8(0), truth)
-
-
 def true_objects(dataset: Dataset, row: int) -> tuple[np.ndarray, np.ndarray]:
     """The objects of an image at its own size, (h, w), and the class of each by its number."""
     kinds = dataset.object_classes[row]
@@ -100,7 +94,7 @@ def score(seen: Seen, recipe: Recipe, rows: np.ndarray, against: Dataset) -> Cla
         confusion += classes.confusion_of(found, mask, len(names))
         small = classes.score_at_model_size(found, mask, names)
         parted, true = class_objects_at(native, recipe), true_objects(against, row)
-        large = classes.score_native(native, true_classes(against, row), parted, true, names)
+        large = classes.score_native(native, against.class_truth(row), parted, true, names)
         table.append({"id": against.ids[row], **small, **large})
     scored = pd.DataFrame(table)
     figures = classes.summarise(scored, confusion, names)

@@ -17,7 +17,6 @@ from unetlab.health import examine
 from unetlab.health.finding import HealthFinding
 from unetlab.jobs import cluster, resume, self_training, trial
 from unetlab.jobs.check import refuse_unusable
-from unetlab.jobs.class_scores import true_classes
 from unetlab.jobs.configure import configure
 from unetlab.jobs.final import finish, fit_final
 from unetlab.jobs.known import refuse_unknown
@@ -246,7 +245,7 @@ def _rivals(learnt: Dataset, sides: Split, given: bool) -> baselines.Rivals:
     """The rivals of a run, settled on what is learnt; without given masks Otsu's polarity is left to each image."""
     rows = baselines.few(sides.train)
     if learnt.learnt_classes:
-        truths = (true_classes(learnt, i) for i in rows)
+        truths = (learnt.class_truth(i) for i in rows)
         return baselines.class_rivals((learnt.image(i) for i in rows), truths, learnt.classes)
     constant = baselines.constant_answer(learnt.objects(i) for i in rows)
     if not given:
