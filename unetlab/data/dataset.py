@@ -13,7 +13,7 @@ import numpy as np
 
 from unetlab.data import cache, classes, public, targets
 from unetlab.data.classes import UNKNOWN
-from unetlab.data.files import Files, given_groups, open_files
+from unetlab.data.files import Files, given_groups, open_files, refuse_no_path
 from unetlab.data.ragged import Ragged
 from unetlab.data.reading import Reader
 from unetlab.data.twins import TWINS
@@ -139,7 +139,7 @@ class Dataset:
         if not path.exists():
             made = (make(i) for i in range(len(self)))
             if ragged:
-                cache.write_flat(path, int((sizes.prod(axis=1) * channels).sum()), made)
+                cache.write_array(path, (int((sizes.prod(axis=1) * channels).sum()),), made)
             else:
                 cache.write_array(path, (len(self), *(int(side) for side in sizes[0]), channels), made)
         mapped = np.load(path, mmap_mode="r")
@@ -204,6 +204,16 @@ def open_dataset(
     return replace(dataset, groups=given_groups(files))
 
 
+def refuse_missing(source: str) -> None:
+    """Raises UserError for a source, as `open_dataset` takes it, of which nothing is there. Nothing is opened."""
+    if source == "synthetic" or source in public.SOURCES:
+        return
+    if source.startswith("synthetic-"):
+        _refuse_unknown_twin(source.removeprefix("synthetic-"))
+    else:
+        refuse_no_path(Path(source).expanduser())
+
+
 def relabelled(dataset: Dataset, name: str, key: str, label: Callable[[np.ndarray], np.ndarray]) -> Dataset:
     """The same images with labels made from each image alone, cached; given masks are not looked at.
 
@@ -227,9 +237,13 @@ def _covered(mask: np.ndarray, height: int, width: int) -> np.ndarray:
     return geometry.resize_map(mask.astype(np.float32), height, width) >= 0.5
 
 
-def _open_twin(twin: str, seed: int) -> Dataset:
+def _refuse_unknown_twin(twin: str) -> None:
     if twin not in TWINS:
         raise UserError(f"data: no twin synthetic-{twin}; there are {', '.join(f'synthetic-{name}' for name in TWINS)}")
+
+
+def _open_twin(twin: str, seed: int) -> Dataset:
+    _refuse_unknown_twin(twin)
     make, version = TWINS[twin]
     name = f"synthetic-{twin}"
     about = {"has_masks": True, "masks": "objects", "why": "simulated objects"}
