@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 
 from unetlab.data.classes import UNKNOWN
+from unetlab.data.unmapped import Unmapped
 from unetlab.images import codecs
 from unetlab.images.otsu import otsu_mask
 from unetlab.inference import predict
 from unetlab.jobs import self_training, trial
 from unetlab.metrics import baselines, intervals, membranes, pixelwise
 from unetlab.metrics.significance import count_scenes
-from unetlab.metrics.table import pixels_of, score_images
 from unetlab.setup import Recipe
 from unetlab.tracking import figures, thumbnails, write
 from unetlab.tracking.figures import dice_strips
@@ -58,7 +58,7 @@ def finish(
         cuts = _other_cuts(bench, final, tested)
         _log_pictures(bench, final, tested, table)
     write.log_table(table, "scores/test.csv")
-    write.log_bytes(_album(bench, tested, final.served), thumbnails.PATH)
+    write.log_bytes(album(bench, tested, final.served), thumbnails.PATH)
     shown = {"final": "native_dice", "Otsu": "otsu_native_dice"}
     shown |= {name: f"{name}_native_dice" for name in ("reference", "labels")}
     strips = {name: table[column] for name, column in shown.items() if column in table}
@@ -93,13 +93,15 @@ def _without_symmetries(bench: trial.Bench, model: Any, final: trial.Outcome, ta
     return {"gain/of_tta": gain.mean, "gain/of_tta_low": gain.low, "gain/of_tta_high": gain.high}
 
 
-def _album(bench: trial.Bench, tested: trial.Scored, recipe: Recipe) -> bytes:
-    images, rows = bench.truth.fitted(recipe).images, bench.split.test
+def album(bench: trial.Bench, tested: trial.Scored, recipe: Recipe) -> bytes:
+    """Thumbnails of the test images, of thumbnails.MOST of them where there are more."""
+    images, rows = Unmapped(bench.truth.fitted(recipe).images), bench.split.test
+    small = thumbnails.squared if recipe.view == "patches" else thumbnails.shrunk  # an album's pictures have one size
+    shown = range(0, len(rows), -(-len(rows) // thumbnails.MOST))
     cuts = predict.thresholds(tested.maps.mask, recipe.threshold)
-    each = [(np.asarray(images[row]), tested.masks[i], tested.maps.mask[i] > cuts[i]) for i, row in enumerate(rows)]
-    if recipe.view == "patches":  # an album holds pictures of one size
-        each = [thumbnails.squared(*one) for one in each]
-    return thumbnails.pack(list(tested.table["id"]), *(np.stack(stack) for stack in zip(*each, strict=True)))
+    each = [small(images[rows[i]], tested.masks[i], tested.maps.mask[i] > cuts[i]) for i in shown]
+    ids = [str(tested.table["id"][i]) for i in shown]
+    return thumbnails.pack(ids, *(np.stack(stack) for stack in zip(*each, strict=True)))
 
 
 def _milliseconds(bench: trial.Bench, final: trial.Outcome) -> float:
@@ -143,14 +145,7 @@ def _with_rivals(
 ) -> tuple[pd.DataFrame, dict[str, float]]:
     """Adds the scores of rivals and reference trial on each test image, and the paired gains with their intervals."""
     rows = bench.split.test
-    fitted = bench.truth.fitted(recipe)
-    # where made labels stand in for the truth, what they do not know counts for neither, as in trial.score
-    found = [
-        (otsu_mask(np.asarray(fitted.images[row]), bench.rivals.polarity) & (fitted.masks[row][..., 0] != UNKNOWN))
-        for row in rows
-    ]
-    otsu = score_images([each.astype(np.float32) for each in found], list(tested.masks), list(tested.table["id"]), 0.5)
-    table = tested.table.assign(otsu_dice=otsu["dice"])
+    table = tested.table.assign(otsu_dice=_otsu_dice(bench, tested, recipe))
     table = table.join(_untrained(bench, "otsu", lambda row: otsu_mask(bench.truth.image(row), bench.rivals.polarity)))
     shapes = bench.truth.sizes
     table = table.join(
@@ -175,6 +170,17 @@ def _with_rivals(
                 gain = intervals.paired_interval(table[column], table[f"{name}_{column}"], bench.test_scenes)
                 rivals |= {key: gain.mean, f"{key}_low": gain.low, f"{key}_high": gain.high}
     return table, rivals
+
+
+def _otsu_dice(bench: trial.Bench, tested: trial.Scored, recipe: Recipe) -> list[float]:
+    """Dice of Otsu's threshold on each test image at the recipe's size. Where made labels stand in for the truth, what
+    they do not know counts for neither, as in trial.score."""
+    fitted, dice = bench.truth.fitted(recipe), []
+    images, masks = Unmapped(fitted.images), trial.masks_of(fitted, bench.split.test)
+    for i, row in enumerate(bench.split.test):
+        found = otsu_mask(images[row], bench.rivals.polarity) & (masks[i] != UNKNOWN)
+        dice.append(baselines.dice_of(found, tested.masks[i] > 0))
+    return dice
 
 
 def _untrained(bench: trial.Bench, name: str, mask: Callable[[int], np.ndarray]) -> pd.DataFrame:
@@ -227,7 +233,7 @@ def _log_pictures(bench: trial.Bench, final: trial.Outcome, tested: trial.Scored
     write.log_figure(figures.prediction_panel(picked), "predictions.png")
     write.log_figure(object_panel(_objects(bench, tested, final.served, order)), "objects.png")
     write.log_figure(figures.confusion(pixelwise.confusion_matrix(table)), "confusion.png")
-    write.log_figure(figures.reliability(*pixels_of(tested.maps.mask, tested.masks)), "reliability.png")
+    write.log_figure(figures.reliability(tested.maps.mask, tested.masks), "reliability.png")
     report = pixelwise.classification_report(table)
     if bench.setup.published_report:
         report += (

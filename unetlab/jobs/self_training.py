@@ -5,8 +5,9 @@ from collections.abc import Iterable
 import keras
 import numpy as np
 
-from unetlab.data import Dataset
+from unetlab.data import Dataset, cache
 from unetlab.data.classes import rather_foreground
+from unetlab.data.unmapped import Unmapped
 from unetlab.inference.predict import Predictor
 from unetlab.metrics.table import score_native
 from unetlab.setup import Recipe
@@ -63,7 +64,7 @@ def corrected_masks(
         uint8 (n, s, s, k), in patches n of (h, w, k), the first channel of 0, 1 and UNKNOWN.
     """
     data = dataset.fitted(recipe)
-    found = Predictor(model, recipe).maps(data.images, rows).mask
+    found = Predictor(model, recipe).maps(Unmapped(data.images), rows, cache.root()).mask
     taught = [np.array(mask) for mask in data.masks]
     for row, sure in zip(rows, found, strict=True):
         mask = taught[row][..., 0]

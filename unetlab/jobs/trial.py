@@ -17,12 +17,14 @@ from unetlab.data import Dataset, cache
 from unetlab.data.classes import UNKNOWN
 from unetlab.data.dataset import FittedDataset
 from unetlab.data.split import Split
+from unetlab.data.unmapped import Unmapped
 from unetlab.errors import Stopped, redacted
 from unetlab.images import codecs, geometry
 from unetlab.inference import predict
 from unetlab.inference.objects import METHODS
 from unetlab.inference.package import SETTINGS, log_segmenter
 from unetlab.inference.predict import Maps, Predictor, objects_at
+from unetlab.inference.spool import Made
 from unetlab.jobs.progress import SearchProgress
 from unetlab.jobs.resume import Kept, params_of, stoppable, tell_unsent, training_name, trainings
 from unetlab.metrics import membranes, thresholds
@@ -127,13 +129,14 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Scored:
-    """What a network says of one side, the masks (h, w) at its size, the objects, and the scores by image and name.
+    """What a network says of one side, the masks (h, w) at its size, and the scores by image and name.
 
-    `maps` are 0 where `masks` are unknown, and these are 0 there.
+    `maps` are 0 where `masks` are unknown, and these are 0 there. Masks, and where they are many maps too, are read
+    when asked for.
     """
 
     maps: Maps
-    masks: Sequence[np.ndarray] | np.ndarray
+    masks: Sequence[np.ndarray]
     table: pd.DataFrame
     figures: Mapping[str, float]
 
@@ -260,7 +263,7 @@ def _train(
         logger.close()
     tell_unsent(bench.progress.console, logger.unsent)
     rows = bench.split.validation
-    predicted = Predictor(fitted.model, recipe).maps(data.images, rows)
+    predicted = Predictor(fitted.model, recipe).maps(Unmapped(data.images), rows, cache.root())
     best = _best_threshold(bench, predicted.mask, rows)
     served = recipe.changed({"threshold": best}) if bench.threshold == "validation" else recipe
     served = _with_objects(bench, served, predicted, rows)
@@ -337,7 +340,7 @@ def score(
     bench: Bench, model: Any, recipe: Recipe, rows: np.ndarray, against: Dataset, best_threshold: float
 ) -> Scored:
     """Scores a model on some images at its own size and at theirs."""
-    found = Predictor(model, recipe).maps(against.fitted(recipe).images, rows)
+    found = Predictor(model, recipe).maps(Unmapped(against.fitted(recipe).images), rows, cache.root())
     return score_predicted(bench, found, recipe, rows, against, best_threshold)
 
 
@@ -375,17 +378,15 @@ def score_predicted(
     return Scored(maps, truth, table, figures)
 
 
-def masks_of(fitted: FittedDataset, rows: np.ndarray) -> Sequence[np.ndarray] | np.ndarray:
-    """The masks of some images at the network's size, uint8 (n, s, s), or in patches n of (h, w)."""
-    masks = fitted.masks
-    return np.asarray(masks[rows][..., 0]) if isinstance(masks, np.ndarray) else [masks[row][..., 0] for row in rows]
+def masks_of(fitted: FittedDataset, rows: np.ndarray) -> Sequence[np.ndarray]:
+    """The masks of some images at the network's size, uint8 (s, s) or in patches (h, w), each read when asked for."""
+    masks = Unmapped(fitted.masks)
+    return Made(lambda i: masks[rows[i]][..., 0], len(rows))
 
 
-def _zeroed(stack: Sequence[np.ndarray] | np.ndarray, truth: Sequence[np.ndarray] | np.ndarray) -> Any:
+def _zeroed(stack: Sequence[np.ndarray] | np.ndarray, truth: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
     """The same with 0 wherever the truth is unknown."""
-    if isinstance(stack, np.ndarray):
-        return np.where(truth == UNKNOWN, stack.dtype.type(0), stack)
-    return [_zeroed(each, known) for each, known in zip(stack, truth, strict=True)]
+    return Made(lambda i: np.where(truth[i] == UNKNOWN, stack[i].dtype.type(0), stack[i]), len(stack))
 
 
 def native_maps(

@@ -39,9 +39,6 @@ BATCH = 8
 SHARD = 64
 """Images that are scored, or are not, together."""
 
-MOST_SHOWN = 2000
-"""Images, at most, that get thumbnails."""
-
 PICTURES = ("images", "truths", "drawn")
 """What thumbnails are made of."""
 
@@ -114,7 +111,7 @@ def score(
     rivals = origin.rivals(dataset, rows)
     lines = ranking_metric(origin.tags) == membranes.SCORES[0]
     cut = float(origin.tags.get("best_threshold", -1.0))
-    shown = frozenset(rows[:: -(-len(rows) // MOST_SHOWN)])
+    shown = frozenset(rows[:: -(-len(rows) // thumbnails.MOST)])
 
     def shard(span: range) -> Shard:
         own = tuple(rows[span.start : span.stop])
@@ -192,7 +189,7 @@ def _gathered(parts: Path, dataset: Dataset, rows: Sequence[int]) -> Sheet:
                 pictures.append([stored[name] for name in PICTURES])
     table = pd.concat(tables, ignore_index=True)
     table.insert(0, "id", [dataset.ids[i] for i in rows])
-    shown = [dataset.ids[i] for i in rows[:: -(-len(rows) // MOST_SHOWN)]]
+    shown = [dataset.ids[i] for i in rows[:: -(-len(rows) // thumbnails.MOST)]]
     images, truths, drawn = (np.concatenate(stack) for stack in zip(*pictures, strict=True))
     return Sheet(table, thumbnails.pack(shown, images, truths, drawn))
 

@@ -12,6 +12,9 @@ from unetlab.images import geometry
 SIZE = 160
 """Pixels a side at most: enough to see by, and 75 images take a third of a megabyte."""
 
+MOST = 2000
+"""Images, at most, of an album."""
+
 PATH = "predictions/test.npz"
 """Where a run keeps its album among its artifacts."""
 
@@ -69,6 +72,14 @@ def squared(image: np.ndarray, truth: np.ndarray, mask: np.ndarray) -> tuple[np.
     picture = geometry.resize_image(geometry.fit_channels(image, 3), SIZE, SIZE)
     flat = [geometry.resize_map(each.astype(np.float32), SIZE, SIZE) >= 0.5 for each in (truth, mask)]
     return picture, flat[0], flat[1]
+
+
+def shrunk(image: np.ndarray, truth: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Image uint8 (h, w, 1 or 3), truth and mask (h, w) as `pack` would shrink them, so that many need not wait for it
+    at full size; the image in colour."""
+    step = -(-max(image.shape[:2]) // SIZE)
+    picture = Image.fromarray(np.repeat(image, 3 // image.shape[2], axis=2)).reduce(step)
+    return np.asarray(picture), truth[::step, ::step], mask[::step, ::step]
 
 
 def unpack(content: bytes) -> Album:
