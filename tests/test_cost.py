@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from benchmarks import growth, scoring, serving
+from benchmarks import growth, scoring, serving, starts
 from unetlab.inference import spool, tiles
 
 
@@ -50,3 +50,11 @@ def test_growth_trains_on_as_many_twins_as_it_says():
     costs = {x: [growth.Cost(x / 10, 1.0), growth.Cost(x / 9, 1.1)] for x in (10, 20, 40)}
     labels = growth.picture({"images": costs, "side": costs}).axes[0].get_legend().get_texts()
     assert labels[0].get_text() == "exponent 1.00 ± 0.00"
+
+
+def test_a_second_start_is_timed_on_the_cache_of_the_first(pairs):
+    answer = CliRunner().invoke(starts.main, ["--data", str(pairs), "--repeats", "1"])
+    assert answer.exit_code == 0, answer.output
+    assert "starts on 12 images of 12 scenes" in answer.output and "of the processor" in answer.output
+    answer = CliRunner().invoke(starts.main, ["--data", "/no/such/folder"])
+    assert answer.exit_code == 2 and "no folder or zip at /no/such/folder" in answer.output

@@ -23,6 +23,7 @@ def test_images_are_those_of_the_map_and_no_map(tmp_path):
         for i in range(len(images)):
             assert np.array_equal(found[np.int64(i)], images[i])
             assert not isinstance(found[i], np.memmap) and found[i].base is not None
+    assert np.array_equal(Unmapped(same[2:])[1], same[3])  # a part of a map does not say where it begins
     held = [rng.random((2, 2, 1)), rng.random((3, 1, 1))]
     assert Unmapped(held)[1] is held[1] and np.array_equal(Unmapped(np.asarray(same))[2], same[2])
 

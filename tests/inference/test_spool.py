@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from unetlab.inference import spool
-from unetlab.inference.spool import Made, Spool, gathered
+from unetlab.inference.spool import Made, Spill, Spool, each_of, gathered
 
 
 def arrays(sizes):
@@ -48,3 +48,18 @@ def test_what_is_made_when_asked_for_is_not_kept():
     with pytest.raises(IndexError):
         made[3]
     gc.collect()
+
+
+def test_arrays_of_any_type_spill_where_they_are_many(monkeypatch, tmp_path):
+    monkeypatch.setattr(spool, "HELD", 30)
+    spill = Spill(tmp_path)
+    every = [np.arange(10, dtype=np.uint8), np.ones((2, 2), bool), np.zeros((3, 3), np.uint16), np.eye(2)]
+    for array in every:
+        spill.append(array)
+    assert isinstance(spill.arrays, Spool) and len(spill) == 4
+    for found, array in zip(spill, every, strict=True):
+        assert np.array_equal(found, array) and found.dtype == array.dtype
+    half = each_of(spill.arrays, lambda array: array[..., :1])
+    assert isinstance(half, Made) and half[3].tolist() == [[1], [0]]
+    assert each_of([np.arange(3)], lambda array: array[:2])[0].tolist() == [0, 1]
+    assert each_of(np.eye(2), lambda array: array[..., 0]).tolist() == [1, 0]

@@ -24,17 +24,22 @@ class Unmapped(Sequence[np.ndarray]):
 
     def __getitem__(self, i: int) -> np.ndarray:  # type: ignore[override]  # slices are not asked for
         images, i = self.images, int(i)
-        if isinstance(images, Ragged) and isinstance(images.flat, np.memmap):
+        if isinstance(images, Ragged) and _whole_map(images.flat):
             shape: tuple[int, ...] = (*(int(side) for side in images.sizes[i]), images.channels)
             return _read(images.flat, shape, int(images.ends[i]) - int(np.prod(shape)))
-        if isinstance(images, np.memmap):
+        if isinstance(images, np.ndarray) and _whole_map(images):
             return _read(images, images.shape[1:], i * int(np.prod(images.shape[1:])))
         return images[i]
 
 
-def _read(mapped: np.memmap, shape: tuple[int, ...], first: int) -> np.ndarray:
+def _whole_map(array: np.ndarray) -> bool:
+    """Whether an array is a memory map, and no part of one, which does not say where it begins."""
+    return isinstance(array, np.memmap) and isinstance(array.base, mmap.mmap)
+
+
+def _read(mapped: np.ndarray, shape: tuple[int, ...], first: int) -> np.ndarray:
     """So many values of a map's file from the `first` on."""
-    assert mapped.filename is not None
+    assert isinstance(mapped, np.memmap) and mapped.filename is not None
     offset = mapped.offset + first * mapped.itemsize
     return np.fromfile(mapped.filename, mapped.dtype, int(np.prod(shape)), offset=offset).reshape(shape)
 

@@ -12,8 +12,8 @@ import numpy as np
 from ..images import geometry, view
 from ..images.rows import SPACE, FittedRows, HeldRows, Rows
 from . import tiles
-from .objects import METHODS, instances
-from .spool import Made, gathered
+from .objects import METHODS, instances, instances_of_classes
+from .spool import each_of, gathered
 from .symmetries import with_symmetries
 
 BATCH = 8
@@ -43,18 +43,24 @@ class Prepared(view.Viewed, Protocol):
     def seeds(self) -> float: ...
     @property
     def least_object(self) -> int: ...
+    @property
+    def classes(self) -> int | Sequence[str]: ...
 
 
 class Maps(NamedTuple):
     """What a network says of n images, at the size at which it works.
 
     Args:
-        mask: foreground probabilities, float32 (n, s, s), or where images differ in size n of (h, w).
+        mask: foreground probabilities, float32 (n, s, s), or where images differ in size n of (h, w); of a network of
+            classes what it does not give to background.
         head: of networks with a head, what it says, alike; else None.
+        classes: of networks of classes, the probability of each, background first, float32 (n, s, s, 1 + k) or n of
+            (h, w, 1 + k); else None.
     """
 
     mask: Sequence[np.ndarray] | np.ndarray
     head: Sequence[np.ndarray] | np.ndarray | None = None
+    classes: Sequence[np.ndarray] | np.ndarray | None = None
 
     def head_of(self, i: int) -> np.ndarray | None:
         """What the head says of the i-th image, None without one."""
@@ -62,17 +68,28 @@ class Maps(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What is served of one image, at its own size: mask, bool (h, w), and objects, int32 (h, w), 0 background."""
+    """What is served of one image, at its own size.
+
+    Args:
+        mask: bool (h, w); of a network of classes, where the likeliest is not background.
+        labels: objects, int32 (h, w), 0 background, 1..n.
+        classes: of networks of classes, the likeliest of each pixel, uint8 (h, w), 0 background; else None.
+        object_classes: of networks of classes, the class of each object by its number, uint8 (n + 1,); else None.
+    """
 
     mask: np.ndarray
     labels: np.ndarray
+    classes: np.ndarray | None = None
+    object_classes: np.ndarray | None = None
 
 
 class Band(NamedTuple):
-    """Some rows of a large image at its own size: mask, bool (h, w), and head, float32 (h, w), None without one."""
+    """Some rows of a large image at its own size: mask, bool (h, w); head, float32 (h, w), None without one; classes,
+    uint8 (h, w), None where there is one mask."""
 
     mask: np.ndarray
     head: np.ndarray | None
+    classes: np.ndarray | None = None
 
 
 class Predictor:
@@ -80,15 +97,19 @@ class Predictor:
 
     Args:
         model: from float32 images (n, h, w, c) in [0, 1] to probabilities (n, h, w, k) in [0, 1]: a Keras model called
-            directly, since `predict` would trace a graph for each model of a search, or a traced function.
-        recipe: image_size, channels, normalise, threshold, view, scale, tta, objects, seeds and least_object.
+            directly, since `predict` would trace a graph for each model of a search, or a traced function. The k
+            channels are the mask's and perhaps a head's; with classes, those of a softmax over background and classes.
+        recipe: image_size, channels, normalise, threshold, view, scale, tta, objects, seeds, least_object and classes:
+            their names or number, none for one mask. A threshold does not apply to classes, of which the likeliest is
+            taken.
+        tile: of patches, the largest side that the network sees; what is larger is seen in tiles of it.
     """
 
-    def __init__(self, model: Callable[[np.ndarray], Any], recipe: Prepared) -> None:
+    def __init__(self, model: Callable[[np.ndarray], Any], recipe: Prepared, tile: int = tiles.TILE) -> None:
         def network(images: np.ndarray) -> np.ndarray:
             return np.asarray(model(images))
 
-        self.network, self.recipe = with_symmetries(network, recipe.tta), recipe
+        self.network, self.recipe, self.tile = with_symmetries(network, recipe.tta), recipe, tile
 
     def maps(
         self,
@@ -105,12 +126,12 @@ class Predictor:
         images = (fitted[row] for row in rows)
         whole = self.recipe.view == "whole"
         seen = gathered(self._whole(images) if whole else self._in_patches(images), folder)
-        if isinstance(seen, list):
-            masks = [one[..., 0] for one in seen]
-            heads = [one[..., 1] for one in seen] if seen[0].shape[-1] > 1 else None
-            return Maps(np.stack(masks), heads and np.stack(heads)) if whole else Maps(masks, heads)
-        heads = Made(lambda i: seen[i][..., 1], len(seen)) if seen[0].shape[-1] > 1 else None
-        return Maps(Made(lambda i: seen[i][..., 0], len(seen)), heads)
+        if isinstance(seen, list) and whole:
+            seen = np.stack(seen)
+        if self.recipe.classes:
+            return Maps(each_of(seen, lambda one: 1 - one[..., 0]), None, seen)
+        head = each_of(seen, lambda one: one[..., 1]) if seen[0].shape[-1] > 1 else None
+        return Maps(each_of(seen, lambda one: one[..., 0]), head)
 
     def bands(self, image: FittedRows) -> Iterator[np.ndarray]:
         """What the network says of an image at its size, from top to bottom, float32 (rows, w, k): the mask first."""
@@ -121,14 +142,20 @@ class Predictor:
             levels = geometry.percentile_in_parts(image.parts())
         else:
             levels = self._levels(image.read(0, 1))  # which no pixel changes
-        yield from tiles.bands(self.network, image, levels, self.recipe.image_size)
+        yield from tiles.bands(self.network, image, levels, self.recipe.image_size, self.tile)
 
     def native_bands(self, image: Rows, threshold: Threshold | None = None) -> Iterator[Band]:
-        """Mask and head of a large image at its own size, band by band, as `answers` has them of a whole one.
+        """Mask and head, or classes, of a large image at its own size, band by band, as `answers` has them of a whole
+        one.
 
         With the threshold "mean" the network is asked twice, since the mean must be known first.
         """
         fitted = FittedRows(image, self.recipe)
+        if self.recipe.classes:
+            for band in resized_bands(self.bands(fitted), fitted.shape[:2], image.shape[:2]):
+                classes = band.argmax(axis=-1).astype(np.uint8)
+                yield Band(classes > 0, None, classes)
+            return
         cut = self.recipe.threshold if threshold is None else threshold
         if cut == "mean":
             cut = sum(float(band[..., 0].sum(dtype=np.float64)) for band in self.bands(fitted))
@@ -155,9 +182,9 @@ class Predictor:
         out: list[np.ndarray] = [np.empty(0)] * len(images)
         waiting: dict[tuple[int, ...], list[int]] = {}
         for place, size in enumerate(padded):
-            if max(size) > tiles.TILE:
+            if max(size) > self.tile:
                 image = np.asarray(images[place])
-                out[place] = tiles.tiled(self.network, image, self._levels(image), self.recipe.image_size)
+                out[place] = tiles.tiled(self.network, image, self._levels(image), self.recipe.image_size, self.tile)
             else:
                 waiting.setdefault(size, []).append(place)
         for size, places in waiting.items():
@@ -182,10 +209,12 @@ class Predictor:
         return thresholds(maps.mask, self.recipe.threshold)
 
     def answers(self, images: Sequence[np.ndarray], threshold: Threshold | None = None) -> list[Answer]:
-        """Masks and objects of images uint8 (h, w, 1 or 3) at their own sizes; `threshold` replaces the recipe's."""
+        """Masks and objects of images uint8 (h, w, 1 or 3) at their own sizes; `threshold` replaces the recipe's, and
+        does not apply to classes."""
         cut = self.recipe.threshold if threshold is None else threshold
         # the mean is known only once all has been seen, and then seen again
-        banded = [self.recipe.view == "patches" and cut != "mean" and _pixels(image) > IN_BANDS for image in images]
+        once = self.recipe.view == "patches" and (cut != "mean" or bool(self.recipe.classes))
+        banded = [once and _pixels(image) > IN_BANDS for image in images]
         others = [image for image, large in zip(images, banded, strict=True) if not large]
         found = iter(self._answers_at_once(others, cut) if others else [])
         return [
@@ -195,6 +224,11 @@ class Predictor:
 
     def _answers_at_once(self, images: Sequence[np.ndarray], threshold: Threshold) -> list[Answer]:
         maps = self.maps([view.fitted(image, self.recipe) for image in images])
+        if maps.classes is not None:
+            return [
+                self._in_classes(classes_at(each, image.shape[:2]))
+                for each, image in zip(maps.classes, images, strict=True)
+            ]
         cuts = thresholds(maps.mask, threshold)
         answers = []
         for i, image in enumerate(images):
@@ -204,16 +238,25 @@ class Predictor:
 
     def _answer_in_bands(self, image: np.ndarray, threshold: Threshold) -> Answer:
         """The same of a large image, of which no more than a row of tiles is there as probabilities of the mask."""
-        mask: np.ndarray = np.zeros(image.shape[:2], bool)
+        size, top = image.shape[:2], 0
+        mask: np.ndarray = np.zeros(size, bool)
         head: np.ndarray | None = None
-        top = 0
+        classes: np.ndarray | None = None
         for band in self.native_bands(HeldRows(image), threshold):
-            mask[top : top + len(band.mask)] = band.mask
+            rows = slice(top, top + len(band.mask))
+            mask[rows] = band.mask
             if band.head is not None:
-                head = np.zeros(mask.shape, np.float32) if head is None else head
-                head[top : top + len(band.mask)] = band.head
+                head = np.zeros(size, np.float32) if head is None else head
+                head[rows] = band.head
+            if band.classes is not None:
+                classes = np.zeros(size, np.uint8) if classes is None else classes
+                classes[rows] = band.classes
             top += len(band.mask)
-        return Answer(mask, objects_at(mask, head, self.recipe))
+        return self._in_classes(classes) if classes is not None else Answer(mask, objects_at(mask, head, self.recipe))
+
+    def _in_classes(self, classes: np.ndarray) -> Answer:
+        labels, object_classes = class_objects_at(classes, self.recipe)
+        return Answer(classes > 0, labels, classes, object_classes)
 
 
 def _pixels(image: np.ndarray) -> int:
@@ -247,18 +290,39 @@ def mask_at(probability: np.ndarray, cut: float, size: Sequence[int]) -> np.ndar
     return np.asarray(geometry.resize_map(probability, height, width) > np.float32(cut))
 
 
+def probabilities_at(probabilities: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """Probabilities of classes, float32 (s, s, 1 + k), each resized to (height, width): float32 (height, width, 1 + k),
+    as `mask_at` does it with a mask's."""
+    height, width = size
+    return np.stack([geometry.resize_map(plane, height, width) for plane in np.moveaxis(probabilities, -1, 0)], axis=-1)
+
+
+def classes_at(probabilities: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """The likeliest class of each pixel of `probabilities_at`, uint8 (height, width), of equals the first."""
+    height, width = size
+    best: np.ndarray = np.full((height, width), -np.inf, np.float32)
+    found = np.zeros((height, width), np.uint8)
+    for kind, plane in enumerate(np.moveaxis(probabilities, -1, 0)):  # one by one, since the image may be large
+        resized = geometry.resize_map(plane, height, width)
+        found[resized > best] = kind
+        np.maximum(best, resized, out=best)
+    return found
+
+
 def resized_bands(bands: Iterable[np.ndarray], size: Sequence[int], to: Sequence[int]) -> Iterator[np.ndarray]:
     """Bands of an image of a size (height, width), float32 (rows, w, k), as bands of it resized, as `resize_map` does
-    it with the whole; of SPACE pixels at most, or a row."""
-    step, several = size[0] / to[0], max(1, SPACE // to[1])
+    it with the whole; of SPACE pixels at most, fewer where they have more than two channels, or a row."""
+    step = size[0] / to[0]
     if tuple(size) == tuple(to):
         for band in bands:
+            several = max(1, 2 * SPACE // (to[1] * max(2, band.shape[-1])))
             yield from (band[first : first + several] for first in range(0, len(band), several))
         return
     edge = geometry.reach(step)
     held: np.ndarray | None = None
     top = done = 0
     for band in bands:
+        several = max(1, 2 * SPACE // (to[1] * max(2, band.shape[-1])))
         held = band if held is None else np.concatenate([held, band])
         there = top + len(held)
         ready = to[0] if there >= size[0] else max(done, int((there - edge) / step))
@@ -278,3 +342,9 @@ def objects_at(mask: np.ndarray, head: np.ndarray | None, recipe: Prepared) -> n
     if head is not None:
         head = geometry.resize_map(head, *mask.shape)
     return instances(mask, head, recipe.objects, recipe.seeds or METHODS[recipe.objects].default, recipe.least_object)
+
+
+def class_objects_at(classes: np.ndarray, recipe: Prepared) -> tuple[np.ndarray, np.ndarray]:
+    """Objects of each class of a map, uint8 (h, w), as the recipe parts them: what `instances_of_classes` returns."""
+    seeds = recipe.seeds or METHODS[recipe.objects].default
+    return instances_of_classes(classes, recipe.objects, seeds, recipe.least_object)

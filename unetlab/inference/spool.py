@@ -13,7 +13,7 @@ HELD = 2**27
 
 
 class Spool(Sequence[np.ndarray]):
-    """n arrays float32 of any shapes in a file without a name, each read anew when it is asked for.
+    """n arrays of any shapes and types in a file without a name, each read anew when it is asked for.
 
     The file takes as much room as the arrays and is gone with this object or its process, however that ends.
 
@@ -28,24 +28,24 @@ class Spool(Sequence[np.ndarray]):
             folder.mkdir(parents=True, exist_ok=True)
         self._file = tempfile.TemporaryFile(prefix="unetlab-", dir=folder)  # noqa: SIM115  # it stays open
         weakref.finalize(self, self._file.close)
-        self._shapes: list[tuple[int, ...]] = []
+        self._kinds: list[tuple[np.dtype, tuple[int, ...]]] = []
         self._starts: list[int] = [0]
 
     def append(self, array: np.ndarray) -> None:
         """Writes an array behind the others."""
         self._file.seek(self._starts[-1])
-        self._file.write(np.ascontiguousarray(array, np.float32).data)
+        self._file.write(np.ascontiguousarray(array).data)
         self._file.flush()
-        self._shapes.append(array.shape)
+        self._kinds.append((array.dtype, array.shape))
         self._starts.append(self._file.tell())
 
     def __len__(self) -> int:
-        return len(self._shapes)
+        return len(self._kinds)
 
     def __getitem__(self, i: int) -> np.ndarray:  # type: ignore[override]  # slices are not asked for
-        shape = self._shapes[i]
-        self._file.seek(self._starts[:-1][i])
-        return np.fromfile(self._file, np.float32, int(np.prod(shape))).reshape(shape)
+        kind, shape = self._kinds[i]
+        self._file.seek(self._starts[range(len(self))[i]])
+        return np.fromfile(self._file, kind, int(np.prod(shape))).reshape(shape)
 
 
 class Made(Sequence[np.ndarray]):
@@ -63,19 +63,45 @@ class Made(Sequence[np.ndarray]):
         return self._of(int(i) % self._count)
 
 
-def gathered(arrays: Iterable[np.ndarray], folder: Path | None = None) -> list[np.ndarray] | Spool:
-    """Arrays float32 as they come: a list, or a Spool in `folder` where they take more than HELD bytes."""
-    held: list[np.ndarray] = []
-    spool, size = None, 0
-    for array in arrays:
-        size += array.nbytes
-        if spool is None and size > HELD:
-            spool = Spool(folder)
-            for each in held:
+class Spill(Sequence[np.ndarray]):
+    """Arrays that are added one by one: in memory, or in a Spool in `folder` once they take more than HELD bytes."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.arrays: list[np.ndarray] | Spool = []
+        self._folder, self._size = folder, 0
+
+    def append(self, array: np.ndarray) -> None:
+        """Adds an array behind the others."""
+        self._size += array.nbytes
+        if isinstance(self.arrays, list) and self._size > HELD:
+            spool = Spool(self._folder)
+            for each in self.arrays:
                 spool.append(each)
-            held.clear()
-        if spool is None:
-            held.append(array)
-        else:
-            spool.append(array)
-    return held if spool is None else spool
+            self.arrays = spool
+        self.arrays.append(array)
+
+    def __len__(self) -> int:
+        return len(self.arrays)
+
+    def __getitem__(self, i: int) -> np.ndarray:  # type: ignore[override]  # slices are not asked for
+        return self.arrays[i]
+
+
+def gathered(arrays: Iterable[np.ndarray], folder: Path | None = None) -> list[np.ndarray] | Spool:
+    """Arrays as they come: a list, or a Spool in `folder` where they take more than HELD bytes."""
+    spill = Spill(folder)
+    for array in arrays:
+        spill.append(array)
+    return spill.arrays
+
+
+def each_of(
+    arrays: Sequence[np.ndarray] | np.ndarray, of: Callable[[np.ndarray], np.ndarray]
+) -> Sequence[np.ndarray] | np.ndarray:
+    """What `of` makes of each of n arrays, where it takes all of them in one array as well: at once of those in memory,
+    and of those in a file when they are asked for."""
+    if isinstance(arrays, np.ndarray):
+        return of(arrays)
+    if isinstance(arrays, list):
+        return [of(array) for array in arrays]
+    return Made(lambda i: of(arrays[i]), len(arrays))

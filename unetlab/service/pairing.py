@@ -8,12 +8,11 @@ import numpy as np
 import pandas as pd
 from mlflow.entities.model_registry import ModelVersion
 
-from experiments import SETUPS
-from unetlab.data import Dataset, open_dataset
+from unetlab.data import Dataset
 from unetlab.errors import UserError
-from unetlab.options import Reading
 from unetlab.service import gate, scoring
-from unetlab.service.predict import load
+from unetlab.service.loading import class_names, described, in_words, load
+from unetlab.service.own import open_again
 from unetlab.service.seen import SIDES, Origin, origin, seen, spread_over_scenes
 from unetlab.tracking import read
 from unetlab.tracking.read import Record
@@ -45,8 +44,10 @@ def pair(challenger: Record, name: str, champion: ModelVersion) -> Pair:
     code and as a run of role evaluation below the challenger's. Images whose scene the champion was trained or
     validated on are left out: on those it would be too good.
 
-    Raises UserError, which says why, where there are no two images to compare them on.
+    Raises UserError, which says why, where there are no two images to compare them on, and where the two tell other
+    classes apart.
     """
+    _refuse_other_classes(challenger, name, champion)
     metric = gate.ranking_metric(challenger.tags)
     own = _scores(challenger, metric)
     sides = read.table(challenger, SIDES)
@@ -82,6 +83,18 @@ def pair(challenger: Record, name: str, champion: ModelVersion) -> Pair:
     return Pair(metric, found.differences, found.scenes, run_id, f"; {what} in run {run_id}{said}")
 
 
+def _refuse_other_classes(challenger: Record, name: str, champion: ModelVersion) -> None:
+    own, standing = (
+        class_names(described(f"models:/{model}"))
+        for model in (challenger.tags["final_model"], f"{name}/{champion.version}")
+    )
+    if own != standing:
+        raise UserError(
+            f"it {in_words(own)} and version {champion.version}, the champion, {in_words(standing)}, so the scores of "
+            "one say nothing of the other; train on masks of the same classes in the same order, or let a person decide"
+        )
+
+
 def _pair(metric: str, own: pd.Series, other: pd.Series, sides: pd.DataFrame | None, who: str) -> Pair:
     if set(own.index) != set(other.index):
         raise UserError(f"it and {who} were not scored on the same test images; run it again")
@@ -107,19 +120,13 @@ def _scenes(sides: pd.DataFrame | None, ids: pd.Index) -> np.ndarray | None:
 
 def _data_of(challenger: Record) -> Dataset:
     """The data a run was tested on, opened again. Raises UserError where they are gone, changed or without masks."""
-    params = challenger.params
-    if "data" not in params:
+    if "data" not in challenger.params:
         raise UserError("its run does not say which data it was tested on, so the champion cannot be scored on them")
-    seed = params.get("seed", "0") if params.get("twin_seed", "None") == "None" else params["twin_seed"]
-    twin = SETUPS[challenger.setup].twin if challenger.setup in SETUPS else "nuclei"
-    reading = Reading(
-        masks=params.get("masks", "auto"), channels=params.get("channels", ""), pages=params.get("pages", "all")
-    )
-    dataset = open_dataset(params["data"], int(seed), twin, **reading)
+    dataset = open_again(challenger)
     if dataset.digest != challenger.tags.get("dataset_digest"):
         raise UserError(
-            f"the champion was tested on other images, and cannot be scored on these: {params['data']} is no longer "
-            f"what the challenger was tested on (digest {dataset.digest}, was "
+            "the champion was tested on other images, and cannot be scored on these: "
+            f"{challenger.params['data']} is no longer what the challenger was tested on (digest {dataset.digest}, was "
             f"{challenger.tags.get('dataset_digest')})"
         )
     if not dataset.has_masks:
