@@ -12,7 +12,7 @@ where a process says its peak.
 
 import functools
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -78,7 +78,7 @@ def twins(count: int, side: int) -> Dataset:
     """So many twins of that side, as a data set in the cache."""
     folder = cache.root() / f"growth-{count}-{side}"
     if not folder.exists():
-        jobs = [functools.partial(_twin, index, side) for index in range(count)]
+        jobs: list[Callable[[], Decoded]] = [functools.partial(_twin, index, side) for index in range(count)]
         about = {"has_masks": True, "masks": "objects", "why": "simulated objects"}
         cache.build(folder, {"name": "growth", "label": "growth", **about, "content": hashlib.sha256()}, jobs)
     return stored(folder)
@@ -90,7 +90,6 @@ def train(count: int, side: int, epochs: int) -> list[float]:
     from experiments import load_setup
     from unetlab.models import NETWORKS
     from unetlab.training import fit
-    from unetlab.training.precision import resolve_precision
 
     dataset, setup = twins(count, side), load_setup("nuclei-scratch")
     recipe = setup.recipe.changed({"image_size": side, "filters": FILTERS, "epochs": epochs, "patience": epochs})
@@ -100,7 +99,7 @@ def train(count: int, side: int, epochs: int) -> list[float]:
     fitted = fit.fit(
         *(NETWORKS[setup.network].build, recipe, data.images, data.masks, rows[held:], rows[:held]),
         seed=0,
-        precision=resolve_precision("auto"),
+        precision="float32",  # which every processor has
     )
     seconds = [float(each) for each in fitted.history["seconds"]]
     return [*(seconds[1:] or seconds), float(sum(np.asarray(each).nbytes for each in data))]

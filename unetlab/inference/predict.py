@@ -123,8 +123,9 @@ class Predictor:
         Where it is more than `spool.HELD` bytes it lies in a file in `folder`, and each image's is read when asked for.
         """
         rows = np.arange(len(fitted)) if rows is None else np.asarray(rows)
-        images = (fitted[row] for row in rows)
+        images = (fitted[int(row)] for row in rows)
         whole = self.recipe.view == "whole"
+        seen: Sequence[np.ndarray] | np.ndarray
         seen = gathered(self._whole(images) if whole else self._in_patches(images), folder)
         if isinstance(seen, list) and whole:
             seen = np.stack(seen)

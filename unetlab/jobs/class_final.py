@@ -106,11 +106,11 @@ def _without_symmetries(bench: trial.Bench, model: Any, final: trial.Outcome, ta
 def _album(bench: trial.Bench, final: trial.Outcome, scored: ClassScored) -> bytes:
     """Thumbnails of the test images, of thumbnails.MOST of them where there are more."""
     images, rows, seen = Unmapped(bench.truth.fitted(final.recipe).images), bench.split.test, scored.seen
-    small = thumbnails.squared_classes if final.recipe.view == "patches" else thumbnails.shrunk  # pictures of one size
     shown = range(0, len(rows), -(-len(rows) // thumbnails.MOST))
-    each = [small(images[rows[i]], seen.masks[i], seen.found[i]) for i in shown]
-    ids = [str(scored.table["id"][i]) for i in shown]
-    return thumbnails.pack(ids, *(np.stack(stack) for stack in zip(*each, strict=True)))
+    pictures = ((images[rows[i]], seen.masks[i], seen.found[i]) for i in shown)
+    if final.recipe.view == "patches":  # an album holds pictures of one size
+        pictures = (thumbnails.squared_classes(*picture) for picture in pictures)
+    return thumbnails.pack_each([str(scored.table["id"][i]) for i in shown], pictures)
 
 
 def _log_pictures(bench: trial.Bench, final: trial.Outcome, scored: ClassScored, table: pd.DataFrame) -> None:

@@ -1,4 +1,4 @@
-"""What a network of classes says of images, and its scores: the counterpart of `trial.score` for one mask."""
+"""What a network of classes says of images, and its scores: the counterpart of `mask_scores` for one mask."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
