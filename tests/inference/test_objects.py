@@ -4,8 +4,11 @@ import time
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from unetlab.data import targets
+from unetlab.images.regions import components
+from unetlab.inference import objects
 from unetlab.inference.objects import METHODS, instances
 from unetlab.metrics.objects import score_objects
 
@@ -143,3 +146,16 @@ def test_what_is_smaller_than_the_smallest_object_is_none():
         assert np.unique(found).tolist() == [0, 1, 2]
         assert ((found > 0) == (mask & (np.arange(20) < 15))).all()
         assert instances(mask, head, how, METHODS[how].default, least=5).max() == 1
+
+
+@pytest.mark.parametrize("how", ["watershed", "border", "distance"])
+def test_a_large_image_is_parted_component_by_component_into_the_same_objects(how, monkeypatch):
+    rng = np.random.default_rng(0)
+    field = ndimage.gaussian_filter(rng.normal(size=(150, 190)), 4)
+    mask, head = field > 0.01, ndimage.gaussian_filter(rng.random((150, 190)), 2).astype(np.float32)
+    head = (head - head.min()) / np.ptp(head)
+    together = objects.instances(mask, head, how, 0.5)
+    assert together.max() > components(mask).max()  # some are parted
+    monkeypatch.setattr(objects, "AT_ONCE", 0)
+    monkeypatch.setattr(objects, "COUNTED", 1000)
+    assert np.array_equal(objects.instances(mask, head, how, 0.5), together)

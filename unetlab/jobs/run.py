@@ -18,10 +18,11 @@ from unetlab.health.finding import HealthFinding
 from unetlab.jobs import cluster, resume, self_training, trial
 from unetlab.jobs.check import refuse_unusable
 from unetlab.jobs.configure import configure
+from unetlab.jobs.early import refuse_numbers
 from unetlab.jobs.final import finish, fit_final
 from unetlab.jobs.known import refuse_unknown
 from unetlab.jobs.progress import SearchProgress
-from unetlab.jobs.recipe import of_classes, recipe_of, refuse_numbers, say_pointless
+from unetlab.jobs.recipe import of_classes, recipe_of, say_pointless
 from unetlab.jobs.search import Found, search_recipe
 from unetlab.labels import made
 from unetlab.metrics import baselines, classes
