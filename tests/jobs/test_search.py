@@ -159,3 +159,17 @@ def test_a_promoted_trial_goes_on_where_the_other_paused_and_ends_where_an_undis
 
     assert losses(promoted) == pytest.approx(losses(undisturbed), abs=1e-6) and len(losses(promoted)) == 3
     assert losses(paused) == losses(promoted)[:1]
+
+
+def test_what_is_told_may_be_none_of_the_choices_of_the_space():
+    def space(hp, recipe):
+        hp.Choice("epochs", [10, 30], default=recipe.epochs)
+        hp.Choice("filters", [8, 16], default=recipe.model["filters"])
+
+    recipe = RECIPE.changed({"epochs": 10, "filters": 8})
+    setup = dataclasses.replace(TINY, recipe=recipe, space=space, on_twin={"filters": 2})
+    bench = types.SimpleNamespace(setup=setup, weights=None)
+    told = Options(data="folder", epochs=2)
+    assert [hp.name for hp in search._space(bench, recipe.changed({"epochs": 2}), told).space] == ["filters"]
+    twin = recipe.changed({"epochs": 2, "filters": 2})
+    assert not search._space(bench, twin, dataclasses.replace(told, data="synthetic")).space

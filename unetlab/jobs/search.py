@@ -110,12 +110,14 @@ def search_recipe(bench: trial.Bench, reference: Recipe, options: Options) -> Fo
 def _space(bench: trial.Bench, reference: Recipe, options: Options) -> keras_tuner.HyperParameters:
     """What of the setup's space is searched: the rest is told, or is not for this data."""
     declared, space = keras_tuner.HyperParameters(), keras_tuner.HyperParameters()
-    bench.setup.space(declared, reference)
     fixed = {"train_encoder"} if NETWORKS[bench.setup.network].pretrained and bench.weights is None else set()
     if options.epochs or options.tuner == "hyperband":  # which gives out epochs itself
         fixed |= {"epochs"}
     if options.data == "synthetic":  # small, so that a first try takes minutes
         fixed |= {"epochs", *bench.setup.on_twin}
+    # what is fixed may have a value that is none of the space's choices, such as epochs=2
+    own = {name: value for name, value in bench.setup.recipe.flat().items() if name in fixed}
+    bench.setup.space(declared, reference.changed(own))
     space.merge([hp for hp in declared.space if hp.name not in fixed])
     return space
 

@@ -308,6 +308,8 @@ def _train(
             "train/seconds": fitted.seconds,
             "train/best_epoch": fitted.best_epoch,
             "train/parameters": fitted.model.count_params(),
+            "train/step_seconds": fitted.steps,
+            "train/waiting_share": fitted.waiting,
             "train/tracking_share": logger.seconds / max(fitted.seconds, 1e-9),
         }
     )

@@ -15,6 +15,7 @@ from tensorflow.python.framework import ops as tensorflow_ops
 from unetlab.data.targets import HEADS, names
 from unetlab.setup import Recipe
 from unetlab.training import losses
+from unetlab.training.ahead import Ahead, Waiting
 from unetlab.training.batches import batches_of
 from unetlab.training.callbacks import EpochClock, StopAfter, StopWhenNotFinite
 from unetlab.training.checkpoint import Checkpoint
@@ -31,12 +32,16 @@ class Fitted:
         history: one row an epoch: epoch, loss, accuracy, dice, the same with val_, learning_rate, seconds.
         best_epoch: 1-based epoch of the lowest validation loss.
         seconds: wall time of training.
+        steps: of these, what training steps took, without the first, which traces, and without validation.
+        waiting: share of the steps' time that they waited for their batches.
     """
 
     model: keras.Model
     history: pd.DataFrame
     best_epoch: int
     seconds: float
+    steps: float = 0.0
+    waiting: float = 0.0
 
 
 def constant(recipe: Recipe, steps: int) -> float:
@@ -97,6 +102,7 @@ def fit(
     checkpoint = checkpoint or Checkpoint()
     keras.utils.set_random_seed(seed)
     keras.mixed_precision.set_global_policy(POLICIES[precision])
+    ahead: Ahead | None = None
     try:
         batches = batches_of(images, masks, train, recipe, seed, training=True)
         model = compiled(build, recipe, weights, len(batches))
@@ -107,25 +113,29 @@ def fit(
         epochs = min(until or recipe.epochs, recipe.epochs)
         first = checkpoint.begin(model, best, batches, epochs)
         started = time.perf_counter() - checkpoint.seconds
+        ahead = Ahead(batches)
+        waiting = Waiting(ahead)
         model.fit(
-            batches,
+            ahead,
             validation_data=batches_of(images, masks, validation, recipe, seed, training=False),
             epochs=epochs,
             initial_epoch=first,
             shuffle=False,  # Batches does it, from the seed and the epoch alone; Keras goes by what was drawn before
             verbose=0,
             callbacks=[
-                *(*thaw, StopWhenNotFinite(), StopAfter(minutes, checkpoint.seconds), EpochClock()),
+                *(waiting, *thaw, StopWhenNotFinite(), StopAfter(minutes, checkpoint.seconds), EpochClock()),
                 *(*callbacks, best, checkpoint),
             ],
         )
         seconds = time.perf_counter() - started
     finally:
         keras.mixed_precision.set_global_policy("float32")
+        if ahead is not None:
+            ahead.close()
     table = pd.DataFrame(checkpoint.history)
     table.insert(0, "epoch", np.arange(1, len(table) + 1))
     served = rebuild(build, recipe, model.get_weights())
-    return Fitted(served, table, int(table["val_loss"].argmin()) + 1, seconds)
+    return Fitted(served, table, int(table["val_loss"].argmin()) + 1, seconds, waiting.steps, waiting.share)
 
 
 def compiled(build: Callable[..., keras.Model], recipe: Recipe, weights: str | None, steps: int) -> keras.Model:
