@@ -133,6 +133,7 @@ def test_a_run_that_was_killed_while_its_final_model_was_scored_trains_nothing_a
         assert len(finals) == 1 and len(mlflow.MlflowClient().search_logged_models([summary.experiment_id])) == 1
 
 
+@pytest.mark.filterwarnings("ignore:Even though the .tf.config.experimental_run_functions_eagerly")
 def test_a_promoted_trial_goes_on_where_the_other_paused_and_ends_where_an_undisturbed_one_does(store, pairs):
     recipe = RECIPE.changed({"epochs": 3, "dropout": 0.2, "brightness": 0.1, "schedule": "cosine"})
     setup = dataclasses.replace(TINY, recipe=recipe)

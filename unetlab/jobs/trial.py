@@ -303,6 +303,8 @@ def _train(
     if bench.truth is not bench.dataset:  # what the labels' pupil is worth; nothing is chosen by it
         true = score_predicted(bench, predicted, served, rows, bench.truth, best).figures
         mlflow.log_metrics({f"truth/val_{name}": true[name] for name in ("native_dice", "dice", "accuracy")})
+    write.log_table(validated.table, "scores/validation.csv")
+    write.log_figure(figures.learning_curves(fitted.history), "curves.png")
     mlflow.log_metrics(
         {
             "train/seconds": fitted.seconds,
@@ -310,11 +312,10 @@ def _train(
             "train/parameters": fitted.model.count_params(),
             "train/step_seconds": fitted.steps,
             "train/waiting_share": fitted.waiting,
+            "train/whole_seconds": time.perf_counter() - started,
             "train/tracking_share": logger.seconds / max(fitted.seconds, 1e-9),
         }
     )
-    write.log_table(validated.table, "scores/validation.csv")
-    write.log_figure(figures.learning_curves(fitted.history), "curves.png")
     bench.progress.done(
         f"{name}: val {_shown(validated.figures)} at native size, "
         f"accuracy {validated.figures['accuracy']:.4f}, {len(fitted.history)} epochs, "
