@@ -63,7 +63,8 @@ class _Kept:
 def search_recipe(bench: trial.Bench, reference: Recipe, options: Options) -> Found:
     """Runs the trials. The best is sought among those that were trained in full, as `trained_in_full` has it."""
     space = _space(bench, reference, options)
-    kept, reasons = _Kept(bench, reference.epochs), []
+    kept = _Kept(bench, reference.epochs)
+    reasons: list[str] = []
 
     def evaluate(number: int, values: Mapping[str, Any], rung: Rung | None) -> float:
         recipe = reference.changed(values)

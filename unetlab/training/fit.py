@@ -14,7 +14,7 @@ from tensorflow.python.framework import ops as tensorflow_ops
 
 from unetlab.data.targets import HEADS, names
 from unetlab.setup import Recipe
-from unetlab.training import losses
+from unetlab.training import losses, traced
 from unetlab.training.ahead import Ahead, Waiting
 from unetlab.training.batches import batches_of
 from unetlab.training.callbacks import EpochClock, StopAfter, StopWhenNotFinite
@@ -105,7 +105,8 @@ def fit(
     ahead: Ahead | None = None
     try:
         batches = batches_of(images, masks, train, recipe, seed, training=True)
-        model = compiled(build, recipe, weights, len(batches))
+        key = traced.key_of(build, recipe, weights, precision, seed, len(batches))
+        model, state = traced.taken(key, recipe) or _new(build, recipe, weights, len(batches))
         thaw = [Thaw(recipe.thaw)] if recipe.thaw else []
         best = keras.callbacks.EarlyStopping(
             monitor="val_loss", mode="min", patience=recipe.patience or recipe.epochs, restore_best_weights=True
@@ -128,14 +129,24 @@ def fit(
             ],
         )
         seconds = time.perf_counter() - started
+        found = model.get_weights()
+        traced.keep(key, model, state)
     finally:
         keras.mixed_precision.set_global_policy("float32")
         if ahead is not None:
             ahead.close()
     table = pd.DataFrame(checkpoint.history)
     table.insert(0, "epoch", np.arange(1, len(table) + 1))
-    served = rebuild(build, recipe, model.get_weights())
+    served = rebuild(build, recipe, found)
     return Fitted(served, table, int(table["val_loss"].argmin()) + 1, seconds, waiting.steps, waiting.share)
+
+
+def _new(
+    build: Callable[..., keras.Model], recipe: Recipe, weights: str | None, steps: int
+) -> tuple[keras.Model, list[np.ndarray]]:
+    """A network that is not traced yet, and its state for `traced`."""
+    model = compiled(build, recipe, weights, steps)
+    return model, traced.state_of(model)
 
 
 def compiled(build: Callable[..., keras.Model], recipe: Recipe, weights: str | None, steps: int) -> keras.Model:
