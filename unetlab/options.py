@@ -12,6 +12,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypedDict
 
+EXPORTS = ("litert", "onnx", "openvino", "saved_model")
+
 LABELS = ("masks", "otsu", "kmeans", "felzenszwalb", "slic", "walker", "consensus")
 
 MOST_REPEATS = 50
@@ -340,6 +342,25 @@ JOBS: Mapping[str, tuple[Option, ...]] = MappingProxyType(
             Option("threshold", None, "Instead of the model's own.", kind=float, low=0, high=1),
             *_of("channels", "pages"),
             *SPREAD,
+        ),
+        "export": (
+            Option("model", None, "models:/unetlab-nuclei@champion, models:/m-..., or a folder.", required=True),
+            Option("format", None, "What the network is written as.", choices=EXPORTS, required=True),
+            Option(
+                "precision",
+                "float32",
+                "int8: weights and activations in 8 bits, calibrated on training images of the model's run.",
+                choices=("float32", "int8"),
+            ),
+            Option("data", "", "Where the images of the model's run lie now; by default where the run found them."),
+            Option(
+                "allow_loss",
+                0.005,
+                "Dice that the file may lose against Keras on the run's test images, the upper end of its interval.",
+                kind=float,
+                low=0,
+                high=1,
+            ),
         ),
         "ui": (Option("port", 5000, "Port of the MLflow UI.", kind=int, low=1, high=65535),),
         "server": (

@@ -35,7 +35,7 @@ def test_models_are_linked_to_run_data_and_scores(searched):
     assert len(client.search_logged_models([experiment])) == 2  # two trials, the better of which is the final one
 
 
-def test_a_constant_answer_and_otsu_s_polarity_are_settled_on_the_training_masks(store, pairs):
+def test_a_constant_answer_and_otsu_s_polarity_are_settled_on_the_training_masks(store, pairs, light):
     for path in (pairs / "masks").iterdir():  # foreground is all but the cells, and the larger side
         Image.fromarray(255 - np.asarray(Image.open(path))).save(path)
     summary = run_setup(TINY, Options(data=str(pairs), trials=1, models="best"), QUIET)
@@ -55,7 +55,7 @@ def _test_labels(folder, ids):
     return [data.labels(data.ids.index(each)) for each in ids]
 
 
-def test_the_time_of_an_answer_is_that_of_the_model_as_served(store, pairs, monkeypatch):
+def test_the_time_of_an_answer_is_that_of_the_model_as_served(store, pairs, light, monkeypatch):
     loaded, real = [], mlflow.pyfunc.load_model
     monkeypatch.setattr(mlflow.pyfunc, "load_model", lambda uri: loaded.append(uri) or real(uri))
     summary = run_setup(TINY, Options(data=str(pairs), trials=1, models="best", epochs=1), QUIET)

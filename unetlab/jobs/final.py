@@ -52,7 +52,7 @@ def finish(
     bench: trial.Bench, final: trial.Outcome, reference: trial.Outcome | None, test_input: Any
 ) -> dict[str, float]:
     """Scores the final model on test, beside the rivals, the reference trial and the labels it learnt."""
-    with mlflow.start_run(run_id=final.run_id, nested=True):
+    with trial.reopened(final.run_id):
         model = trial.model_of(bench, final)
         tested = trial.score(bench, model, final.served, bench.split.test, bench.truth, final.val["best_threshold"])
         write.log_scores("test", tested.figures, final.model_id, test_input)

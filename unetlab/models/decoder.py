@@ -11,6 +11,10 @@ SHARES = (1, 1 / 2, 3 / 8, 1 / 4)
 FULL = 16
 """Channels at full resolution: of the skip from the image, and of the last convolution."""
 
+SHARP = 6.0
+"""What the last features are multiplied by when training begins. Adam moves a weight by about the learning rate each
+step, so that the few weights of the last layer would take hundreds of steps to let a probability near 0 or 1."""
+
 
 def decode(
     bottom: keras.KerasTensor, skips: Sequence[keras.KerasTensor], filters: int, dropout: float, heads: int = 0
@@ -66,7 +70,7 @@ def decode_full(
         x = _convolve(x, max(8, round(filters * share / 8) * 8))
         x = layers.Dropout(dropout)(x) if dropout else x
     x = layers.Concatenate()([layers.UpSampling2D(2)(x), _convolve(image, FULL)])
-    return probabilities(_convolve(x, FULL), heads)
+    return probabilities(_convolve(x, FULL, SHARP), heads)
 
 
 def probabilities(x: keras.KerasTensor, heads: int) -> keras.KerasTensor:
@@ -83,7 +87,8 @@ def _step(x: keras.KerasTensor, filters: int, dropout: float) -> keras.KerasTens
     return layers.Dropout(dropout)(x) if dropout else x
 
 
-def _convolve(x: keras.KerasTensor, filters: int) -> keras.KerasTensor:
+def _convolve(x: keras.KerasTensor, filters: int, scale: float = 1.0) -> keras.KerasTensor:
     x = layers.Conv2D(filters, 3, padding="same", use_bias=False, kernel_initializer="he_normal")(x)
     # Keras' momentum of 0.99 needs hundreds of steps to follow, which a first epoch on a small set does not have
-    return layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
+    normalised = layers.BatchNormalization(momentum=0.9, gamma_initializer=keras.initializers.Constant(scale))(x)
+    return layers.ReLU()(normalised)

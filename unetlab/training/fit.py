@@ -17,7 +17,7 @@ from unetlab.setup import Recipe
 from unetlab.training import losses, traced
 from unetlab.training.ahead import Ahead, Waiting
 from unetlab.training.batches import batches_of
-from unetlab.training.callbacks import EpochClock, StopAfter, StopWhenNotFinite
+from unetlab.training.callbacks import EpochClock, KeepPace, Paced, StopAfter, StopWhenNotFinite
 from unetlab.training.checkpoint import Checkpoint
 from unetlab.training.precision import POLICIES
 from unetlab.training.thaw import LateAdam, Thaw
@@ -105,8 +105,11 @@ def fit(
     ahead: Ahead | None = None
     try:
         batches = batches_of(images, masks, train, recipe, seed, training=True)
-        key = traced.key_of(build, recipe, weights, precision, seed, len(batches))
-        model, state = traced.taken(key, recipe) or _new(build, recipe, weights, len(batches))
+        rate = SCHEDULES[recipe.schedule](recipe, len(batches))
+        paced = Paced(rate) if minutes and isinstance(rate, keras.optimizers.schedules.LearningRateSchedule) else None
+        # a clock of its own is in no other training's trace
+        key = None if paced else traced.key_of(build, recipe, weights, precision, seed, len(batches))
+        model, state = traced.taken(key, recipe) or _new(build, recipe, weights, paced or rate)
         thaw = [Thaw(recipe.thaw)] if recipe.thaw else []
         best = keras.callbacks.EarlyStopping(
             monitor="val_loss", mode="min", patience=recipe.patience or recipe.epochs, restore_best_weights=True
@@ -124,6 +127,7 @@ def fit(
             shuffle=False,  # Batches does it, from the seed and the epoch alone; Keras goes by what was drawn before
             verbose=0,
             callbacks=[
+                *([KeepPace(paced, recipe.epochs * len(batches), minutes, checkpoint.seconds)] if paced else ()),
                 *(waiting, *thaw, StopWhenNotFinite(), StopAfter(minutes, checkpoint.seconds), EpochClock()),
                 *(*callbacks, best, checkpoint),
             ],
@@ -142,20 +146,20 @@ def fit(
 
 
 def _new(
-    build: Callable[..., keras.Model], recipe: Recipe, weights: str | None, steps: int
+    build: Callable[..., keras.Model], recipe: Recipe, weights: str | None, rate: Any
 ) -> tuple[keras.Model, list[np.ndarray]]:
     """A network that is not traced yet, and its state for `traced`."""
-    model = compiled(build, recipe, weights, steps)
+    model = compiled(build, recipe, weights, rate)
     return model, traced.state_of(model)
 
 
-def compiled(build: Callable[..., keras.Model], recipe: Recipe, weights: str | None, steps: int) -> keras.Model:
-    """The network as it is trained, for epochs of `steps` steps."""
+def compiled(build: Callable[..., keras.Model], recipe: Recipe, weights: str | None, rate: Any) -> keras.Model:
+    """The network as it is trained; `rate` is a learning rate or its schedule."""
     shape = (recipe.image_size, recipe.image_size, recipe.channels)
     model = build(input_shape=shape, weights=weights, **heads_of(recipe), **recipe.model)
     adam = LateAdam if recipe.thaw else keras.optimizers.Adam
     model.compile(
-        optimizer=adam(SCHEDULES[recipe.schedule](recipe, steps)),
+        optimizer=adam(rate),
         loss=losses.of_recipe(recipe),
         metrics=[losses.accuracy, losses.dice],
         jit_compile=bool(tf.config.list_physical_devices("GPU")),  # XLA halves the speed on processors
@@ -174,7 +178,7 @@ def seconds_a_step(
     forget_models()
     keras.mixed_precision.set_global_policy(POLICIES[precision])
     try:
-        model = compiled(build, recipe, weights, steps)
+        model = compiled(build, recipe, weights, recipe.learning_rate)
         rng = np.random.default_rng(0)
         shape = (recipe.batch_size, recipe.image_size, recipe.image_size)
         images = rng.random((*shape, recipe.channels), np.float32)

@@ -155,7 +155,7 @@ class _Step:
     def __init__(self, build: Callable[..., keras.Model], recipe: Recipe, weights: str | None, precision: str) -> None:
         keras.mixed_precision.set_global_policy(POLICIES[precision])
         try:
-            self.model = compiled(build, recipe, weights, 4)
+            self.model = compiled(build, recipe, weights, recipe.learning_rate)
         finally:
             keras.mixed_precision.set_global_policy("float32")
         rng = np.random.default_rng(0)
