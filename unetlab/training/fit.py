@@ -14,7 +14,7 @@ from tensorflow.python.framework import ops as tensorflow_ops
 
 from unetlab.data.targets import HEADS, names
 from unetlab.setup import Recipe
-from unetlab.training import losses, traced
+from unetlab.training import class_losses, losses, traced
 from unetlab.training.ahead import Ahead, Waiting
 from unetlab.training.batches import batches_of
 from unetlab.training.callbacks import EpochClock, KeepPace, Paced, StopAfter, StopWhenNotFinite
@@ -34,6 +34,8 @@ class Fitted:
         seconds: wall time of training.
         steps: of these, what training steps took, without the first, which traces, and without validation.
         waiting: share of the steps' time that they waited for their batches.
+        weights: of each class in the cross-entropies of the loss, background first, as `class_weights` has it; None of
+            one mask.
     """
 
     model: keras.Model
@@ -42,6 +44,7 @@ class Fitted:
     seconds: float
     steps: float = 0.0
     waiting: float = 0.0
+    weights: np.ndarray | None = None
 
 
 def constant(recipe: Recipe, steps: int) -> float:
@@ -105,11 +108,14 @@ def fit(
     ahead: Ahead | None = None
     try:
         batches = batches_of(images, masks, train, recipe, seed, training=True)
+        learnt = (masks[row] for row in train)
+        weighted = class_losses.class_weights(learnt, recipe.classes) if recipe.classes else None
         rate = SCHEDULES[recipe.schedule](recipe, len(batches))
         paced = Paced(rate) if minutes and isinstance(rate, keras.optimizers.schedules.LearningRateSchedule) else None
         # a clock of its own is in no other training's trace
-        key = None if paced else traced.key_of(build, recipe, weights, precision, seed, len(batches))
-        model, state = traced.taken(key, recipe) or _new(build, recipe, weights, paced or rate)
+        own = (build, recipe, weights, precision, seed, len(batches), weighted)
+        key = None if paced else traced.key_of(*own)
+        model, state = traced.taken(key, recipe) or _new(build, recipe, weights, paced or rate, weighted)
         thaw = [Thaw(recipe.thaw)] if recipe.thaw else []
         best = keras.callbacks.EarlyStopping(
             monitor="val_loss", mode="min", patience=recipe.patience or recipe.epochs, restore_best_weights=True
@@ -142,26 +148,34 @@ def fit(
     table = pd.DataFrame(checkpoint.history)
     table.insert(0, "epoch", np.arange(1, len(table) + 1))
     served = rebuild(build, recipe, found)
-    return Fitted(served, table, int(table["val_loss"].argmin()) + 1, seconds, waiting.steps, waiting.share)
+    best_epoch = int(table["val_loss"].argmin()) + 1
+    return Fitted(served, table, best_epoch, seconds, waiting.steps, waiting.share, weighted)
 
 
 def _new(
-    build: Callable[..., keras.Model], recipe: Recipe, weights: str | None, rate: Any
+    build: Callable[..., keras.Model], recipe: Recipe, weights: str | None, rate: Any, weighted: np.ndarray | None
 ) -> tuple[keras.Model, list[np.ndarray]]:
     """A network that is not traced yet, and its state for `traced`."""
-    model = compiled(build, recipe, weights, rate)
+    model = compiled(build, recipe, weights, rate, weighted)
     return model, traced.state_of(model)
 
 
-def compiled(build: Callable[..., keras.Model], recipe: Recipe, weights: str | None, rate: Any) -> keras.Model:
-    """The network as it is trained; `rate` is a learning rate or its schedule."""
+def compiled(
+    build: Callable[..., keras.Model],
+    recipe: Recipe,
+    weights: str | None,
+    rate: Any,
+    weighted: np.ndarray | None = None,
+) -> keras.Model:
+    """The network as it is trained; `rate` is a learning rate or its schedule, `weighted` the weights of classes as
+    `losses.of_recipe` takes them."""
     shape = (recipe.image_size, recipe.image_size, recipe.channels)
     model = build(input_shape=shape, weights=weights, **heads_of(recipe), **recipe.model)
     adam = LateAdam if recipe.thaw else keras.optimizers.Adam
     model.compile(
         optimizer=adam(rate),
-        loss=losses.of_recipe(recipe),
-        metrics=[losses.accuracy, losses.dice],
+        loss=losses.of_recipe(recipe, weighted),
+        metrics=losses.metrics_of(recipe),
         jit_compile=bool(tf.config.list_physical_devices("GPU")),  # XLA halves the speed on processors
     )
     return model
@@ -182,7 +196,7 @@ def seconds_a_step(
         rng = np.random.default_rng(0)
         shape = (recipe.batch_size, recipe.image_size, recipe.image_size)
         images = rng.random((*shape, recipe.channels), np.float32)
-        masks = rng.integers(0, 2, (*shape, 1 + len(names(recipe)))).astype(np.float32)
+        masks = rng.integers(0, 1 + max(1, recipe.classes), (*shape, 1 + len(names(recipe)))).astype(np.float32)
         took = []
         for _ in range(steps + 1):
             started = time.perf_counter()
@@ -206,7 +220,9 @@ def rebuild(build: Callable[..., keras.Model], recipe: Recipe, weights: list[np.
 
 
 def heads_of(recipe: Recipe) -> dict[str, int]:
-    """What a builder is told of heads: nothing where the recipe has none."""
+    """What a builder is told of classes or heads: nothing where the recipe has none."""
+    if recipe.classes:
+        return {"classes": recipe.classes}
     return {"heads": 1} if recipe.objects in HEADS else {}
 
 

@@ -86,7 +86,7 @@ def resolve(choice: str, network: str, recipe: Recipe, weights: str | None) -> t
 
 def _step_of(recipe: Recipe) -> dict[str, object]:
     """What of a recipe a step's time depends on."""
-    values = {name: getattr(recipe, name) for name in ("image_size", "channels", "batch_size", "loss")}
+    values = {name: getattr(recipe, name) for name in ("image_size", "channels", "batch_size", "loss", "classes")}
     own = {"head": recipe.objects if recipe.objects in HEADS else "", "gaps": recipe.border_weight > 0}
     return {**values, **own, "thaw": recipe.thaw > 0, "model": dict(recipe.model)}
 
@@ -161,7 +161,7 @@ class _Step:
         rng = np.random.default_rng(0)
         shape = (recipe.image_size, recipe.image_size)
         self.images = rng.random((recipe.batch_size, *shape, recipe.channels), np.float32)
-        masks = rng.integers(0, 2, (recipe.batch_size, *shape, 1 + len(names(recipe))))
+        masks = rng.integers(0, 1 + max(1, recipe.classes), (recipe.batch_size, *shape, 1 + len(names(recipe))))
         self.masks = masks.astype(np.float32)
         self.count = 1
         signature = tuple(tf.TensorSpec((None, *each.shape[1:]), tf.float32) for each in (self.images, self.masks))

@@ -33,14 +33,21 @@ _kept: dict[Key, _Traced] = {}
 
 
 def key_of(
-    build: Callable[..., keras.Model], recipe: Recipe, weights: str | None, precision: str, seed: int, steps: int
+    build: Callable[..., keras.Model],
+    recipe: Recipe,
+    weights: str | None,
+    precision: str,
+    seed: int,
+    steps: int,
+    weighted: np.ndarray | None = None,
 ) -> Key | None:
     """What trainings have in common whose network begins alike and whose step is traced alike; None for those whose
     step changes on the way. A constant learning rate is no part of it, nor are batch size and augmentation."""
     if recipe.thaw:
         return None
-    names = ("image_size", "channels", "loss", "border_weight", "schedule")
+    names = ("image_size", "channels", "loss", "border_weight", "schedule", "classes")
     step: dict[str, Any] = {name: getattr(recipe, name) for name in names}
+    step["weighted"] = None if weighted is None else weighted.tolist()
     step |= {"head": recipe.objects if recipe.objects in HEADS else "", "options": dict(recipe.loss_options)}
     if recipe.schedule != "constant":
         step |= {"rate": recipe.learning_rate, "epochs": recipe.epochs, "steps": steps}
