@@ -31,7 +31,7 @@ class Theirs(Hyperband):
         return None
 
 
-def rungs(oracle: type, epochs: int, trials: int, seed: int, failing: float) -> Iterator[tuple[Rung, bool]]:
+def rungs(oracle: type[Hyperband], epochs: int, trials: int, seed: int, failing: float) -> Iterator[tuple[Rung, bool]]:
     """The rung of each trial but the reference, and whether it was completed."""
     space = keras_tuner.HyperParameters()
     space.Float("x", 0.0, 1.0)
@@ -56,7 +56,8 @@ def rungs(oracle: type, epochs: int, trials: int, seed: int, failing: float) -> 
 
 def counted(epochs: int, trials: int, seeds: int, failing: float) -> dict[str, float]:
     """Medians over seeds."""
-    anew, going_on, full = [], [], {"theirs": [], "ours": []}
+    anew, going_on = [], []
+    full: dict[str, list[int]] = {"theirs": [], "ours": []}
     for seed in range(seeds):
         whole = [rung for rung, _ in rungs(Hyperband, epochs, trials, seed, 0.0)]
         before = {None: 0} | {number: rung.epochs for number, rung in enumerate(whole, 1)}

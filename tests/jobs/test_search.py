@@ -150,7 +150,8 @@ def test_a_promoted_trial_goes_on_where_the_other_paused_and_ends_where_an_undis
         assert promoted.data.metrics[name] == pytest.approx(undisturbed.data.metrics[name], abs=1e-6), name
 
     def losses(run):
-        return [point.value for point in mlflow.MlflowClient().get_metric_history(run.info.run_id, "epoch/loss")]
+        points = mlflow.MlflowClient().get_metric_history(run.info.run_id, "epoch/loss")
+        return [point.value for point in sorted(points, key=lambda point: point.step)]
 
     assert losses(promoted) == pytest.approx(losses(undisturbed), abs=1e-6) and len(losses(promoted)) == 3
     assert losses(paused) == losses(promoted)[:1]
