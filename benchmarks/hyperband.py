@@ -7,6 +7,7 @@ schedules of several lengths it prints the epochs that a search takes if each pr
 on, and how many trials reach the last rung with KerasTuner's promotions and with ours where a share of trials fails.
 """
 
+import logging
 import statistics
 from collections.abc import Iterator
 
@@ -82,10 +83,11 @@ def counted(epochs: int, trials: int, seeds: int, failing: float) -> dict[str, f
 @click.option("--seeds", type=click.IntRange(1), default=5, show_default=True)
 def main(failing: float, seeds: int) -> None:
     """Prints a table and logs it to MLflow."""
+    logging.getLogger("unetlab.search.keras_tuner").setLevel(logging.ERROR)  # trials are to fail
     rows = [counted(epochs, trials, seeds, failing) for epochs, trials in ((9, 30), (10, 30), (30, 60), (81, 150))]
     table = Table(*rows[0], title=f"epochs that a Hyperband search trains; trials in full where {failing:.0%} fail")
     for row in rows:
-        table.add_row(*(f"{value:.0%}" if name == "less" else f"{value:g}" for name, value in row.items()))
+        table.add_row(*(f"{value:.0%}" if name == "less" else f"{value:.3g}" for name, value in row.items()))
     Console().print(table)
     mlflow.set_experiment("unetlab-benchmarks")
     with mlflow.start_run(run_name="hyperband", tags={"role": "benchmark"}):
