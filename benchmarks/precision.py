@@ -9,6 +9,7 @@ is to stay above 0.95. With ONEDNN_MAX_CPU_ISA=AVX2 the processor does as one wi
 """
 
 import os
+from typing import Any
 
 import click
 import mlflow
@@ -33,7 +34,7 @@ CASES = {
 }
 
 
-def looked_at_twice(network: str, recipe: Recipe, steps: int) -> dict[str, float | str]:
+def looked_at_twice(network: str, recipe: Recipe, steps: int) -> dict[str, Any]:
     """What auto measures and chooses, and the same by `steps` more steps of each format."""
     build = NETWORKS[network].build
     chosen = pace.measure(build, recipe)
@@ -61,7 +62,7 @@ def looked_at_twice(network: str, recipe: Recipe, steps: int) -> dict[str, float
 @click.option("--only", default="", help="Cases whose name holds this.")
 def main(steps: int, only: str) -> None:
     """Prints a table and logs it to MLflow."""
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"network": name, **looked_at_twice(network, recipe, steps)}
         for name, (network, recipe) in CASES.items()
         if only in name

@@ -51,7 +51,7 @@ def searched(workers: int, told: Options) -> tuple[float, list[float], float]:
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.time()
     summary = run_setup(setup, replace(told, workers=workers))
     after, client = resource.getrusage(resource.RUSAGE_CHILDREN), MlflowClient()
-    where = f"tags.`mlflow.parentRunId` = '{summary.run_id}' and tags.role = 'trial'"
+    where = f"tags.`mlflow.parentRunId` = '{summary.run_id}' and tags.trial LIKE '%'"
     runs = [run.info for run in client.search_runs([summary.experiment_id], where)]
     parent = client.get_run(summary.run_id).info.start_time
     seconds = (max(run.end_time for run in runs) - max(parent, 1000 * began)) / 1000

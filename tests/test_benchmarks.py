@@ -24,11 +24,14 @@ from benchmarks import (
     compare_speed,
     equal_models,
     false_alarms,
+    hyperband,
     large_images,
     objects,
     pictures,
+    search_time,
     survival,
     survival_workers,
+    tracking,
     twin_to_real,
     widths,
     workers,
@@ -313,3 +316,34 @@ def test_classes_stand_beside_one_mask_on_the_same_images(store, tmp_path, light
     several, one = classes.beside(TINY, Options(data=str(cells), seed=1, epochs=1, models="best"))
     assert several["learnt"] == "classes" and one["learnt"] == classes.ONE_MASK and "cell" in several
     assert several["union, difference"] == pytest.approx(several["union"] - one["union"], abs=1e-6)
+
+
+def test_hyperband_that_goes_on_trains_fewer_epochs_and_loses_fewer_trials():
+    found = hyperband.counted(epochs=9, trials=30, seeds=2, failing=0.3)
+    assert found["going on"] < found["anew"] and 0 < found["less"] < 0.5
+    assert found["in full, ours"] >= found["in full, KerasTuner"]
+    assert hyperband.counted(epochs=9, trials=5, seeds=1, failing=0.0)["less"] == 0  # none is promoted yet
+
+
+def test_an_epoch_s_end_is_timed_and_its_metrics_are_in_mlflow(store):
+    mlflow.set_experiment("unetlab-benchmarks")
+    waits, tracked, plain = tracking.measured(epochs=3, rounds=1)
+    assert len(waits) == 3 and 0 < max(waits) < tracked and plain > 0
+    run = mlflow.search_runs(experiment_names=["unetlab-benchmarks"]).iloc[0]
+    assert run["metrics.epoch/loss"] == 0.5
+
+
+def test_the_time_of_a_search_is_shared_out_between_its_parts(store):
+    client = mlflow.MlflowClient()
+    experiment = client.get_experiment_by_name("unetlab").experiment_id
+    parent = client.create_run(experiment).info.run_id
+    for number, began in ((0, 100_000), (1, 112_000)):
+        tags = {"mlflow.parentRunId": parent, "trial": str(number)}
+        child = client.create_run(experiment, start_time=began, tags=tags).info.run_id
+        told = {"seconds": 8.0, "step_seconds": 5.0, "tracking_share": 0.125, "whole_seconds": 10.0}
+        for name, value in told.items():
+            client.log_metric(child, f"train/{name}", value)
+    parts, frame = search_time.shares(experiment, parent)
+    assert parts.pop("wall seconds") == 22 and len(frame) == 2
+    expected = {"steps": 10, "tracking": 2, "tracing, validation": 4, "the rest of the trial": 4, "between trials": 2}
+    assert parts == pytest.approx({name: seconds / 22 for name, seconds in expected.items()})

@@ -62,9 +62,7 @@ def test_hyperband_trains_what_it_judged_and_says_when_it_judges_none(store, pai
     assert "the grid has 88 points; the 3 trials are spread over it" in said.file.getvalue()
 
 
-def test_the_best_trial_s_model_is_the_final_one_and_nothing_is_trained_or_validated_again(
-    store, pairs, light, monkeypatch
-):
+def test_the_best_trial_s_model_is_the_final_one_and_nothing_is_trained_again(store, pairs, light, monkeypatch):
     fits, scorings = [], []
     real_fit, real_score = fit.fit, trial.score_predicted
     monkeypatch.setattr(
@@ -110,9 +108,7 @@ def test_of_a_search_the_reference_and_the_best_so_far_are_kept(tmp_path):
 
 
 @pytest.mark.parametrize("lost", [False, True])
-def test_a_run_that_was_killed_while_its_final_model_was_scored_trains_nothing_again(
-    store, pairs, light, monkeypatch, lost
-):
+def test_a_run_that_was_stopped_while_its_final_model_was_scored_goes_on(store, pairs, light, monkeypatch, lost):
     options = Options(data=str(pairs), trials=2, seed=1, models="best", precision="float32")
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
 
@@ -154,7 +150,22 @@ def test_a_promoted_trial_goes_on_where_the_other_paused_and_ends_where_an_undis
         assert promoted.data.metrics[name] == pytest.approx(undisturbed.data.metrics[name], abs=1e-6), name
 
     def losses(run):
-        return [point.value for point in mlflow.MlflowClient().get_metric_history(run.info.run_id, "epoch/loss")]
+        points = mlflow.MlflowClient().get_metric_history(run.info.run_id, "epoch/loss")
+        return [point.value for point in sorted(points, key=lambda point: point.step)]
 
     assert losses(promoted) == pytest.approx(losses(undisturbed), abs=1e-6) and len(losses(promoted)) == 3
     assert losses(paused) == losses(promoted)[:1]
+
+
+def test_what_is_told_may_be_none_of_the_choices_of_the_space():
+    def space(hp, recipe):
+        hp.Choice("epochs", [10, 30], default=recipe.epochs)
+        hp.Choice("filters", [8, 16], default=recipe.model["filters"])
+
+    recipe = RECIPE.changed({"epochs": 10, "filters": 8})
+    setup = dataclasses.replace(TINY, recipe=recipe, space=space, on_twin={"filters": 2})
+    bench = types.SimpleNamespace(setup=setup, weights=None)
+    told = Options(data="folder", epochs=2)
+    assert [hp.name for hp in search._space(bench, recipe.changed({"epochs": 2}), told).space] == ["filters"]
+    twin = recipe.changed({"epochs": 2, "filters": 2})
+    assert not search._space(bench, twin, dataclasses.replace(told, data="synthetic")).space

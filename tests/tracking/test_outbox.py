@@ -61,3 +61,14 @@ def test_what_was_not_sent_is_sent_later(run_id, monkeypatch):
         torn.write('["epoch/lo')
     assert outbox.sync() == (2, 0) and steps(run_id) == [1]
     assert outbox.sync() == (0, 0) and not box.path.exists()
+
+
+def test_no_epoch_waits_for_the_disk_to_settle(run_id, monkeypatch):
+    settled, real = [], outbox.os.fsync
+    monkeypatch.setattr(outbox.os, "fsync", lambda descriptor: time.sleep(0.2) or settled.append(real(descriptor)))
+    box = outbox.Outbox(run_id)
+    started = time.perf_counter()
+    box.put(epoch(1))
+    assert time.perf_counter() - started < 0.1
+    assert "epoch/loss" in box.path.read_text()  # a process that is killed now has lost nothing
+    assert box.close() == 0 and settled and steps(run_id) == [1]

@@ -44,12 +44,17 @@ IDLE: list[Child] = []
 """In a worker of Dask: the processes beside it that wait for work."""
 
 
+def is_wanted(options: Options) -> bool:
+    """Whether more than one process of this machine is to train."""
+    return options.workers > 1 or bool(options.scheduler)
+
+
 def workers(options: Options, console: Console) -> "Workers | Cluster":
     """What trains the trials of a search: a process beside this one, several, or a cluster.
 
     Raises UserError for a cluster that cannot train them, before it is asked.
     """
-    if options.workers <= 1 and not options.scheduler:
+    if not is_wanted(options):
         return Workers(options.stall)
     return Cluster(options.workers, options.scheduler, options.stall, console)
 

@@ -53,7 +53,7 @@ def finish(
     bench: trial.Bench, final: trial.Outcome, reference: trial.Outcome | None, test_input: Any
 ) -> dict[str, float]:
     """Scores the final model on test, beside the rivals, the reference trial and the labels it learnt."""
-    with mlflow.start_run(run_id=final.run_id, nested=True):
+    with trial.reopened(final.run_id):
         model = trial.model_of(bench, final)
         tests = class_final.tested if final.recipe.classes else _tested
         table, scored, album = tests(bench, model, final, reference, test_input)

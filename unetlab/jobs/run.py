@@ -15,7 +15,7 @@ from unetlab.data.check import DataCard, check
 from unetlab.data.split import Split, split, split_blocks
 from unetlab.health import examine
 from unetlab.health.finding import HealthFinding
-from unetlab.jobs import cluster, resume, self_training, trial
+from unetlab.jobs import cluster, resume, self_training, trial, worker
 from unetlab.jobs.check import refuse_unusable
 from unetlab.jobs.configure import configure
 from unetlab.jobs.early import refuse_numbers
@@ -80,6 +80,9 @@ def run_setup(
     weights = None if setup.adapts else resolve_weights(options.encoder_weights, setup)
     if options.labels != "masks":
         setup = replace(setup, published={})  # those figures are of models that learnt given masks
+
+    if options.trials > 1 and not cluster.is_wanted(options):
+        worker.begin_early()
 
     # data -> check -> split
     images = _look(setup, options, console)

@@ -64,7 +64,8 @@ class _Kept:
 def search_recipe(bench: trial.Bench, reference: Recipe, options: Options) -> Found:
     """Runs the trials. The best is sought among those that were trained in full, as `trained_in_full` has it."""
     space = _space(bench, reference, options)
-    kept, reasons = _Kept(bench, reference.epochs), []
+    kept = _Kept(bench, reference.epochs)
+    reasons: list[str] = []
 
     def evaluate(number: int, values: Mapping[str, Any], rung: Rung | None) -> float:
         recipe = without_heads(reference.changed(values))
@@ -111,12 +112,14 @@ def search_recipe(bench: trial.Bench, reference: Recipe, options: Options) -> Fo
 def _space(bench: trial.Bench, reference: Recipe, options: Options) -> keras_tuner.HyperParameters:
     """What of the setup's space is searched: the rest is told, or is not for this data."""
     declared, space = keras_tuner.HyperParameters(), keras_tuner.HyperParameters()
-    bench.setup.space(declared, reference)
     fixed = {"train_encoder"} if NETWORKS[bench.setup.network].pretrained and bench.weights is None else set()
     if options.epochs or options.tuner == "hyperband":  # which gives out epochs itself
         fixed |= {"epochs"}
     if options.data == "synthetic":  # small, so that a first try takes minutes
         fixed |= {"epochs", *bench.setup.on_twin}
+    # what is fixed may have a value that is none of the space's choices, such as epochs=2
+    own = {name: value for name, value in bench.setup.recipe.flat().items() if name in fixed}
+    bench.setup.space(declared, reference.changed(own))
     space.merge([hp for hp in declared.space if hp.name not in fixed])
     return space
 

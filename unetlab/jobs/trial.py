@@ -1,8 +1,10 @@
 """One training as one MLflow run: fit, score on validation, log the model. Search and training meet here."""
 
+import contextlib
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -288,6 +290,8 @@ def _train(
     mlflow.log_metrics(bench.setup.published_metrics())
     if true:
         mlflow.log_metrics({f"truth/val_{name}": true[name] for name in ("native_dice", "dice", "accuracy")})
+    write.log_table(validated.table, "scores/validation.csv")
+    write.log_figure(figures.learning_curves(fitted.history), "curves.png")
     if fitted.weights is not None:
         named = zip(bench.dataset.classes, fitted.weights.tolist(), strict=True)
         mlflow.log_dict({name: round(weight, 4) for name, weight in named}, "class_weights.json")
@@ -296,11 +300,12 @@ def _train(
             "train/seconds": fitted.seconds,
             "train/best_epoch": fitted.best_epoch,
             "train/parameters": fitted.model.count_params(),
+            "train/step_seconds": fitted.steps,
+            "train/waiting_share": fitted.waiting,
+            "train/whole_seconds": time.perf_counter() - started,
             "train/tracking_share": logger.seconds / max(fitted.seconds, 1e-9),
         }
     )
-    write.log_table(validated.table, "scores/validation.csv")
-    write.log_figure(figures.learning_curves(fitted.history), "curves.png")
     bench.progress.done(
         f"{name}: val {_shown(validated.figures)} at native size, "
         f"accuracy {validated.figures['accuracy']:.4f}, {len(fitted.history)} epochs, "
@@ -368,13 +373,26 @@ def as_final(bench: Bench, outcome: Outcome) -> Outcome:
     if outcome.model_id:
         client.set_logged_model_tags(outcome.model_id, {"role": "final"})
         return outcome
-    with mlflow.start_run(run_id=outcome.run_id, nested=True):
+    with reopened(outcome.run_id):
         best = outcome.val.get("best_threshold")
         model_id = _log_model(bench, model_of(bench, outcome), outcome.served, "final", best)
         write.log_scores("val", outcome.val, model_id, bench.inputs()["validation"])
     outcome = replace(outcome, model_id=model_id)
     keep(bench, client.get_run(outcome.run_id).data.tags["training"], outcome)  # or a later attempt would log it again
     return outcome
+
+
+@contextmanager
+def reopened(run_id: str) -> Iterator[None]:
+    """The run of a finished training, to be scored in; where that is stopped, it has not failed, and can be gone on
+    with."""
+    with mlflow.start_run(run_id=run_id, nested=True):
+        try:
+            yield
+        except BaseException:
+            with contextlib.suppress(Exception):  # what stopped it may keep this from MLflow too
+                mlflow.end_run("KILLED")
+            raise
 
 
 def model_of(bench: Bench, outcome: Outcome) -> keras.Model:

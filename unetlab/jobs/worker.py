@@ -8,6 +8,7 @@ process of the search instead: for debuggers, and for tests that are about somet
 """
 
 import contextlib
+import importlib
 import multiprocessing
 import os
 import pickle
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 PROCESSES: list[Any] = []
 """Those that train now, so that an interrupted command ends them too."""
 
+EARLY: list["Child"] = []
+"""One that was begun before there was work for it."""
+
 GLANCE = 0.5
 """Seconds between two looks at whether a piece of work is still wanted."""
 
@@ -47,10 +51,11 @@ class Child:
 
     Args:
         environment: variables that it has besides this process's.
+        module: that its work will want, imported at once.
     """
 
-    def __init__(self, environment: dict[str, str] | None = None) -> None:
-        self.environment = environment or {}
+    def __init__(self, environment: dict[str, str] | None = None, module: str = "") -> None:
+        self.environment, self.module = environment or {}, module
         self.process: Any = None
         self.pipe: Connection | None = None
 
@@ -68,7 +73,7 @@ class Child:
         Raises TrialLost if the process dies or hangs, NotWanted, RuntimeError with the reason if the work fails, and
         Stopped and UserError as the work does. A process that was lost or is not wanted any more has ended.
         """
-        self._begin()
+        self.begin()
         assert self.pipe is not None
         try:
             self.pipe.send_bytes(work)
@@ -93,13 +98,14 @@ class Child:
             self.pipe.close()
             self.pipe = None
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
+        """Starts the process, unless it is alive."""
         if self.process is None or not self.process.is_alive():
             self.end()
             multiprocessing.current_process().daemon = False  # workers of Dask are daemons, which may have no children
             context = multiprocessing.get_context("spawn")
             self.pipe, theirs = context.Pipe()
-            told = (theirs, self.environment)
+            told = (theirs, self.environment, self.module)
             self.process = context.Process(target=_serve, args=told, name="unetlab-trials", daemon=True)
             self.process.start()
             theirs.close()
@@ -128,6 +134,21 @@ class Child:
             tell(kind, *said)
 
 
+TRIALS = "unetlab.jobs.trial"
+
+
+def trains_apart() -> bool:
+    """Whether trials have a process of their own."""
+    return os.environ.get("UNETLAB_ONE_PROCESS", "") in ("", "0")
+
+
+def begin_early() -> None:
+    """Starts the process of a search's trials before its images are looked at: TensorFlow takes seconds to import."""
+    if trains_apart() and not EARLY:
+        EARLY.append(Child(module=TRIALS))
+        EARLY[0].begin()
+
+
 class Workers:
     """Judges trials, in a process that begins with the first and ends with the `with` block.
 
@@ -139,8 +160,8 @@ class Workers:
 
     def __init__(self, stall: float) -> None:
         self.stall = 60 * stall
-        self.child = Child()
-        self.apart = os.environ.get("UNETLAB_ONE_PROCESS", "") in ("", "0")
+        self.child = EARLY.pop() if EARLY else Child(module=TRIALS)
+        self.apart = trains_apart()
 
     def __enter__(self) -> "Workers":
         return self
@@ -282,7 +303,7 @@ class _Told:
         return Steps()
 
 
-def _serve(pipe: Connection, environment: dict[str, str]) -> None:
+def _serve(pipe: Connection, environment: dict[str, str], module: str) -> None:
     """The life of the other process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the search decides
     threading.Thread(target=_die_with_the_search, daemon=True).start()
@@ -292,6 +313,8 @@ def _serve(pipe: Connection, environment: dict[str, str]) -> None:
     import_tensorflow()
     import mlflow
 
+    if module:
+        importlib.import_module(module)
     while True:
         try:
             work = pipe.recv_bytes()

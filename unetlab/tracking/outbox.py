@@ -3,6 +3,7 @@
 What could not be sent stays on disk, and the next run or `python -m unetlab sync` sends it.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -54,15 +55,16 @@ class Outbox:
         self.thread.start()
 
     def put(self, metrics: Sequence[Metric]) -> None:
-        """Takes metrics; they are on disk when this returns. Raises Stopped if they cannot be written."""
+        """Takes metrics; they outlive this process when this returns. Raises Stopped if they cannot be written.
+
+        The thread that sends them has them outlive a failure of power too: a disk may take its time for that.
+        """
         try:
             with open(self.path, "a", encoding="utf-8") as out:
                 if out.tell() == 0:
                     out.write(json.dumps({"server": _server()}) + "\n")
                 for metric in metrics:
                     out.write(json.dumps([metric.key, metric.value, metric.timestamp, metric.step]) + "\n")
-                out.flush()
-                os.fsync(out.fileno())
         except OSError as error:
             raise Stopped(f"cannot write {self.path} ({error.strerror}); make room there") from error
         self.waiting.extend(metrics)
@@ -82,9 +84,18 @@ class Outbox:
             self.lock.path.unlink(missing_ok=True)
         return left
 
+    def _settle(self) -> None:
+        with contextlib.suppress(OSError):  # where the disk is full, `put` says so
+            descriptor = os.open(self.path, os.O_RDWR)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
     def _send(self) -> None:
         while True:
             self.changed.wait()
+            self._settle()
             if not self.closing.is_set():
                 self.closing.wait(FLUSH_SECONDS)
             self.changed.clear()

@@ -14,7 +14,8 @@ from tensorflow.python.framework import ops as tensorflow_ops
 
 from unetlab.data.targets import HEADS, names
 from unetlab.setup import Recipe
-from unetlab.training import class_losses, losses
+from unetlab.training import class_losses, losses, traced
+from unetlab.training.ahead import Ahead, Waiting
 from unetlab.training.batches import batches_of
 from unetlab.training.callbacks import EpochClock, KeepPace, Paced, StopAfter, StopWhenNotFinite
 from unetlab.training.checkpoint import Checkpoint
@@ -31,6 +32,8 @@ class Fitted:
         history: one row an epoch: epoch, loss, accuracy, dice, the same with val_, learning_rate, seconds.
         best_epoch: 1-based epoch of the lowest validation loss.
         seconds: wall time of training.
+        steps: of these, what training steps took, without the first, which traces, and without validation.
+        waiting: share of the steps' time that they waited for their batches.
         weights: of each class in the cross-entropies of the loss, background first, as `class_weights` has it; None of
             one mask.
     """
@@ -39,6 +42,8 @@ class Fitted:
     history: pd.DataFrame
     best_epoch: int
     seconds: float
+    steps: float = 0.0
+    waiting: float = 0.0
     weights: np.ndarray | None = None
 
 
@@ -100,13 +105,17 @@ def fit(
     checkpoint = checkpoint or Checkpoint()
     keras.utils.set_random_seed(seed)
     keras.mixed_precision.set_global_policy(POLICIES[precision])
+    ahead: Ahead | None = None
     try:
         batches = batches_of(images, masks, train, recipe, seed, training=True)
         learnt = (masks[row] for row in train)
         weighted = class_losses.class_weights(learnt, recipe.classes) if recipe.classes else None
         rate = SCHEDULES[recipe.schedule](recipe, len(batches))
         paced = Paced(rate) if minutes and isinstance(rate, keras.optimizers.schedules.LearningRateSchedule) else None
-        model = compiled(build, recipe, weights, paced or rate, weighted)
+        # a clock of its own is in no other training's trace
+        own = (build, recipe, weights, precision, seed, len(batches), weighted)
+        key = None if paced else traced.key_of(*own)
+        model, state = traced.taken(key, recipe) or _new(build, recipe, weights, paced or rate, weighted)
         thaw = [Thaw(recipe.thaw)] if recipe.thaw else []
         best = keras.callbacks.EarlyStopping(
             monitor="val_loss", mode="min", patience=recipe.patience or recipe.epochs, restore_best_weights=True
@@ -114,8 +123,10 @@ def fit(
         epochs = min(until or recipe.epochs, recipe.epochs)
         first = checkpoint.begin(model, best, batches, epochs)
         started = time.perf_counter() - checkpoint.seconds
+        ahead = Ahead(batches)
+        waiting = Waiting(ahead)
         model.fit(
-            batches,
+            ahead,
             validation_data=batches_of(images, masks, validation, recipe, seed, training=False),
             epochs=epochs,
             initial_epoch=first,
@@ -123,17 +134,30 @@ def fit(
             verbose=0,
             callbacks=[
                 *([KeepPace(paced, recipe.epochs * len(batches), minutes, checkpoint.seconds)] if paced else ()),
-                *(*thaw, StopWhenNotFinite(), StopAfter(minutes, checkpoint.seconds), EpochClock()),
+                *(waiting, *thaw, StopWhenNotFinite(), StopAfter(minutes, checkpoint.seconds), EpochClock()),
                 *(*callbacks, best, checkpoint),
             ],
         )
         seconds = time.perf_counter() - started
+        found = model.get_weights()
+        traced.keep(key, model, state)
     finally:
         keras.mixed_precision.set_global_policy("float32")
+        if ahead is not None:
+            ahead.close()
     table = pd.DataFrame(checkpoint.history)
     table.insert(0, "epoch", np.arange(1, len(table) + 1))
-    served = rebuild(build, recipe, model.get_weights())
-    return Fitted(served, table, int(table["val_loss"].argmin()) + 1, seconds, weighted)
+    served = rebuild(build, recipe, found)
+    best_epoch = int(table["val_loss"].argmin()) + 1
+    return Fitted(served, table, best_epoch, seconds, waiting.steps, waiting.share, weighted)
+
+
+def _new(
+    build: Callable[..., keras.Model], recipe: Recipe, weights: str | None, rate: Any, weighted: np.ndarray | None
+) -> tuple[keras.Model, list[np.ndarray]]:
+    """A network that is not traced yet, and its state for `traced`."""
+    model = compiled(build, recipe, weights, rate, weighted)
+    return model, traced.state_of(model)
 
 
 def compiled(

@@ -86,7 +86,7 @@ def resolve(choice: str, network: str, recipe: Recipe, weights: str | None) -> t
 
 def _step_of(recipe: Recipe) -> dict[str, object]:
     """What of a recipe a step's time depends on."""
-    values = {name: getattr(recipe, name) for name in ("image_size", "channels", "batch_size", "loss")}
+    values = {name: getattr(recipe, name) for name in ("image_size", "channels", "batch_size", "loss", "classes")}
     own = {"head": recipe.objects if recipe.objects in HEADS else "", "gaps": recipe.border_weight > 0}
     return {**values, **own, "thaw": recipe.thaw > 0, "model": dict(recipe.model)}
 

@@ -1,0 +1,94 @@
+"""Batches that are there when an epoch begins, and the time that training waits for others."""
+
+import threading
+import time
+
+import keras
+import numpy as np
+import pytest
+from small_training import RECIPE, disks, fit_disks
+
+from unetlab.training.ahead import Ahead, Waiting
+from unetlab.training.batches import Batches
+
+
+class Noted(keras.utils.PyDataset):
+    """Three batches an epoch that say which they are; made in `seconds`, by threads whose names are noted."""
+
+    def __init__(self, seconds=0.0):
+        super().__init__()
+        self.seconds, self.epoch, self.made = seconds, 0, []
+
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, index):
+        time.sleep(self.seconds)
+        self.made.append((self.epoch, index, threading.current_thread().name.startswith("batches")))
+        return self.epoch, index
+
+    def on_epoch_end(self):
+        self.epoch += 1
+
+
+def test_the_first_batches_are_made_ahead_and_once_and_all_are_what_they_would_be():
+    noted = Noted()
+    ahead = Ahead(noted)
+    assert [ahead[i] for i in (0, 1)] == [(0, 0), (0, 1)]  # as Keras asks for shapes
+    assert [ahead[i] for i in range(3)] == [(0, 0), (0, 1), (0, 2)]
+    ahead.on_epoch_end()
+    assert [ahead[i] for i in range(3)] == [(1, 0), (1, 1), (1, 2)]
+    ahead.close()
+    threads = {(epoch, index): ours for epoch, index, ours in noted.made}
+    assert len(noted.made) == 6 and [key for key, ours in threads.items() if ours] == [(0, 0), (0, 1), (1, 0)]
+
+
+def test_augmented_batches_are_the_same_to_the_last_pixel():
+    images, masks = disks()
+    recipe = RECIPE.changed({"rotation": 20.0, "brightness": 0.2, "flips": "both"})
+    plain, other = (Batches(images, masks, np.arange(16), recipe, seed=3, training=True) for _ in range(2))
+    ahead = Ahead(other)
+    for _ in range(3):
+        for i in range(len(plain)):
+            assert all(np.array_equal(a, b) for a, b in zip(plain[i], ahead[i], strict=True))
+        plain.on_epoch_end()
+        ahead.on_epoch_end()
+    ahead.close()
+
+
+def test_an_error_of_a_batch_made_ahead_reaches_the_training():
+    class Broken(Noted):
+        def __getitem__(self, index):
+            raise OSError("no such image")
+
+    ahead = Ahead(Broken())
+    with pytest.raises(OSError, match="no such image"):
+        ahead[0]
+    ahead.close()
+
+
+def waited(ahead, step, epochs=3):
+    """The share that steps of so many seconds wait, batches being asked for one by one."""
+    waiting = Waiting(ahead)
+    for epoch in range(epochs):
+        waiting.on_epoch_begin(epoch)
+        for batch in range(len(ahead)):
+            ahead[batch]
+            time.sleep(step)
+            waiting.on_train_batch_end(batch)
+        ahead.on_epoch_end()
+        time.sleep(0.1)  # validation, in which the next first batch is made
+    ahead.close()
+    return waiting.share
+
+
+def test_waiting_is_the_share_of_the_steps_time_that_no_batch_was_there():
+    # of three steps an epoch two wait as long as they take, since here nothing is made ahead but the first
+    assert waited(Ahead(Noted(0.04)), step=0.04) == pytest.approx(0.4, abs=0.08)
+    assert waited(Ahead(Noted()), step=0.02) < 0.1
+
+
+def test_a_training_says_how_long_it_waited_and_leaves_no_thread():
+    fitted = fit_disks(RECIPE.changed({"epochs": 2}))
+    assert 0 <= fitted.waiting < 1
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("batches")]

@@ -1,0 +1,104 @@
+"""A network whose step was traced before is taken again, and ends where a new one does."""
+
+import numpy as np
+import pytest
+from small_training import RECIPE, disks, fit_disks
+
+from unetlab.models.scratch import scratch_unet
+from unetlab.training import fit as fits
+from unetlab.training import traced
+from unetlab.training.callbacks import TrainingFailed
+
+SHORT = RECIPE.changed({"epochs": 2, "dropout": 0.3, "brightness": 0.1})
+
+
+@pytest.fixture(autouse=True)
+def _none_kept():
+    traced.forget()
+    yield
+    traced.forget()
+
+
+@pytest.fixture
+def built(monkeypatch):
+    """The recipes for which a network was compiled, and so traced."""
+    seen, real = [], fits.compiled
+    monkeypatch.setattr(fits, "compiled", lambda *told: seen.append(told[1]) or real(*told))
+    return seen
+
+
+def same(one, two):
+    columns = [name for name in one.history if name != "seconds"]
+    np.testing.assert_allclose(one.history[columns], two.history[columns], rtol=1e-5)
+    for a, b in zip(one.model.get_weights(), two.model.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_trainings_whose_step_is_the_same_trace_once_and_end_where_new_networks_do(built):
+    others = [{"learning_rate": 0.003}, {"batch_size": 3, "flips": "both"}, {"learning_rate": 0.003, "epochs": 3}]
+    fit_disks(SHORT)
+    again = [fit_disks(SHORT.changed(changes)) for changes in others]
+    assert len(built) == 1
+    for changes, found in zip(others, again, strict=True):
+        traced.forget()
+        same(found, fit_disks(SHORT.changed(changes)))
+    assert len(built) == 1 + len(others)
+
+
+def test_what_is_traced_or_begins_otherwise_is_built_anew(built):
+    fit_disks(SHORT.changed({"epochs": 1}))
+    for changes, options in (
+        ({"loss": "dice"}, {}),
+        ({"dropout": 0.1}, {}),
+        ({"schedule": "cosine"}, {}),
+        ({}, {"seed": 2}),
+        ({}, {"precision": "bfloat16"}),
+    ):
+        fit_disks(SHORT.changed({"epochs": 1, **changes}), **options)
+    assert len(built) == 6 and len(traced._kept) == traced.KEPT
+
+
+def test_keys_tell_apart_what_a_trace_holds():
+    def key(seed=1, precision="float32", weights=None, steps=3, **changes):
+        return traced.key_of(scratch_unet, SHORT.changed(changes), weights, precision, seed, steps)
+
+    assert key() == key(learning_rate=0.1, epochs=9, batch_size=2, rotation=9.0, patience=3, steps=8)
+    assert key(thaw=1) is None
+    for changes in (
+        {"image_size": 32},
+        {"channels": 3},
+        {"loss": "focal"},
+        {"loss_gamma": 1.0},
+        {"objects": "border"},
+        {"border_weight": 1.0},
+        {"filters": 4},
+    ):
+        assert key(**changes) != key(), changes
+    cosine = {"schedule": "cosine"}
+    assert len({key(**cosine), key(**cosine, steps=4), key(**cosine, epochs=5), key(**cosine, learning_rate=0.5)}) == 4
+
+
+def test_a_network_whose_training_failed_is_not_taken_again(built):
+    fit_disks(SHORT)
+    images, masks = disks()
+    with pytest.raises(TrainingFailed):
+        fits.fit(
+            scratch_unet,
+            SHORT.changed({"learning_rate": float("nan")}),
+            images,
+            masks,
+            np.arange(12),
+            np.arange(12, 16),
+            seed=1,
+            precision="float32",
+        )
+    assert len(built) == 1 and not traced._kept
+    fit_disks(SHORT)
+    assert len(built) == 2
+
+
+def test_a_large_network_is_not_kept(built, monkeypatch):
+    monkeypatch.setattr(traced, "LARGEST", 10)
+    for _ in range(2):
+        fit_disks(SHORT.changed({"epochs": 1}))
+    assert len(built) == 2 and not traced._kept
