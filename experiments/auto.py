@@ -5,7 +5,7 @@ pretrained weights are at hand, and how long a step takes on this machine, and c
 loss, augmentation, how objects are parted, and as many epochs as fit the minutes. What it chose and why is printed and
 logged as `configuration.csv`; the rules stand in `unetlab.jobs.configure`.
 
-The recipe here is what does not depend on the data: Adam at 1.5e-3 decaying by a cosine, batches of 8, images
+The recipe here is what does not depend on the data: Adam at 2e-3 decaying by a cosine, batches of 8, images
 stretched between their percentiles. With more minutes a search goes on around the configuration.
 
     mlflow run . -e auto -P data=FOLDER -P minutes=30
@@ -20,11 +20,11 @@ RECIPE = Recipe(
     channels=3,
     epochs=20,
     batch_size=8,
-    learning_rate=1.5e-3,
+    learning_rate=2e-3,
     schedule="cosine",
     loss="bce_dice",
     normalise="percentile",
-    model={"encoder": "mobilenetv2", "decoder_filters": 96, "train_encoder": True, "dropout": 0.0},
+    model={"encoder": "mobilenetv2", "decoder_filters": 96, "train_encoder": True, "frozen_skips": 2, "dropout": 0.0},
 )
 
 
@@ -36,6 +36,8 @@ def space(hp: Any, recipe: Recipe) -> None:
     hp.Choice("gamma", [0.0, 0.3, 0.6], default=recipe.gamma)
     hp.Choice("elastic", [0.0, 0.05], default=recipe.elastic)
     hp.Choice("blur", [0.0, 1.0], default=recipe.blur)
+    if "frozen_skips" in recipe.model:
+        hp.Choice("frozen_skips", [0, 2], default=recipe.model["frozen_skips"])
     hp.Choice("dropout", [0.0, 0.1, 0.2], default=recipe.model.get("dropout", 0.0))
 
 

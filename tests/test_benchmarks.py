@@ -15,9 +15,12 @@ from conftest import log_tiny
 from fake_runs import IDS, difficulty, log_setup_run
 from PIL import Image
 from scipy.ndimage import uniform_filter
+from small_classes import write_classes
+from tiny_setup import TINY
 
 from benchmarks import (
     augment_speed,
+    classes,
     compare_speed,
     equal_models,
     false_alarms,
@@ -34,6 +37,7 @@ from benchmarks.processes import gone, local_workers, wait_until
 from unetlab.data import open_dataset
 from unetlab.images.regions import components
 from unetlab.inference.objects import METHODS
+from unetlab.options import Options
 from unetlab.tracking import thumbnails
 from unetlab.training.augment import CHANGES
 
@@ -94,7 +98,7 @@ def test_equal_models_of_an_experiment_are_measured_over_its_scenes(store, tmp_p
     assert run.data.metrics["cells/images_called_different"] > run.data.metrics["cells/called_different"]
 
 
-def test_equal_models_are_scored_on_scenes_they_have_not_seen(store, pairs):
+def test_equal_models_are_scored_on_scenes_they_have_not_seen(store, pairs, light):
     answer = CliRunner().invoke(equal_models.main, ["--data", str(pairs), "--members", "2"])
     assert answer.exit_code == 0, answer.output
     runs = mlflow.search_runs(experiment_names=["equal-models"])
@@ -131,7 +135,7 @@ def test_a_model_is_scored_on_images_it_never_saw_beside_otsu(store, pairs, tmp_
     assert row["low"] <= row["dice"]
 
 
-def test_a_width_is_trained_and_tested_as_a_run_that_compare_can_read(store, pairs):
+def test_a_width_is_trained_and_tested_as_a_run_that_compare_can_read(store, pairs, light):
     row = widths.train_width(8, str(pairs), 32, 1, 0)
     assert row["filters"] == 8 and 0 <= row["test/native_v_rand"] <= 1 and row["test/images"] >= 1
     (run,) = mlflow.search_runs(experiment_names=["unetlab"], filter_string="tags.role = 'search'").to_dict("records")
@@ -302,3 +306,10 @@ def test_a_killed_worker_takes_its_training_with_it_and_leaves_the_other(tmp_pat
             with contextlib.suppress(psutil.NoSuchProcess):
                 each.kill()
         driver.wait()
+
+
+def test_classes_stand_beside_one_mask_on_the_same_images(store, tmp_path):
+    cells = write_classes(tmp_path / "cells", n=14)
+    several, one = classes.beside(TINY, Options(data=str(cells), seed=1, epochs=1, models="best"))
+    assert several["learnt"] == "classes" and one["learnt"] == classes.ONE_MASK and "cell" in several
+    assert several["union, difference"] == pytest.approx(several["union"] - one["union"], abs=1e-6)

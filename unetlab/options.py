@@ -95,8 +95,8 @@ class Options:
     )
     minutes: float = _said(
         0.0,
-        "After which no trial of a search begins; also the most for one training. The first trial always runs, and "
-        "the final training comes on top. 0: no limit. Of auto: for all of it, divided among trainings.",
+        "After which no trial of a search begins; also the most for one training. The first trial always runs. "
+        "0: no limit. Of auto: for all of it, divided among trainings.",
         low=0,
         shared=False,
         budget=True,
@@ -109,7 +109,7 @@ class Options:
     )
     precision: str = _said(
         "auto",
-        "auto: bfloat16 where the hardware has it, which trains about twice as fast.",
+        "auto: float32 or bfloat16, whichever trains faster here, measured for seconds, once for a network and size.",
         choices=("auto", "float32", "bfloat16"),
         budget=True,
     )
@@ -171,7 +171,8 @@ class Options:
     )
     rounds: int = _said(
         0,
-        "Self-training rounds on labels corrected where the network is sure; none with labels=masks.",
+        "Self-training rounds on labels corrected where the network is sure; with labels=masks none, but where masks "
+        "of several classes leave pixels unknown.",
         low=0,
         high=10,
         shared=False,
@@ -339,7 +340,7 @@ JOBS: Mapping[str, tuple[Option, ...]] = MappingProxyType(
             Option("model", None, "models:/unetlab-nuclei@champion, models:/m-..., or a folder.", required=True),
             Option("images", None, "A folder of images, or one image.", kind=Path, required=True),
             Option("out", None, "Folder for masks, overlays and a CSV.", kind=Path, required=True),
-            Option("threshold", None, "Instead of the model's own.", kind=float, low=0, high=1),
+            Option("threshold", None, "Instead of the model's own; not for classes.", kind=float, low=0, high=1),
             *_of("channels", "pages"),
             *SPREAD,
         ),

@@ -21,14 +21,17 @@ from unetlab.errors import Stopped, redacted
 from unetlab.images import codecs, geometry
 from unetlab.inference import predict
 from unetlab.inference.objects import METHODS
-from unetlab.inference.package import SETTINGS, log_segmenter
+from unetlab.inference.package import log_segmenter, settings_of
 from unetlab.inference.predict import Maps, Predictor, objects_at
+from unetlab.jobs import class_scores
+from unetlab.jobs.class_scores import ClassScored
 from unetlab.jobs.progress import SearchProgress
 from unetlab.jobs.resume import Kept, params_of, stoppable, tell_unsent, training_name, trainings
 from unetlab.metrics import membranes, thresholds
 from unetlab.metrics.baselines import Rivals
 from unetlab.metrics.table import score_images, summarise
 from unetlab.models import NETWORKS
+from unetlab.search.rung import Rung
 from unetlab.setup import Recipe, Setup
 from unetlab.tracking import epochs, figures, write
 from unetlab.training import fit
@@ -77,6 +80,11 @@ class Bench:
         return None if self.scenes is None else self.scenes[self.split.test]
 
     @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the foreground classes that are told apart; none where one mask is learnt."""
+        return self.dataset.classes[1:] if self.dataset.learnt_classes else ()
+
+    @property
     def objective(self) -> str:
         """The validation score that a search maximises: V_rand for membranes, where all inside has a high Dice."""
         return membranes.SCORES[0] if self.setup.membranes else "native_dice"
@@ -90,6 +98,7 @@ class Bench:
             "dataset_digest": self.truth.digest,
             "split_digest": self.split.digest,
             "ranked_by": self.objective,
+            **({"classes": ", ".join(self.classes)} if self.classes else {}),
             **self.rivals.tags(),
         }
 
@@ -110,7 +119,7 @@ class Outcome:
         recipe: what was trained.
         served: the recipe at the threshold that is served and scored: its own, or the best on validation.
         weights: of the best epoch, for `fit.rebuild`.
-        val: validation scores by name, and best_threshold, the one that is best by the objective.
+        val: validation scores by name, and of one mask best_threshold, the one that is best by the objective.
         history: one row an epoch.
         run_id: its MLflow run.
         model_id: its logged model, None where it was not logged.
@@ -139,34 +148,42 @@ class Scored:
 
 
 class Judged(NamedTuple):
-    """What a search learns of a trial: its objective and, of the reference trial, all of its outcome."""
+    """What a search learns of a trial: its objective and its outcome, None where its weights are not kept."""
 
     objective: float
     outcome: Outcome | None
 
 
-def judge(bench: Bench, recipe: Recipe, name: str, number: int) -> Judged:
+def judge(bench: Bench, recipe: Recipe, name: str, number: int, rung: Rung | None = None) -> Judged:
     """Trains a trial of a search, unless it finished before. Raises as `train` and `known` do."""
     if (before := known(bench, recipe, name, number)) is not None:
         return before
-    outcome = train(bench, recipe, name, "trial", {"trial": str(number)})
-    return Judged(float(outcome.val[bench.objective]), None if number else outcome)
+    outcome = train(bench, recipe, name, "trial", {"trial": str(number)}, rung=rung)
+    return Judged(float(outcome.val[bench.objective]), outcome)
 
 
 def known(bench: Bench, recipe: Recipe, name: str, number: int) -> Judged | None:
-    """A trial that finished in an earlier attempt; None for the reference trial, whose weights are wanted too.
+    """A trial that finished in an earlier attempt; None for the reference trial without its weights, which are wanted
+    too.
 
     Raises FailedBefore and Stopped as `Kept.objective` does.
     """
     params = params_of(recipe, bench.seed, bench.precision, bench.weights)
-    before = bench.kept.objective(f"trial {number}", params, f"val/{bench.objective}")
-    if not number or before is None:
-        return None
-    bench.progress.done(f"{name}: done before, {before:.4f}")
-    return Judged(before, None)
+    if (done := bench.kept.finished(f"trial {number}", params)) is not None:
+        outcome = _outcome_again(recipe, *done)
+        judged = Judged(float(outcome.val[bench.objective]), outcome)
+    else:
+        before = bench.kept.objective(f"trial {number}", params, f"val/{bench.objective}")
+        if not number or before is None:
+            return None
+        judged = Judged(before, None)
+    bench.progress.done(f"{name}: done before, {judged.objective:.4f}")
+    return judged
 
 
-def judge_elsewhere(told: Any, root: Path, bench: Bench, recipe: Recipe, name: str, number: int) -> Judged:
+def judge_elsewhere(
+    told: Any, root: Path, bench: Bench, recipe: Recipe, name: str, number: int, rung: Rung | None = None
+) -> Judged:
     """`judge` in another process, maybe on another machine and maybe after another worker that was lost.
 
     Args:
@@ -179,7 +196,11 @@ def judge_elsewhere(told: Any, root: Path, bench: Bench, recipe: Recipe, name: s
     folder = None if bench.kept.folder is None else cache.root() / bench.kept.folder.relative_to(root)
     left = trainings(experiment, bench.kept.parent, f"trial {number}")
     kept = replace(bench.kept, folder=folder, left=left)
-    return judge(replace(bench, dataset=dataset, truth=truth, kept=kept, progress=told), recipe, name, number)
+    here = replace(bench, dataset=dataset, truth=truth, kept=kept, progress=told)
+    judged = judge(here, recipe, name, number, rung)
+    if folder is not None and not folder.with_suffix(".lock").exists():  # this disk is not the one who asks has
+        kept.forget(f"trial {number}")
+    return judged
 
 
 def _here(dataset: Dataset, root: Path) -> Dataset:
@@ -193,11 +214,13 @@ def train(
     role: str,
     tags: Mapping[str, str] | None = None,
     masks: Sequence[np.ndarray] | np.ndarray | None = None,
+    rung: Rung | None = None,
 ) -> Outcome:
     """Trains a recipe inside a child run of the active one and logs everything it saw.
 
-    `masks`, as `FittedDataset` has them, are learnt instead of the data set's own if given. A training that raises
-    leaves a FAILED run with `traceback.txt`, and raises on; Stopped leaves a KILLED one.
+    `masks`, as `FittedDataset` has them, are learnt instead of the data set's own if given. `rung` has a trial pause
+    after so many of the recipe's epochs, and go on where another one paused, with its weights and optimiser. A training
+    that raises leaves a FAILED run with `traceback.txt`, and raises on; Stopped leaves a KILLED one.
     """
     training, params = training_name(role, tags or {}), params_of(recipe, bench.seed, bench.precision, bench.weights)
     if (done := bench.kept.finished(training, params)) is not None:
@@ -205,6 +228,10 @@ def train(
         return _outcome_again(recipe, *done)
     run_id = bench.kept.unfinished(training, params)
     told = {**bench.tags(role), **(tags or {}), "training": training}
+    if rung is not None:
+        told |= {"until_epoch": str(rung.epochs)} | (
+            {} if rung.past is None else {"goes_on_with": f"trial {rung.past}"}
+        )
     begun = write.run(name, tags=told, params=params, run_id=run_id, parent=bench.kept.parent)
     with stoppable(), begun as active:
         try:
@@ -214,7 +241,7 @@ def train(
                     sides = [inputs["train"], inputs["validation"]]
                     mlflow.log_inputs(sides, ["training", "validation"], [None, None])
                 own = active.info.run_id
-                outcome = _train(bench, recipe, name, role, own, inputs, masks, training, run_id is not None)
+                outcome = _train(bench, recipe, name, role, own, inputs, masks, training, run_id is not None, rung)
         except Stopped:
             raise
         except Exception as error:
@@ -222,7 +249,8 @@ def train(
             mlflow.set_tag("failed", redacted(f"{type(error).__name__}: {error}")[:500])
             bench.progress.done(f"{name}: failed; its run holds traceback.txt")
             raise
-    bench.kept.forget_state(training)
+    if rung is None or rung.epochs >= recipe.epochs:  # else it may be promoted
+        bench.kept.forget_state(training)
     return outcome
 
 
@@ -236,11 +264,14 @@ def _train(
     learnt: Sequence[np.ndarray] | np.ndarray | None,
     training: str,
     again: bool,
+    rung: Rung | None,
 ) -> Outcome:
     data = bench.dataset.fitted(recipe)
     logger = epochs.EpochLogger(run_id, again)
     params = params_of(recipe, bench.seed, bench.precision, bench.weights)
     started = time.perf_counter()
+    if rung is not None and rung.past is not None:
+        bench.kept.hand_on(f"trial {rung.past}", training)
     try:
         fitted = fit.fit(
             NETWORKS[bench.setup.network].build,
@@ -252,32 +283,30 @@ def _train(
             seed=bench.seed,
             precision=bench.precision,
             weights=bench.weights,
-            callbacks=[logger, bench.progress.start(name, recipe.epochs)],
+            callbacks=[logger, bench.progress.start(name, rung.epochs if rung else recipe.epochs)],
             minutes=bench.minutes,
             checkpoint=bench.kept.checkpoint(training, params),
+            until=rung.epochs if rung else 0,
         )
+        logger.complete(fitted.history)
     finally:
         logger.close()
     tell_unsent(bench.progress.console, logger.unsent)
-    rows = bench.split.validation
-    predicted = Predictor(fitted.model, recipe).maps(data.images, rows)
-    best = _best_threshold(bench, predicted.mask, rows)
-    served = recipe.changed({"threshold": best}) if bench.threshold == "validation" else recipe
-    served = _with_objects(bench, served, predicted, rows)
-    validated = score_predicted(bench, predicted, served, rows, bench.dataset, best)
-    val = {**validated.figures, "best_threshold": best}
+    served, validated, val, true = _validated(bench, recipe, fitted.model)
     if served.threshold != recipe.threshold:  # MLflow shows a run's params on its model; `threshold` is the recipe's
-        mlflow.log_param("served_threshold", best)
+        mlflow.log_param("served_threshold", served.threshold)
     if served.objects != recipe.objects or served.seeds != recipe.seeds:
         mlflow.log_params({"served_objects": served.objects, "served_seeds": served.seeds})
     model_id = None
     if bench.models == "all" or role != "trial":  # any round may turn out to be the last
-        model_id = _log_model(bench, fitted.model, served, role, best)
+        model_id = _log_model(bench, fitted.model, served, role, val.get("best_threshold"))
     write.log_scores("val", val, model_id, inputs["validation"])
     mlflow.log_metrics(bench.setup.published_metrics())
-    if bench.truth is not bench.dataset:  # what the labels' pupil is worth; nothing is chosen by it
-        true = score_predicted(bench, predicted, served, rows, bench.truth, best).figures
+    if true:
         mlflow.log_metrics({f"truth/val_{name}": true[name] for name in ("native_dice", "dice", "accuracy")})
+    if fitted.weights is not None:
+        named = zip(bench.dataset.classes, fitted.weights.tolist(), strict=True)
+        mlflow.log_dict({name: round(weight, 4) for name, weight in named}, "class_weights.json")
     mlflow.log_metrics(
         {
             "train/seconds": fitted.seconds,
@@ -296,6 +325,35 @@ def _train(
     outcome = Outcome(recipe, served, fitted.model.get_weights(), val, fitted.history, run_id, model_id)
     keep(bench, training, outcome)
     return outcome
+
+
+class Validated(NamedTuple):
+    """What validation chooses of a trained network, its scores, those as figures, and of made labels those against the
+    truth, by which nothing is chosen."""
+
+    served: Recipe
+    scored: "Scored | ClassScored"
+    val: dict[str, float]
+    true: Mapping[str, float]
+
+
+def _validated(bench: Bench, recipe: Recipe, model: keras.Model) -> Validated:
+    """Chooses threshold and objects on validation, and scores there."""
+    rows, data = bench.split.validation, bench.dataset
+    if recipe.classes:
+        seen = class_scores.look(model, recipe, rows, data)
+        served = class_scores.with_objects(recipe, seen, rows, data)
+        found = class_scores.score(seen, served, rows, data)
+        return Validated(served, found, dict(found.figures), {})
+    predicted = Predictor(model, recipe).maps(data.fitted(recipe).images, rows)
+    best = _best_threshold(bench, predicted.mask, rows)
+    served = recipe.changed({"threshold": best}) if bench.threshold == "validation" else recipe
+    served = _with_objects(bench, served, predicted, rows)
+    scored = score_predicted(bench, predicted, served, rows, data, best)
+    true: Mapping[str, float] = {}
+    if bench.truth is not bench.dataset:  # what the labels' pupil is worth
+        true = score_predicted(bench, predicted, served, rows, bench.truth, best).figures
+    return Validated(served, scored, {**scored.figures, "best_threshold": best}, true)
 
 
 def keep(bench: Bench, training: str, outcome: Outcome) -> None:
@@ -319,12 +377,19 @@ def _shown(figures: Mapping[str, float]) -> str:
     return f"dice {figures['native_dice']:.4f}" + ("" if lines is None else f", v_rand {lines:.4f}")
 
 
-def as_final(outcome: Outcome) -> Outcome:
-    """Makes a finished training the final one."""
+def as_final(bench: Bench, outcome: Outcome) -> Outcome:
+    """Makes a finished training the final one, and logs its model where that was left out."""
     client = MlflowClient()
     client.set_tag(outcome.run_id, "role", "final")
     if outcome.model_id:
         client.set_logged_model_tags(outcome.model_id, {"role": "final"})
+        return outcome
+    with mlflow.start_run(run_id=outcome.run_id, nested=True):
+        best = outcome.val.get("best_threshold")
+        model_id = _log_model(bench, model_of(bench, outcome), outcome.served, "final", best)
+        write.log_scores("val", outcome.val, model_id, bench.inputs()["validation"])
+    outcome = replace(outcome, model_id=model_id)
+    keep(bench, client.get_run(outcome.run_id).data.tags["training"], outcome)  # or a later attempt would log it again
     return outcome
 
 
@@ -432,12 +497,12 @@ def _with_objects(bench: Bench, recipe: Recipe, maps: Maps, rows: np.ndarray) ->
     return recipe.changed({"objects": ways[best], "seeds": found[best][0]})
 
 
-def _log_model(bench: Bench, model: Any, recipe: Recipe, role: str, best_threshold: float) -> str:
+def _log_model(bench: Bench, model: Any, recipe: Recipe, role: str, best_threshold: float | None) -> str:
     info = log_segmenter(
         model,
         name=bench.setup.name,
-        settings={name: getattr(recipe, name) for name in SETTINGS},
+        settings=settings_of(recipe, bench.classes if recipe.classes else ()),
         example=codecs.encode_image(bench.dataset.image(int(bench.split.train[0]))),
-        tags={**bench.tags(role), "validation_threshold": f"{best_threshold:g}"},
+        tags=bench.tags(role) | ({} if best_threshold is None else {"validation_threshold": f"{best_threshold:g}"}),
     )
     return str(info.model_id)

@@ -88,9 +88,7 @@ class Native:
 
     def __init__(self, predicted: np.ndarray, truth: np.ndarray) -> None:
         self.predicted, self.truth = predicted[None], truth[None]
-        self.ratios = {
-            name: values[0] for name, values in ratios(pd.DataFrame(count(self.predicted, self.truth))).items()
-        }
+        self.ratios = {name: values[0] for name, values in ratios(count(self.predicted, self.truth)).items()}
 
 
 def _auc(pixels: Pixels) -> float | None:
@@ -159,6 +157,13 @@ them. A new metric is a function beside its kin and a row here."""
 METRICS = {row.name: row.words for row in TABLE if row.compared}
 """Column of the per-image tables to its name in words. The first that all runs have ranks: V_rand of setups for
 membranes, where all inside has a high Dice, else Dice. All are at the images' own size."""
+
+
+def word_of(metric: str) -> str:
+    """A metric in words, of a class too: "native_dice/pans" is the Dice of pans."""
+    name, _, kind = metric.partition("/")
+    word = METRICS.get(name, name)
+    return f"{word} of {kind}" if kind else word
 
 
 def names(at: str, figures: bool = False) -> list[str]:

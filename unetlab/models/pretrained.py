@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from unetlab.models.decoder import decode, decode_full
+from unetlab.models.decoder import decode, decode_full, probabilities
 from unetlab.models.encoders import get_encoder
 
 ENCODER_NAME = "encoder"
@@ -20,6 +20,7 @@ def encoder_unet(
     train_encoder: bool = False,
     dropout: float = 0.0,
     heads: int = 0,
+    classes: int = 0,
     name: str = "encoder_unet",
     **options: Any,
 ) -> keras.Model:
@@ -34,18 +35,21 @@ def encoder_unet(
         train_encoder: whether the encoder learns; batch normalisation of pretrained weights stays as it is.
         dropout: rate after each decoder step.
         heads: channels of the answer besides the mask's.
+        classes: foreground classes that are told apart; 0 for one mask.
         name: of the model.
         options: of the encoder, where they differ from its row's.
 
     Returns:
-        An uncompiled model from float images (n, h, w, 3) to float32 probabilities (n, h, w, 1 + heads).
+        An uncompiled model from float images (n, h, w, 3) to float32 probabilities, as `decoder.probabilities` has
+        them.
 
     Raises:
         ValueError: if a side is not divisible by the stride.
     """
     inputs = layers.Input(input_shape, name="image")
     _, bottom, skips = _features(encoder, inputs, weights, train_encoder, options)
-    return keras.Model(inputs, decode(bottom, skips, decoder_filters, dropout, heads), name=name)
+    outputs = probabilities(decode(bottom, skips, decoder_filters, dropout), heads, classes)
+    return keras.Model(inputs, outputs, name=name)
 
 
 def full_unet(
@@ -54,26 +58,35 @@ def full_unet(
     encoder: str = "mobilenetv2",
     decoder_filters: int = 256,
     train_encoder: bool = False,
+    frozen_skips: int = 0,
     dropout: float = 0.0,
     heads: int = 0,
+    classes: int = 0,
     **options: Any,
 ) -> keras.Model:
     """Builds the U-Net of any encoder and the decoder that sees the image at its full resolution.
 
     Args:
         decoder_filters: channels of the decoder's first step; the next have a half, three eighths and a quarter.
+        frozen_skips: of an encoder that learns, the skips from large to small up to which pretrained weights stay as
+            they came. Edges and spots are the same in all images, and at full size they are most of a step's work.
         others: as `encoder_unet` takes them.
 
     Returns and raises what `encoder_unet` does; UserError if there is no such encoder.
     """
     inputs = layers.Input(input_shape, name="image")
-    image, bottom, skips = _features(encoder, inputs, weights, train_encoder, options)
-    outputs = decode_full(image, bottom, skips, decoder_filters, dropout, heads)
-    return keras.Model(inputs, outputs, name="pretrained_unet")
+    image, bottom, skips = _features(encoder, inputs, weights, train_encoder, options, frozen_skips)
+    features = decode_full(image, bottom, skips, decoder_filters, dropout)
+    return keras.Model(inputs, probabilities(features, heads, classes), name="pretrained_unet")
 
 
 def _features(
-    encoder: str, inputs: keras.KerasTensor, weights: str | None, train_encoder: bool, options: dict[str, Any]
+    encoder: str,
+    inputs: keras.KerasTensor,
+    weights: str | None,
+    train_encoder: bool,
+    options: dict[str, Any],
+    frozen_skips: int = 0,
 ) -> tuple[keras.KerasTensor, keras.KerasTensor, list[keras.KerasTensor]]:
     """The image as the encoder takes it, the encoder's bottom, and its skips from large to small."""
     row = get_encoder(encoder)
@@ -84,6 +97,9 @@ def _features(
     outputs = [network.get_layer(name).output for name in (*row.skips, row.bottom)]
     features = keras.Model(network.input, outputs, name=ENCODER_NAME)
     features.trainable = train_encoder
+    if weights is not None and frozen_skips:
+        for layer in network.layers[: network.layers.index(network.get_layer(row.skips[frozen_skips - 1])) + 1]:
+            layer.trainable = False
     for layer in network.layers:
         if isinstance(layer, layers.BatchNormalization):
             # Keras' momentum of 0.999 needs thousands of steps to follow, which a small set does not have: a random
