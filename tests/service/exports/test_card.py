@@ -49,4 +49,5 @@ def test_channels_of_heads_and_of_classes_have_their_names(store):
     three = keras.Model(inputs, keras.layers.Conv2D(3, 1, activation="softmax")(inputs))
     recipe = type(network.recipe)(**{**vars(network.recipe), "classes": ["pan", "egg"]})
     page = card(FORMATS["onnx"], "float32", "m", Trained(network.file, three, recipe), (1, 32, 32, 3))
+    assert page["after"]["threshold"] is None  # the likeliest is the answer
     assert page["output"]["channels"] == ["background", "pan", "egg"] and page["output"]["shape"] == [1, 32, 32, 3]

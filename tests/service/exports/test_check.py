@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from conftest import encoded
 from taught_models import with_split
 
 from unetlab.errors import UserError
@@ -66,3 +67,42 @@ def test_int8_without_training_images_is_one_line(store, pairs):
     network, own = opened(pairs, "validation test")
     with pytest.raises(UserError, match="^precision=int8 wants images to calibrate on, and none of these are training"):
         calibration_images(network, own, (1, 32, 32, 3))
+
+
+def write_colours(folder, names="value,name\n1,pan\n2,egg\n"):
+    """Six images of a red and a green square on black, their classes in the masks."""
+    for name in ("images", "masks"):
+        (folder / name).mkdir(parents=True)
+    for i in range(6):
+        index = np.zeros((40, 40), np.uint8)
+        index[4:16, 2 + i : 20], index[24:36, 20 : 38 - i] = 1, 2
+        image = np.stack([index == 1, index == 2, index == 3], axis=-1) * np.uint8(255)
+        (folder / "images" / f"{i}.png").write_bytes(encoded(image))
+        (folder / "masks" / f"{i}.png").write_bytes(encoded(index))
+    (folder / "classes.csv").write_text(names)
+    return folder
+
+
+def test_of_classes_the_mean_over_them_is_compared(store, tmp_path):
+    network, own = opened(write_colours(tmp_path / "colours"), classes=["egg", "pan"])
+    swapped = [0, 2, 1]  # the model has its classes in another order than the data: red is egg to it
+
+    def right(images):
+        return np.asarray(network.model(images))[..., swapped]
+
+    found = loss(network, right, (1, 32, 32, 3), own)
+    assert (found.table["dice"] > 0.9).all() and (found.table["keras_dice"] < 0.1).all()
+
+    def blind(images):
+        answer = right(images).copy()
+        answer[..., 1] = 0  # one class of two is never found
+        return answer
+
+    assert loss(network, blind, (1, 32, 32, 3), own).table["dice"].mean() == pytest.approx(0.5)
+
+
+def test_masks_that_do_not_show_the_classes_are_one_line(store, tmp_path):
+    folder = write_colours(tmp_path / "colours", "value,name\n1,pan\n2,cup\n")
+    network, own = opened(folder, classes=["pan", "egg"])
+    with pytest.raises(UserError, match="the model tells pan, egg apart and the masks show pan, cup; give"):
+        loss(network, network.model, (1, 32, 32, 3), own)
