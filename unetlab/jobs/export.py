@@ -176,6 +176,7 @@ def _log(folder: Path, whence: Origin) -> str:
     """Logs a folder as an artifact of the run that trained the model, and returns its address there."""
     client, path = MlflowClient(), f"{FOLDER}/{folder.name}"
     trained_in = client.get_logged_model(whence.model_id).source_run_id if whence.model_id else whence.run_id
+    assert trained_in is not None  # `own_images` has found it
     client.log_artifacts(trained_in, str(folder), path)
     return f"runs:/{trained_in}/{path}"
 

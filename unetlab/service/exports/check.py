@@ -13,7 +13,7 @@ from unetlab.metrics import classes
 from unetlab.metrics.baselines import dice_of
 from unetlab.metrics.intervals import paired_interval
 from unetlab.service.exports.base import Network, Shape
-from unetlab.service.exports.network import Trained, tiled_as, traced
+from unetlab.service.exports.network import LEAST, Trained, tiled_as, traced
 from unetlab.service.own import Own
 
 CALIBRATION = 100
@@ -66,10 +66,10 @@ def calibration_images(trained: Trained, own: Own, shape: Shape) -> list[np.ndar
             "precision=int8 wants images to calibrate on, and none of these are training images of the model's run; "
             "give its data, or precision=float32"
         )
-    sides = tuple(side or max(trained.recipe.image_size, 64) for side in shape[1:3])
-    most = max(1, min(CALIBRATION, len(own.train), CALIBRATION_PIXELS // (sides[0] * sides[1])))
+    height, width = (side or max(trained.recipe.image_size, LEAST) for side in shape[1:3])
+    most = max(1, min(CALIBRATION, len(own.train), CALIBRATION_PIXELS // (height * width)))
     rows = own.train[np.linspace(0, len(own.train) - 1, most).round().astype(int)]
-    recipe, tile = tiled_as(trained.recipe, (1, *sides, shape[3]))
+    recipe, tile = tiled_as(trained.recipe, (1, height, width, shape[3]))
     recipe = SimpleNamespace(**{**vars(recipe), "tta": 0})
     found = []
     for row in rows:
@@ -114,7 +114,8 @@ def _plain(trained: Trained) -> SimpleNamespace:
 
 def _dice(predictor: Predictor, own: Own) -> list[float]:
     """Of each test image; of a model of classes the mean over the classes that are there."""
-    names = list(predictor.recipe.classes or ())
+    named = predictor.recipe.classes
+    names = [] if isinstance(named, int) else list(named)
     if not set(names) <= set(own.dataset.classes):
         raise UserError(
             f"the model tells {', '.join(names)} apart and the masks show {', '.join(own.dataset.classes[1:])}; give "
