@@ -1,36 +1,63 @@
 """What scoring costs beside the plain way to do it, which the tests hold it to.
 
     python -m benchmarks.scoring speed --data dsb2018
+    python -m benchmarks.scoring memory --images 500
 
 `speed` scores images at their own size (counts, boundary F1, objects) by `metrics.table.score_native` and by functions
 that say the same in the fewest words of SciPy and NumPy. Each repeat times one after the other on the same images, in
 time of the processor, so that whatever else the machine does counts for little. Images larger than those of the data
 are tiled from them.
+
+`memory` scores so many small images, and four times as many, each in a fresh process: once with what the network says
+of them in memory, as far as that is held, and once with all but a little of it in a file, as it is with many images.
+Peaks count every page of the process, those of mapped files too. Linux only.
 """
 
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import click
 import numpy as np
 import pandas as pd
+from PIL import Image
 from rich.console import Console
 from rich.table import Table
 from scipy import ndimage
 
+from benchmarks.memory import measure
+from experiments import load_setup
 from unetlab.cli.base import OneLineGroup
 from unetlab.data import Dataset, open_dataset
+from unetlab.data.split import Split
 from unetlab.images.regions import components
+from unetlab.inference import spool
+from unetlab.jobs import mask_scores
 from unetlab.metrics.boundary import BOUNDARY_TOLERANCE
 from unetlab.metrics.objects import SCORES, Overlaps
 from unetlab.metrics.pixelwise import ratio, ratios
 from unetlab.metrics.table import score_native
+from unetlab.tracking.figures import reliability
 
 SIDES = (256, 1024, 2048)
 """Height and width of the images that are scored."""
 
 PIXELS = 4_000_000
 """That are scored in a repeat, at least."""
+
+
+WHERE = {"held in memory": 2**50, "in a file": 2**20}
+"""Bytes of what a network says that are held."""
+
+SCORE = """
+import sys
+from benchmarks.scoring import score_all
+def work():
+    return score_all(sys.argv[1], int(sys.argv[2]))
+"""
 
 
 def plain_boundary_f1(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -130,6 +157,34 @@ def compared(dataset: Dataset, side: int, repeats: int) -> dict[str, list[float]
     return took
 
 
+def write_blobs(folder: Path, count: int, side: int) -> None:
+    """PNG images of blurred noise, grey, and the masks of what is brightest in them."""
+    rng = np.random.default_rng(0)
+    for name in ("images", "masks"):
+        (folder / name).mkdir()
+    for i in range(count):
+        field = ndimage.gaussian_filter(rng.normal(size=(side, side)), 4)
+        bright = (255 * (field - field.min()) / np.ptp(field)).astype(np.uint8)
+        noisy = np.clip(bright + rng.normal(0, 8, bright.shape), 0, 255).astype(np.uint8)
+        for name, pixels in (("images", noisy), ("masks", np.where(bright > 150, 255, 0).astype(np.uint8))):
+            Image.fromarray(pixels).save(folder / name / f"{i:06d}.png", compress_level=1)
+
+
+def score_all(folder: str, held: int) -> list[float]:
+    """Scores all images of a folder as the final model's are, a network that says how bright a pixel is, and makes the
+    figures and thumbnails of it; `held` bytes of what it says stay in memory. Returns some of the scores."""
+    spool.HELD = held
+    dataset, setup = open_dataset(folder), load_setup("nuclei-scratch")
+    recipe = setup.recipe.changed({"image_size": int(dataset.sizes[0, 0]), "channels": 1})
+    none, every = np.arange(0), np.arange(len(dataset))
+    # all that scoring wants of a bench, without TensorFlow, beside whose memory every growth would be small
+    bench: Any = SimpleNamespace(setup=setup, truth=dataset, split=Split(none, none, every, ""))
+    tested = mask_scores.score(bench, lambda images: images, recipe, every, dataset, 0.5)
+    reliability(tested.maps.mask, tested.masks)
+    mask_scores.album(bench, tested, recipe)
+    return [float(tested.figures[name]) for name in ("dice", "native_dice", "boundary_f1", "ap_dsb", "auc", "ece")]
+
+
 @click.group(cls=OneLineGroup)
 def main() -> None:
     """Seconds and memory of scoring."""
@@ -145,6 +200,36 @@ def speed(data: str, repeats: int) -> None:
     for side in SIDES:
         found = compared(dataset, side, repeats)
         table.add_row(f"{side}x{side}", *(spread(found[name]) for name in ("plain", "ours", "ratio")))
+    Console().print(table)
+
+
+@main.command()
+@click.option("--images", type=click.IntRange(1), default=500, show_default=True, help="And four times as many.")
+@click.option("--side", type=click.IntRange(8), default=128, show_default=True, help="Height and width of an image.")
+@click.option("--repeats", type=click.IntRange(1), default=5, show_default=True)
+def memory(images: int, side: int, repeats: int) -> None:
+    """Peak memory of scoring with four times as many images."""
+    table = Table("what the network says", f"{images:,} images, GB", f"{4 * images:,} images, GB", "growth")
+    table.title = f"peak memory of scoring, {side}x{side}, {repeats} repeats"
+    peaks: dict[tuple[str, int], list[float]] = {}
+    with tempfile.TemporaryDirectory() as name:
+        folders = {count: Path(name) / str(count) for count in (images, 4 * images)}
+        for count, folder in folders.items():
+            folder.mkdir()
+            write_blobs(folder, count, side)
+        for _ in range(repeats):
+            for count, folder in folders.items():
+                scores = []
+                for where, held in WHERE.items():
+                    found = measure(SCORE, str(folder), str(held))
+                    peaks.setdefault((where, count), []).append(cast(float, found["peak_gb"]))
+                    scores.append(cast(list[float], found["found"]))
+                if not np.allclose(scores[0], scores[1], rtol=1e-9, atol=0):
+                    raise click.ClickException(f"scores differ: {scores[0]} and {scores[1]}")
+    for where in WHERE:
+        few, many = peaks[where, images], peaks[where, 4 * images]
+        growth = [100 * (b / a - 1) for a, b in zip(few, many, strict=True)]
+        table.add_row(where, spread(few, 3), spread(many, 3), f"{spread(growth)} %")
     Console().print(table)
 
 

@@ -73,10 +73,15 @@ def store(tmp_path, migrated, monkeypatch) -> str:
 
 
 @pytest.fixture
-def light(monkeypatch):
-    """Runs without their pictures and graphs."""
-    lighter.draw_nothing(monkeypatch)
+def untraced(monkeypatch):
+    """Trainings without graphs."""
     lighter.trace_nothing(monkeypatch)
+
+
+@pytest.fixture
+def light(untraced, monkeypatch):
+    """Runs without pictures and graphs."""
+    lighter.draw_nothing(monkeypatch)
 
 
 def write_pairs(folder: Path, n: int = 12, size: int = 40, seed: int = 0) -> Path:

@@ -312,7 +312,7 @@ def test_a_killed_worker_takes_its_training_with_it_and_leaves_the_other(tmp_pat
         driver.wait()
 
 
-def test_classes_stand_beside_one_mask_on_the_same_images(store, tmp_path):
+def test_classes_stand_beside_one_mask_on_the_same_images(store, tmp_path, light):
     cells = write_classes(tmp_path / "cells", n=14)
     several, one = classes.beside(TINY, Options(data=str(cells), seed=1, epochs=1, models="best"))
     assert several["learnt"] == "classes" and one["learnt"] == classes.ONE_MASK and "cell" in several

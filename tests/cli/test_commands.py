@@ -1,5 +1,7 @@
 """What a user's mistake gets: one line on standard error, status 2, no traceback, nothing trained."""
 
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -92,6 +94,59 @@ def test_help_waits_for_no_library():
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+HEAVY = {"tensorflow", "keras", "keras_tuner", "mlflow", "pandas", "sklearn", "skimage", "matplotlib"}
+
+IMPORTED = """
+import json, subprocess, sys
+run = subprocess.run
+subprocess.run = lambda told, **more: print(told, file=sys.stderr) if "ui" in told else run(told, **more)
+from unetlab.cli.main import main
+status = 0
+try:
+    main(sys.argv[1:])
+except SystemExit as ended:
+    status = ended.code
+print(json.dumps([status, sorted({name.partition(".")[0] for name in sys.modules})]))
+"""
+
+
+def imported(folder: Path, *arguments: str) -> tuple[int, set[str], str, str]:
+    """Status and imported packages of a command in a process of its own, and what it says on both outputs; the
+    server of the UI it only names."""
+    told = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", IMPORTED, *arguments]
+    done = subprocess.run(command, cwd=folder, env=told, capture_output=True, text=True, check=True)
+    *said, last = done.stdout.splitlines()
+    status, modules = json.loads(last)
+    return status, set(modules), "\n".join(said), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nuclei", "--data", "/no/such/folder"], "no folder or zip at /no/such/folder"),
+        (["auto", "--minutes", "0"], "minutes, which must be above 0"),
+        (["nuclei", "--scale", "0"], "scale must be auto or a number"),
+        (["nuclei", "--data", "synthetic-moon"], "no twin synthetic-moon"),
+        (["nuclei", "--trials", "many"], "'many' is not a valid integer range"),
+        (["check", "--data", "/no/such/folder"], "no folder or zip at /no/such/folder"),
+        (["evaluate", "--model", "m", "--data", "/no/such/folder"], "no folder or zip at /no/such/folder"),
+    ],
+)
+def test_a_mistake_is_told_before_the_libraries_that_take_seconds(arguments, message, tmp_path):
+    status, modules, _, said = imported(tmp_path, *arguments)
+    assert status == 2 and message in said and said.count("\n") == 1
+    assert not HEAVY & modules
+
+
+def test_the_ui_starts_without_tensorflow_and_where_it_was_before_without_mlflow(store, tmp_path):
+    status, modules, first, _ = imported(tmp_path, "ui", "--port=5077")
+    assert status == 0 and "mlflow" in modules and not {"tensorflow", "keras"} & modules
+    status, modules, second, said = imported(tmp_path, "ui", "--port=5077")
+    assert status == 0 and not HEAVY & modules and "'-m', 'mlflow', 'ui'" in said
+    assert second == first and "experiments/1/runs" in first
 
 
 @pytest.mark.parametrize("missing", ["images", "masks"])

@@ -128,3 +128,12 @@ def test_a_disk_too_small_for_an_array_is_an_error_and_ends_no_process(tmp_path)
     environment = {**os.environ, "PYTHONPATH": str(Path(cache.__file__).parents[2])}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.strip()) == (0, "No space left on device []"), done.stderr
+
+
+def test_rows_that_are_too_few_or_too_many_leave_no_file(tmp_path):
+    for rows in ([np.zeros(5, np.uint8)], [np.zeros(5, np.uint8)] * 3):
+        with pytest.raises(ValueError, match="of rows.npy, not the"):
+            cache.write_array(tmp_path / "rows.npy", (2, 5), rows)
+    assert not list(tmp_path.iterdir())
+    cache.write_array(tmp_path / "rows.npy", (2, 5), [np.arange(5), np.arange(5)[::-1].astype(np.uint8)])
+    assert np.load(tmp_path / "rows.npy", mmap_mode="r").tolist() == [[0, 1, 2, 3, 4], [4, 3, 2, 1, 0]]

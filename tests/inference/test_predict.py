@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from unetlab.images import view
-from unetlab.inference import predict, tiles
+from unetlab.inference import predict, spool, tiles
 from unetlab.inference.predict import Predictor, mask_at
 
 SIZES = [(40, 50), (1, 1), (50, 40), (40, 50), (64, 64), (3, 90), (40, 50), (700, 530)]
@@ -138,3 +138,39 @@ def test_a_map_is_resized_before_it_is_cut():
     probability = np.float32([[0.0, 1.0]])
     assert mask_at(probability, 0.5, (1, 4)).tolist() == [[False, False, True, True]]
     assert predict.thresholds([probability, probability / 2], "mean").tolist() == [0.5, 0.25]
+
+
+@pytest.mark.parametrize("seen", ["whole", "patches"])
+def test_answers_in_a_file_are_those_in_memory(seen, monkeypatch):
+    own = recipe(view=seen)
+    images = fitted(own)
+    held = Predictor(bright, own).maps(images)
+    monkeypatch.setattr(spool, "HELD", 1000)
+    monkeypatch.setattr(predict, "WINDOW", 4000)  # a few images at a time
+    found = Predictor(bright, own).maps(images)
+    assert isinstance(held.mask, np.ndarray if seen == "whole" else list) and isinstance(found.mask, spool.Made)
+    assert len(found.mask) == len(found.head) == len(images)
+    for i in range(len(images)):
+        np.testing.assert_allclose(found.mask[i], held.mask[i], atol=1e-6)
+        np.testing.assert_allclose(found.head_of(i), held.head_of(i), atol=1e-6)
+    plain = Predictor(lambda images: bright(images)[..., :1], own).maps(images)
+    assert plain.head is None
+
+
+@pytest.mark.parametrize("heads", [1, 2])
+def test_a_large_image_is_answered_in_bands_as_one_in_one_piece(heads, monkeypatch):
+    own = recipe(scale=0.7, objects="border" if heads > 1 else "components", normalise="percentile")
+    images = [image_of(*size, seed=k) for k, size in enumerate([(40, 50), (700, 530), (60, 40)])]
+    predictor = Predictor(lambda seen: bright(seen)[..., :heads], own)
+    whole = predictor.answers(images)
+    monkeypatch.setattr(predict, "IN_BANDS", 100_000)
+    asked = []
+    monkeypatch.setattr(
+        predictor, "native_bands", lambda *told, real=predictor.native_bands: asked.append(1) or real(*told)
+    )
+    for one, other in zip(whole, predictor.answers(images), strict=True):
+        assert np.mean(one.mask != other.mask) < 1e-4 and other.labels.dtype == np.int32
+        assert np.array_equal(other.labels > 0, other.mask)
+    assert len(asked) == 1
+    predictor.answers(images, "mean")
+    assert len(asked) == 1  # two looks would cost more than they save

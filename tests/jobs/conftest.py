@@ -40,7 +40,7 @@ def search(tmp_path_factory, migrated) -> tuple[Summary, Path]:
 
         patch.setattr(fit, "fit", fails_once)
         data = write_pairs(folder / "cells", n=24)
-        summary = run_setup(TINY, Options(data=str(data), trials=3, seed=1), QUIET)
+        summary = run_setup(TINY, Options(data=str(data), trials=3, seed=1, precision="float32"), QUIET)
         mlflow.set_tracking_uri(before)
     return summary, folder
 

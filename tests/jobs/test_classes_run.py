@@ -40,7 +40,8 @@ def cells(tmp_path):
 
 def test_a_class_data_set_is_learnt_and_scored_class_by_class(store, cells):
     console = said()
-    done = run_setup(LEARNS, Options(data=str(cells), seed=1, objects="border", threshold="validation"), console)
+    told = Options(data=str(cells), seed=1, objects="border", threshold="validation", precision="float32")
+    done = run_setup(LEARNS, told, console)
 
     text = console.file.getvalue()
     assert "objects=border: a softmax over classes has no head" in text and "threshold=validation: none applies" in text
@@ -79,7 +80,7 @@ def test_a_class_data_set_is_learnt_and_scored_class_by_class(store, cells):
     )
 
 
-def test_runs_of_classes_are_compared_by_class_and_never_with_those_of_masks(store, cells):
+def test_runs_of_classes_are_compared_by_class_and_never_with_those_of_masks(store, cells, light):
     options = Options(data=str(cells), seed=1, epochs=3)
     runs = [run_setup(replace(LEARNS, name=name), options, QUIET).run_id for name in ("one", "other")]
     found = compare(runs)
@@ -93,7 +94,7 @@ def test_runs_of_classes_are_compared_by_class_and_never_with_those_of_masks(sto
         compare([runs[0], mask.run_id])
 
 
-def test_a_search_maximises_the_mean_over_classes_and_the_reference_is_compared(store, cells):
+def test_a_search_maximises_the_mean_over_classes_and_the_reference_is_compared(store, cells, light):
     done = run_setup(LEARNS, Options(data=str(cells), seed=1, trials=2, epochs=2, models="best"), QUIET)
     trials = read.table(read.record(mlflow.get_run(done.run_id)), "search/trials.csv")
     assert trials["objective"].notna().all() and "gain/over_reference" in done.figures
@@ -101,23 +102,24 @@ def test_a_search_maximises_the_mean_over_classes_and_the_reference_is_compared(
 
 def test_patches_and_symmetries_of_classes(store, tmp_path):
     cells = write_classes(tmp_path / "cells", n=12, size=70)
-    options = Options(data=str(cells), seed=1, epochs=2, view="patches", tta="4", objects="watershed")
+    told = {"view": "patches", "tta": "4", "objects": "watershed", "precision": "float32"}
+    options = Options(data=str(cells), seed=1, epochs=2, **told)
     setup = replace(LEARNS, recipe=LEARNS.recipe.changed({"elastic": 0.05, "scale_jitter": 0.3, "border_weight": 2.0}))
     done = run_setup(setup, options, QUIET)
     assert "gain/of_tta" in done.figures and 0 <= done.figures["test/native_dice"] <= 1
 
 
-def test_classes_that_no_training_image_shows_are_named(store, tmp_path):
+def test_classes_that_no_training_image_shows_are_named(store, tmp_path, light):
     cells = write_classes(tmp_path / "cells", n=12)
     (cells / "classes.csv").write_text("value,name\n1,cell\n2,mitosis\n3,debris\n9,virus\n")
     console = said()
     done = run_setup(LEARNS, Options(data=str(cells), seed=1, epochs=1), console)
     assert "no training image shows virus" in console.file.getvalue()
     assert "no mask shows the class virus" in console.file.getvalue()
-    assert "test/native_dice/virus" not in done.figures
+    assert done.figures.get("test/native_dice/virus", 0.0) == 0.0  # there only if the network invents it
 
 
-def test_one_foreground_class_is_one_mask(store, tmp_path):
+def test_one_foreground_class_is_one_mask(store, tmp_path, light):
     cells = write_classes(tmp_path / "cells", n=12, names=("cell",))
     for path in (cells / "masks").iterdir():
         Image.fromarray((np.asarray(Image.open(path)) == 1).astype(np.uint8)).save(path)
@@ -129,7 +131,7 @@ def test_one_foreground_class_is_one_mask(store, tmp_path):
     assert "classes" not in mlflow.get_run(of_class.run_id).data.tags
 
 
-def test_self_training_fills_what_people_left_unknown_and_keeps_what_they_said(store, tmp_path):
+def test_self_training_fills_what_people_left_unknown_and_keeps_what_they_said(store, tmp_path, light):
     cells = write_classes(tmp_path / "cells", n=20)
     for path in sorted((cells / "masks").iterdir()):
         mask = np.asarray(Image.open(path)).copy()
@@ -137,7 +139,7 @@ def test_self_training_fills_what_people_left_unknown_and_keeps_what_they_said(s
         Image.fromarray(mask).save(path)
     (cells / "classes.csv").write_text("value,name\n1,cell\n2,mitosis\n3,debris\n9,unknown\n")
     setup = replace(LEARNS, extras=("labels", "rounds"))
-    done = run_setup(setup, Options(data=str(cells), seed=1, rounds=1), QUIET)
+    done = run_setup(setup, Options(data=str(cells), seed=1, rounds=1, epochs=2), QUIET)
     assert [run.data.tags["role"] for run in children_of(done.run_id)] == ["round", "final"]
 
     data, recipe = open_dataset(str(cells)), LEARNS.recipe.changed({"classes": 3, "image_size": 32})

@@ -20,7 +20,7 @@ OPTIONS = Options(
     data="", trials=1, models="best", seed=1, precision="float32", view="patches", objects="border", tta="4", scale="1"
 )
 PATCHED = dataclasses.replace(
-    TINY, recipe=RECIPE.changed({"epochs": 12, "patches": 64, "learning_rate": 2e-2, "filters": 8, "depth": 1})
+    TINY, recipe=RECIPE.changed({"epochs": 8, "patches": 32, "learning_rate": 2e-2, "filters": 8, "depth": 1})
 )
 
 
@@ -92,7 +92,7 @@ def _table(run_id):
     return pd.read_csv(io.StringIO(mlflow.artifacts.load_text(f"runs:/{run_id}/scores/test.csv")), dtype={"id": str})
 
 
-def test_self_training_goes_on_in_patches(store, tmp_path):
+def test_self_training_goes_on_in_patches(store, tmp_path, light):
     data = touching(tmp_path / "cells")
     options = told(data, labels="otsu", rounds=1, objects="recipe", tta="recipe")
     summary = run_setup(PATCHED, options, QUIET)
@@ -103,7 +103,7 @@ def test_self_training_goes_on_in_patches(store, tmp_path):
     assert "gain/of_tta" not in summary.figures
 
 
-def test_borders_between_objects_that_never_touch_work_and_are_called_pointless(store, tmp_path):
+def test_borders_between_objects_that_never_touch_work_and_are_called_pointless(store, tmp_path, light):
     console = Console(file=io.StringIO(), width=200)
     summary = run_setup(PATCHED, told(touching(tmp_path / "cells", 12, apart=True), epochs=1, tta="recipe"), console)
     assert "objects=border is pointless here: no two objects touch" in console.file.getvalue()

@@ -105,7 +105,7 @@ def test_metrics_that_a_training_could_not_send_are_sent_when_the_run_ends(store
     assert not list(outbox.folder().glob("*"))
 
 
-def test_made_labels_teach_and_truth_only_scores(store, pairs):
+def test_made_labels_teach_and_truth_only_scores(store, pairs, untraced):
     options = Options(data=str(pairs), trials=1, labels="consensus", rounds=1, models="best")
     summary = run_setup(dataclasses.replace(TINY, published_report="published table"), options, QUIET)
     run = MlflowClient().get_run(summary.run_id)

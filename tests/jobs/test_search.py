@@ -7,7 +7,6 @@ import types
 import mlflow
 import pandas as pd
 import pytest
-import tensorflow as tf
 from rich.console import Console
 from tiny_setup import QUIET, RECIPE, TINY, children_of, final_of, space_of_three
 
@@ -39,7 +38,7 @@ def test_membranes_are_searched_by_v_rand_and_cut_where_validation_says(store, p
     assert "V_rand" in summary.headline() and summary.figures["val/best_threshold"] == seen[-1]
 
 
-def test_hyperband_trains_what_it_judged_and_says_when_it_judges_none(store, pairs, monkeypatch):
+def test_hyperband_trains_what_it_judged_and_says_when_it_judges_none(store, pairs, light, monkeypatch):
     def short_ones_lead(bench, recipe, name, role, tags, rung=None):
         epochs = rung.epochs if rung else recipe.epochs
         return types.SimpleNamespace(val={"native_dice": 1.0 / epochs}, epochs=epochs)
@@ -63,7 +62,9 @@ def test_hyperband_trains_what_it_judged_and_says_when_it_judges_none(store, pai
     assert "the grid has 88 points; the 3 trials are spread over it" in said.file.getvalue()
 
 
-def test_the_best_trial_s_model_is_the_final_one_and_nothing_is_trained_or_validated_again(store, pairs, monkeypatch):
+def test_the_best_trial_s_model_is_the_final_one_and_nothing_is_trained_or_validated_again(
+    store, pairs, light, monkeypatch
+):
     fits, scorings = [], []
     real_fit, real_score = fit.fit, trial.score_predicted
     monkeypatch.setattr(
@@ -109,7 +110,9 @@ def test_of_a_search_the_reference_and_the_best_so_far_are_kept(tmp_path):
 
 
 @pytest.mark.parametrize("lost", [False, True])
-def test_a_run_that_was_killed_while_its_final_model_was_scored_trains_nothing_again(store, pairs, monkeypatch, lost):
+def test_a_run_that_was_killed_while_its_final_model_was_scored_trains_nothing_again(
+    store, pairs, light, monkeypatch, lost
+):
     options = Options(data=str(pairs), trials=2, seed=1, models="best", precision="float32")
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
 
@@ -133,23 +136,19 @@ def test_a_run_that_was_killed_while_its_final_model_was_scored_trains_nothing_a
         assert len(finals) == 1 and len(mlflow.MlflowClient().search_logged_models([summary.experiment_id])) == 1
 
 
-def test_a_promoted_trial_goes_on_where_the_other_paused_and_ends_where_an_undisturbed_one_does(store, pairs):
+def test_a_promoted_trial_goes_on_where_the_other_paused_and_ends_where_an_undisturbed_one_does(store, pairs, light):
     recipe = RECIPE.changed({"epochs": 3, "dropout": 0.2, "brightness": 0.1, "schedule": "cosine"})
     setup = dataclasses.replace(TINY, recipe=recipe)
     options = Options(data=str(pairs), trials=5, tuner="hyperband", seed=1, models="best", precision="float32")
-    tf.config.run_functions_eagerly(True)  # such trainings take less time than their graphs
-    try:
-        summary = run_setup(setup, options, QUIET)
-        by_name = {child.data.tags["training"]: child for child in children_of(summary.run_id)}
-        promoted = by_name["trial 4"]
-        paused = by_name[promoted.data.tags["goes_on_with"]]
-        assert (paused.data.tags["until_epoch"], promoted.data.tags["until_epoch"]) == ("1", "3")
-        changed = {name: promoted.data.params[name] for name in ("image_size", "learning_rate", "loss")}
-        values = {**changed, "image_size": int(changed["image_size"]), "learning_rate": float(changed["learning_rate"])}
-        whole = dataclasses.replace(setup, recipe=recipe.changed(values))
-        alone = run_setup(whole, dataclasses.replace(options, trials=1), QUIET)
-    finally:
-        tf.config.run_functions_eagerly(False)
+    summary = run_setup(setup, options, QUIET)
+    by_name = {child.data.tags["training"]: child for child in children_of(summary.run_id)}
+    promoted = by_name["trial 4"]
+    paused = by_name[promoted.data.tags["goes_on_with"]]
+    assert (paused.data.tags["until_epoch"], promoted.data.tags["until_epoch"]) == ("1", "3")
+    changed = {name: promoted.data.params[name] for name in ("image_size", "learning_rate", "loss")}
+    values = {**changed, "image_size": int(changed["image_size"]), "learning_rate": float(changed["learning_rate"])}
+    whole = dataclasses.replace(setup, recipe=recipe.changed(values))
+    alone = run_setup(whole, dataclasses.replace(options, trials=1), QUIET)
     (undisturbed,) = children_of(alone.run_id)
     for name in ("val/native_dice", "val/auc", "train/best_epoch"):
         assert promoted.data.metrics[name] == pytest.approx(undisturbed.data.metrics[name], abs=1e-6), name

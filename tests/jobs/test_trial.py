@@ -39,7 +39,7 @@ def test_trials_are_children_and_a_failed_one_keeps_its_traceback(searched):
         assert bool(tested) == (child.data.tags["role"] == "final")
 
 
-def test_every_trial_failing_is_said_in_one_line(store, pairs, monkeypatch):
+def test_every_trial_failing_is_said_in_one_line(store, pairs, light, monkeypatch):
     def fails(*_, **__):
         raise callbacks.TrainingFailed("the loss became nan in epoch 1, step 1")
 

@@ -4,6 +4,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+import small_classes
 from conftest import log_tiny, write_pairs
 from fake_runs import score_table
 from mlflow.tracking import MlflowClient
@@ -13,9 +14,9 @@ from unetlab.service.registry import register_run
 from unetlab.tracking import read
 
 
-def trained(data, test: slice, dice: float, known: bool = True, fold: int = 1) -> str:
+def trained(data, test: slice, dice: float, known: bool = True, fold: int = 1, **changes) -> str:
     """A finished run on a folder whose test side is a slice of its images, with so much Dice on each, in scenes of
-    `fold` images; its final model finds what is bright."""
+    `fold` images; its final model finds what is bright, with `changes` as `log_tiny` takes them."""
     dataset = open_dataset(str(data))
     rows = np.arange(len(dataset))
     side = np.full(len(rows), "train", dtype=object)
@@ -30,7 +31,7 @@ def trained(data, test: slice, dice: float, known: bool = True, fold: int = 1) -
         mlflow.log_metrics({"test/native_dice": dice, "test/images": len(table)})
         mlflow.log_text(table.to_csv(index=False), "scores/test.csv")
         mlflow.log_text((sides if known else sides.drop(columns="sha")).to_csv(index=False), "split.csv")
-        model = log_tiny(nested=True)
+        model = log_tiny(nested=True, **changes)
         mlflow.set_tag("final_model", model.model_id)
     return str(run.info.run_id)
 
@@ -91,3 +92,15 @@ def test_data_that_are_gone_or_changed_say_so(store, pairs):
     more.rename(pairs.parent / "moved")
     decision = register_run(run_id)
     assert not decision.promoted and f"no folder or zip at {more}" in decision.reason
+
+
+def test_a_champion_of_classes_is_scored_by_class_on_the_challengers_images(store, tmp_path):
+    names = list(small_classes.NAMES)
+    register_run(trained(small_classes.write_classes(tmp_path / "cells"), slice(0, 4), 0.9, classes=names))
+    more = small_classes.write_classes(tmp_path / "more", n=24, seed=1)
+    decision = register_run(trained(more, slice(0, 12), 0.99, classes=names))
+    evaluation = read.find_one(decision.figures["evaluation"])
+    table = read.table(evaluation)
+    assert evaluation.tags["classes"] == "cell, mitosis, debris" and len(table) == 12
+    assert table["native_dice"].mean() < table["union_native_dice"].mean()  # all that is bright is called a cell
+    assert table["native_dice/mitosis"].dropna().eq(0).all() and decision.promoted

@@ -63,7 +63,7 @@ def test_a_folder_becomes_class_maps_a_legend_and_counts_of_each_class(model, fo
     assert counts["area"].tolist() == [(truth == 1).sum(), (truth == 2).sum(), 0, 0]
     assert counts["area_fraction"][1] == pytest.approx((truth == 2).mean(), rel=1e-4)
     shares = [f"{(truth == kind).sum() / (truth.size + 1200):.2%} of the pixels" for kind in (1, 2)]
-    assert f"nuclei 1 objects, {shares[0]}; debris 3 objects, {shares[1]}" in capsys.readouterr().err
+    assert f"nuclei 1 object, {shares[0]}; debris 3 objects, {shares[1]}" in capsys.readouterr().err
     listed = pd.read_csv(out / "objects.csv")
     assert tuple(listed.columns) == (*COLUMNS[:2], "class", *COLUMNS[2:])
     assert listed["class"].tolist() == ["nuclei", "debris", "debris", "debris"]
@@ -132,7 +132,7 @@ def test_a_file_whose_process_is_lost_is_listed_and_the_others_counted(model, fo
 
 def test_a_threshold_and_images_where_classes_are_written_are_refused(model, folder, tmp_path):
     with pytest.raises(
-        UserError, match=r"^threshold=0.7: .* tells nuclei, debris apart .* no threshold applies; leave it"
+        UserError, match=r"^threshold=0.7: .* tells nuclei, debris apart .* no threshold applies; leave"
     ):
         predict_folder(model, folder, tmp_path / "out", threshold=0.7)
     assert not (tmp_path / "out").exists()

@@ -85,6 +85,6 @@ def test_a_killed_evaluation_goes_on_and_scores_each_image_once(store, pairs, mo
 
 
 def test_of_many_images_some_get_thumbnails(store, pairs, monkeypatch):
-    monkeypatch.setattr(scoring, "MOST_SHOWN", 5)
+    monkeypatch.setattr(thumbnails, "MOST", 5)
     run = read.find_one(evaluate(tiny(), str(pairs)).run_id)
     assert thumbnails.unpack(read.artifact(run, thumbnails.PATH)).ids == tuple(read.table(run)["id"][::3])

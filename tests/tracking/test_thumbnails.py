@@ -1,5 +1,7 @@
 """An album of small images and masks, packed and unpacked."""
 
+import io
+
 import numpy as np
 import pytest
 
@@ -36,3 +38,19 @@ def test_an_album_of_classes_gives_back_their_indices(size):
     np.testing.assert_array_equal(album.masks, found[:, ::step, ::step])
     picture, small, _ = thumbnails.squared_classes(images[0], truth[0], found[0])
     assert picture.shape == (thumbnails.SIZE, thumbnails.SIZE, 3) and set(np.unique(small)) <= set(range(5))
+
+
+def test_masks_beside_index_maps_and_albums_of_before():
+    images = np.zeros((2, 9, 7, 3), np.uint8)
+    truth = np.zeros((2, 9, 7), np.uint8)
+    truth[0, 2:5], truth[1, 3:6] = 1, 4  # the first image shows the first class only
+    album = thumbnails.unpack(thumbnails.pack(["a", "b"], images, truth, truth > 0))
+    np.testing.assert_array_equal(album.truth, truth)
+    np.testing.assert_array_equal(album.masks, truth > 0)
+    before = io.BytesIO()
+    with np.load(io.BytesIO(thumbnails.pack(["a", "b"], images, truth > 0, truth > 3))) as stored:
+        rows = {"truth": np.packbits(truth > 0), "masks": np.packbits(truth > 3)}
+        np.savez(before, **{**{name: stored[name] for name in stored.files}, **rows})
+    album = thumbnails.unpack(before.getvalue())
+    np.testing.assert_array_equal(album.truth, truth > 0)
+    np.testing.assert_array_equal(album.masks, truth > 3)

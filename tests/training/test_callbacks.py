@@ -8,17 +8,17 @@ from small_training import RECIPE, fit_disks
 from unetlab.training.callbacks import KeepPace, Paced, TrainingFailed
 
 
-def test_training_stops_early():
+def test_training_stops_early(untraced):
     fitted = fit_disks(RECIPE.changed({"learning_rate": 0.0, "epochs": 30, "patience": 2}))
     assert len(fitted.history) == 3
 
 
-def test_a_loss_that_is_not_finite_names_epoch_and_step():
+def test_a_loss_that_is_not_finite_names_epoch_and_step(untraced):
     with pytest.raises(TrainingFailed, match=r"the loss became (nan|inf) in epoch \d+, step \d+"):
         fit_disks(RECIPE.changed({"learning_rate": 1e30}))
 
 
-def test_cosine_warms_up_over_an_epoch_and_decays_to_nothing():
+def test_cosine_warms_up_over_an_epoch_and_decays_to_nothing(untraced):
     rates = fit_disks(RECIPE.changed({"schedule": "cosine"})).history["learning_rate"]
     assert rates.max() == pytest.approx(1e-2, rel=0.1)
     assert rates.iloc[-1] < 1e-3

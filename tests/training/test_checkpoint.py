@@ -56,7 +56,7 @@ def test_dropout_augmentation_schedule_and_optimiser_go_on(tmp_path, precision):
     assert [each.name for each in path.parent.iterdir()] == ["it.npz"]
 
 
-def test_early_stopping_keeps_its_best_weights_and_its_patience(tmp_path):
+def test_early_stopping_keeps_its_best_weights_and_its_patience(tmp_path, untraced):
     # so fast that the best epoch is an early one, after which patience runs out
     recipe = RECIPE.changed({"learning_rate": 0.3, "epochs": 15, "patience": 2})
     undisturbed = fit_disks(recipe)
@@ -65,7 +65,7 @@ def test_early_stopping_keeps_its_best_weights_and_its_patience(tmp_path):
     same(resumed(recipe, tmp_path / "it.npz", last), undisturbed)
 
 
-def test_a_training_that_was_over_is_not_trained_again(tmp_path):
+def test_a_training_that_was_over_is_not_trained_again(tmp_path, untraced):
     stopped = RECIPE.changed({"learning_rate": 0.0, "epochs": 30, "patience": 2})
     for recipe in (RANDOM, stopped):
         path = tmp_path / f"{recipe.epochs}.npz"

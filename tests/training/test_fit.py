@@ -18,7 +18,7 @@ def test_training_learns_and_says_what_happened():
     assert not fitted.model.compiled and fitted.model.compute_dtype == "float32"
 
 
-def test_the_model_holds_the_weights_of_the_best_epoch():
+def test_the_model_holds_the_weights_of_the_best_epoch(untraced):
     # so fast that the last epoch is not the best
     fitted = fit_disks(RECIPE.changed({"learning_rate": 0.3, "epochs": 8}))
     images, masks = disks()

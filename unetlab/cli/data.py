@@ -14,6 +14,9 @@ def check(export: Path | None, **values: Any) -> None:
 
     Contact sheets of what was taken for one scene, and of the pairs nearest to it, are logged to MLflow.
     """
+    from unetlab.data.dataset import refuse_missing
+
+    refuse_missing(values["data"])
     quiet.import_tensorflow()
     from unetlab.jobs.check import run_check
 

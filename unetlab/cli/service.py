@@ -21,6 +21,9 @@ def evaluate(
     It goes through the code that serves the model. Images it was trained or validated on are refused. The run has role
     evaluation, and `compare` takes it by its id.
     """
+    from unetlab.data.dataset import refuse_missing
+
+    refuse_missing(data)
     quiet.import_tensorflow()
     from unetlab.jobs.cluster import spreading
     from unetlab.jobs.evaluate import evaluate as evaluated
@@ -106,11 +109,10 @@ def ui(port: int) -> None:
     """Start the MLflow UI and print the addresses of its run table: setups by Dice, and searches with their trials."""
     import subprocess
 
-    quiet.import_tensorflow()
     from unetlab.tracking.names import NESTED
-    from unetlab.tracking.ui import open_experiment, table_address
+    from unetlab.tracking.ui import known_experiment, open_experiment, table_address
 
-    experiment, base = open_experiment(), f"http://127.0.0.1:{port}"
+    experiment, base = known_experiment() or open_experiment(), f"http://127.0.0.1:{port}"
     click.echo(f"Setups, best validation Dice first: {table_address(experiment, base)}")
     click.echo(f"Searches and their trials: {table_address(experiment, base, NESTED)}")
     sys.stdout.flush()

@@ -16,6 +16,9 @@ def setup_command(setup: Setup) -> click.Command:
     """The command that trains, searches and scores one setup."""
 
     def run(**values: Any) -> None:
+        from unetlab.jobs.early import refuse_early
+
+        refuse_early(setup, Options(**values))  # before TensorFlow, which takes seconds
         quiet.import_tensorflow()
         from unetlab.jobs.interrupt import interruptible
         from unetlab.jobs.run import run_setup

@@ -172,38 +172,21 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_array(path: Path, shape: tuple[int, ...], rows: Iterable[np.ndarray]) -> None:
-    """Writes uint8 rows as one .npy that appears only once it is complete."""
-
-    def fill(out: np.ndarray) -> None:
-        for i, row in enumerate(rows):
-            out[i] = row
-
-    _write_mapped(path, shape, fill)
-
-
-def write_flat(path: Path, length: int, parts: Iterable[np.ndarray]) -> None:
-    """Writes uint8 arrays of any shapes one after the other as one flat .npy of that length, as `write_array` does."""
-
-    def fill(out: np.ndarray) -> None:
-        start = 0
-        for part in parts:
-            out[start : start + part.size] = part.ravel()
-            start += part.size
-
-    _write_mapped(path, (length,), fill)
-
-
-def _write_mapped(path: Path, shape: tuple[int, ...], fill: Callable[[np.ndarray], None]) -> None:
+    """Writes uint8 rows, or arrays of any shapes where the shape is flat, one after the other as one .npy that appears
+    only once it is complete. Raises ValueError if they are not as many bytes as the shape says."""
     _sweep(path.parent)
     handle, name = tempfile.mkstemp(prefix=".building-", dir=path.parent)
-    os.close(handle)
     try:
-        out = np.lib.format.open_memmap(name, mode="w+", dtype=np.uint8, shape=shape)
-        if hasattr(os, "posix_fallocate"):  # a disk that is full later would end the process by SIGBUS, without a word
-            with open(name, "r+b") as file:
-                os.posix_fallocate(file.fileno(), 0, os.path.getsize(name))
-        fill(out)
-        out.flush()
+        with os.fdopen(handle, "wb") as out:
+            np.lib.format.write_array_header_1_0(out, {"descr": "|u1", "fortran_order": False, "shape": shape})
+            end = out.tell() + int(np.prod(shape, dtype=np.int64))
+            if hasattr(os, "posix_fallocate"):  # a disk that is too small is told at once
+                out.flush()
+                os.posix_fallocate(out.fileno(), 0, end)
+            for row in rows:
+                out.write(np.ascontiguousarray(row, np.uint8).data)
+            if out.tell() != end:
+                raise ValueError(f"{out.tell():,} bytes of {path.name}, not the {end:,} of the shape {shape}")
         os.replace(name, path)
     finally:
         Path(name).unlink(missing_ok=True)

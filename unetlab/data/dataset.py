@@ -13,7 +13,7 @@ import numpy as np
 
 from unetlab.data import cache, classes, public, targets
 from unetlab.data.classes import UNKNOWN
-from unetlab.data.files import Files, given_groups, open_files
+from unetlab.data.files import Files, given_groups, open_files, refuse_no_path
 from unetlab.data.ragged import Ragged
 from unetlab.data.reading import Reader
 from unetlab.data.twins import TWINS
@@ -152,7 +152,7 @@ class Dataset:
         if not path.exists():
             made = (make(i) for i in range(len(self)))
             if ragged:
-                cache.write_flat(path, int((sizes.prod(axis=1) * channels).sum()), made)
+                cache.write_array(path, (int((sizes.prod(axis=1) * channels).sum()),), made)
             else:
                 cache.write_array(path, (len(self), *(int(side) for side in sizes[0]), channels), made)
         mapped = np.load(path, mmap_mode="r")
@@ -221,6 +221,16 @@ def open_dataset(
     return replace(dataset, groups=given_groups(files))
 
 
+def refuse_missing(source: str) -> None:
+    """Raises UserError for a source, as `open_dataset` takes it, of which nothing is there. Nothing is opened."""
+    if source == "synthetic" or source in public.SOURCES:
+        return
+    if source.startswith("synthetic-"):
+        _refuse_unknown_twin(source.removeprefix("synthetic-"))
+    else:
+        refuse_no_path(Path(source).expanduser())
+
+
 def relabelled(dataset: Dataset, name: str, key: str, label: Callable[[np.ndarray], np.ndarray]) -> Dataset:
     """The same images with labels made from each image alone, cached; given masks are not looked at.
 
@@ -244,6 +254,11 @@ def _covered(mask: np.ndarray, height: int, width: int) -> np.ndarray:
     return geometry.resize_map(mask.astype(np.float32), height, width) >= 0.5
 
 
+def _refuse_unknown_twin(twin: str) -> None:
+    if twin not in TWINS:
+        raise UserError(f"data: no twin synthetic-{twin}; there are {', '.join(f'synthetic-{name}' for name in TWINS)}")
+
+
 def _commonest(index: np.ndarray, classes: int, height: int, width: int) -> np.ndarray:
     """The class that covers most of each pixel of an index map resized, uint8 (height, width); of equals the first, but
     background, as of one mask, only where it covers more than any other."""
@@ -258,8 +273,7 @@ def _commonest(index: np.ndarray, classes: int, height: int, width: int) -> np.n
 
 
 def _open_twin(twin: str, seed: int, masks: str) -> Dataset:
-    if twin not in TWINS:
-        raise UserError(f"data: no twin synthetic-{twin}; there are {', '.join(f'synthetic-{name}' for name in TWINS)}")
+    _refuse_unknown_twin(twin)
     made, name = TWINS[twin], f"synthetic-{twin}"
     about: dict[str, Any] = {"has_masks": True, "masks": "objects", "why": "simulated objects"}
     several = bool(made.classes) and masks in ("auto", "classes")

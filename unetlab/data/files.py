@@ -115,12 +115,14 @@ class ZipFiles:
         except DAMAGED as error:
             raise UserError(f"{path} is no readable zip ({error}); give a folder or a zip of images") from error
         self.infos = {info.filename: info for info in self.zip.infolist() if not _is_folder(info)}
-        for name in self.infos:
-            parts = PurePosixPath(name.replace("\\", "/"))
-            if parts.is_absolute() or ".." in parts.parts or name[1:2] == ":":  # a drive of Windows
+        folders: set[str] = set()
+        for name in self.infos:  # tens of thousands, so that they are no paths
+            parts = name.replace("\\", "/").split("/")
+            if parts[0] == "" or ".." in parts or name[1:2] == ":":  # a drive of Windows
                 raise UserError(f"{path} holds the name {name!r}, which leads out of the zip; make the zip anew")
-            if inside := [part for part in parts.parts[:-1] if PurePosixPath(part).suffix.lower() in CONTAINERS]:
-                raise UserError(f"{path} holds {inside[0]}, which is read from a folder only; unpack the zip")
+            folders.update(parts[:-1])
+        if inside := sorted(part for part in folders if PurePosixPath(part).suffix.lower() in CONTAINERS):
+            raise UserError(f"{path} holds {inside[0]}, which is read from a folder only; unpack the zip")
         self.names = sorted(name for name in self.infos if _wanted(name) and relative(name) is not None)
 
     def read(self, name: str) -> bytes:
@@ -168,17 +170,22 @@ def _is_folder(info: zipfile.ZipInfo) -> bool:
     return not info.filename or info.filename.endswith("/")  # `is_dir` wants a name
 
 
-def open_files(path: Path) -> Files:
-    """The files at a path.
-
-    Raises UserError if there is nothing, or neither a folder nor a zip.
-    """
+def refuse_no_path(path: Path) -> None:
+    """Raises UserError if there is nothing at a path."""
     try:
         there = path.exists()
     except OSError:  # a name too long for any file
         there = False
     if not there:
         raise UserError(f"no folder or zip at {path}; give a path that exists, a named data set, or synthetic")
+
+
+def open_files(path: Path) -> Files:
+    """The files at a path.
+
+    Raises UserError if there is nothing, or neither a folder nor a zip.
+    """
+    refuse_no_path(path)
     files: Files = FolderFiles(path) if path.is_dir() else ZipFiles(path)
     if not files.names:
         raise UserError(f"{path} holds no files; put images into it, or into images/ with their masks in masks/")
@@ -190,7 +197,7 @@ def given_groups(files: Files) -> str:
     if isinstance(files, FolderFiles):
         found = [GROUPS] if (files.folder / GROUPS).is_file() else []
     elif isinstance(files, ZipFiles):
-        named = (PurePosixPath(name) for name in files.infos)
+        named = (PurePosixPath(name) for name in files.infos if name.endswith(GROUPS))
         found = [str(path) for path in named if path.name == GROUPS and len(path.parts) <= 2]
     else:
         found = []
@@ -223,7 +230,7 @@ def _walk(folder: Path) -> Iterator[str]:
 
 
 def _wanted(name: str) -> bool:
-    parts = PurePosixPath(name).parts
+    parts = [part for part in name.split("/") if part not in ("", ".")]
     return not any(part.startswith((".", "__MACOSX")) for part in parts) and parts[-1] not in IGNORED
 
 

@@ -102,7 +102,9 @@ def _number(id: str) -> int:
 
 
 def _groups(groups: np.ndarray) -> list[np.ndarray]:
-    return [np.flatnonzero(groups == group) for group in np.unique(groups)]
+    """The rows of each group, ascending, the groups in order; in time that grows with n log n."""
+    order = np.argsort(groups, kind="stable")
+    return np.split(order, np.flatnonzero(groups[order][1:] != groups[order][:-1]) + 1)
 
 
 def _assign(side: np.ndarray, members: list[np.ndarray], rng: np.random.Generator) -> None:

@@ -114,6 +114,21 @@ class Rows:
         self.close()
 
 
+class HeldRows(Rows):
+    """An image in memory, uint8 (h, w, 1 or 3), as one that is read by rows."""
+
+    def __init__(self, image: np.ndarray) -> None:
+        self.image, self.mode = image, "uint8"
+        self.shape = (image.shape[0], image.shape[1], image.shape[2])
+
+    def read(self, first: int, last: int) -> np.ndarray:
+        """Rows `first` to `last`, without that."""
+        return self.image[first:last]
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+
 def _page(file: BinaryIO) -> Any:
     """The one page of a TIFF, as tifffile has it. Raises PixelError where it cannot be read by rows."""
     found = walk(file, file.seek(0, io.SEEK_END), MOST)
@@ -148,7 +163,7 @@ def by_rows(path: Path) -> bool:
 
 
 class FittedRows:
-    """What `view.fitted` makes of an image, from one that is read by rows; indexed as `tiles.bands` does."""
+    """What `view.fitted` makes of an image, from one that is read by rows."""
 
     def __init__(self, image: Rows, recipe: view.Viewed) -> None:
         self.image, self.recipe = image, recipe
@@ -177,10 +192,9 @@ class FittedRows:
         for first in range(0, self.shape[0], several):
             yield self.read(first, min(self.shape[0], first + several))
 
-    def __getitem__(self, places: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-        """Pixels of rows (n, 1) and columns (m,), both integers, uint8 (n, m, c)."""
-        rows, columns = places
+    def cut(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """Pixels of rows (n,) and columns (m,), both integers, uint8 (n, m, c), as `geometry.cut` has them."""
         first, last = int(rows.min()), int(rows.max()) + 1
         if self.held is None or self.held[:2] != (first, last):
             self.held = first, last, self.read(first, last)
-        return self.held[2][rows - first, columns]
+        return geometry.cut(self.held[2], rows - first, columns)

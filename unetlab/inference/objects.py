@@ -3,7 +3,7 @@
 Near-linear in pixels: only connected components that hold several seeds are flooded.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,10 +11,14 @@ from scipy import ndimage
 from skimage.morphology import local_maxima
 from skimage.segmentation import watershed
 
+from ..images.geometry import COUNTED
 from ..images.regions import components
 
 SMOOTH = 1.0
 """Sigma in pixels of the blur of the mask's distance map: a jagged edge has many ridges, an object one."""
+
+AT_ONCE = 2**22
+"""Pixels of an image in which all that touches is parted at once."""
 
 SPECK = 0.05
 """A seed below this share of the largest in its component is noise of the network, not an object."""
@@ -170,7 +174,7 @@ def _grown(mask: np.ndarray, seeds: np.ndarray, height: np.ndarray, speck: float
     """
     regions = components(mask)
     seeds = np.where(mask, seeds, 0)
-    area = np.bincount(seeds.ravel())
+    area = _areas(seeds)
     owner = np.zeros(len(area), np.int32)
     owner[seeds[seeds > 0]] = regions[seeds > 0]
     largest = np.zeros(int(regions.max()) + 1, np.int64)
@@ -179,13 +183,35 @@ def _grown(mask: np.ndarray, seeds: np.ndarray, height: np.ndarray, speck: float
     kept[0] = False
     several = np.bincount(owner[kept], minlength=len(largest)) > 1
     several[0] = False
-    crowded = several[regions]
-    flooded = watershed(height, np.where(kept, np.arange(len(area)), 0)[seeds] * crowded, mask=crowded)
-    return _numbered(np.where(crowded, flooded + len(largest), regions))
+    number = np.where(kept, np.arange(len(area), dtype=np.int32), np.int32(0))
+    for box, own in _crowded(regions, several):
+        flooded = watershed(height[box], number[seeds[box]] * own, mask=own)
+        regions[box][own] = flooded[own] + len(largest)
+    return _numbered(regions)
+
+
+def _crowded(regions: np.ndarray, several: np.ndarray) -> Iterator[tuple[tuple[slice, slice], np.ndarray]]:
+    """Where to flood, and what there, bool: the regions that are `several`, together, or in an image of more than
+    AT_ONCE pixels one by one, since flooding takes fifty bytes a pixel."""
+    if regions.size <= AT_ONCE:
+        yield np.s_[:, :], several[regions]
+        return
+    boxes = ndimage.find_objects(regions)
+    for region in np.flatnonzero(several):
+        yield boxes[region - 1], regions[boxes[region - 1]] == region
+
+
+def _areas(labels: np.ndarray) -> np.ndarray:
+    """Pixels of each number of an int32 (h, w), int64 (most + 1,); in parts, since counting takes eight bytes each."""
+    most = int(labels.max(initial=0))
+    area = np.zeros(most + 1, np.int64)
+    for part in np.array_split(labels, max(1, labels.size // COUNTED)):
+        area += np.bincount(part.ravel(), minlength=most + 1)
+    return area
 
 
 def _numbered(labels: np.ndarray) -> np.ndarray:
     """The same objects with the numbers 1..n, int32."""
-    there = np.bincount(labels.ravel()) > 0
+    there = _areas(labels) > 0
     there[0] = False
-    return np.asarray((np.cumsum(there) * there)[labels], np.int32)
+    return np.asarray((np.cumsum(there) * there).astype(np.int32)[labels])

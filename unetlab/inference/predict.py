@@ -4,18 +4,26 @@ This folder and `images` travel inside every logged model, so they import nothin
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
 from ..images import geometry, view
-from ..images.rows import SPACE, FittedRows, Rows
+from ..images.rows import SPACE, FittedRows, HeldRows, Rows
 from . import tiles
 from .objects import METHODS, instances, instances_of_classes
+from .spool import each_of, gathered
 from .symmetries import with_symmetries
 
 BATCH = 8
 """Squares the network sees at once, so that memory does not grow with what is asked."""
+
+WINDOW = 2**24
+"""Pixels of images of any sizes that are gathered so that those of one size are seen together."""
+
+IN_BANDS = 2**22
+"""Pixels of an image above which it is answered band by band, as far as objects let it."""
 
 Threshold = float | Literal["mean"]
 
@@ -103,22 +111,28 @@ class Predictor:
 
         self.network, self.recipe, self.tile = with_symmetries(network, recipe.tta), recipe, tile
 
-    def maps(self, fitted: Sequence[np.ndarray] | np.ndarray, rows: np.ndarray | None = None) -> Maps:
+    def maps(
+        self,
+        fitted: Sequence[np.ndarray] | np.ndarray,
+        rows: np.ndarray | None = None,
+        folder: Path | None = None,
+    ) -> Maps:
         """What the network says of images at its size, uint8 (h, w, c) as `view.fitted` gives them, or of `rows` alone.
 
         Levels of grey are those of each whole image. Images of one size that are seen in one piece are seen together.
+        Where it is more than `spool.HELD` bytes it lies in a file in `folder`, and each image's is read when asked for.
         """
         rows = np.arange(len(fitted)) if rows is None else np.asarray(rows)
-        if self.recipe.view == "whole":
-            found = [self._together([fitted[row] for row in rows[k : k + BATCH]]) for k in range(0, len(rows), BATCH)]
-            whole = np.concatenate(found)
-            if self.recipe.classes:
-                return Maps(1 - whole[..., 0], None, whole)
-            return Maps(whole[..., 0], whole[..., 1] if whole.shape[-1] > 1 else None)
-        each = self._in_patches(fitted, rows)
+        images = (fitted[int(row)] for row in rows)
+        whole = self.recipe.view == "whole"
+        seen: Sequence[np.ndarray] | np.ndarray
+        seen = gathered(self._whole(images) if whole else self._in_patches(images), folder)
+        if isinstance(seen, list) and whole:
+            seen = np.stack(seen)
         if self.recipe.classes:
-            return Maps([1 - one[..., 0] for one in each], None, each)
-        return Maps([one[..., 0] for one in each], [one[..., 1] for one in each] if each[0].shape[-1] > 1 else None)
+            return Maps(each_of(seen, lambda one: 1 - one[..., 0]), None, seen)
+        head = each_of(seen, lambda one: one[..., 1]) if seen[0].shape[-1] > 1 else None
+        return Maps(each_of(seen, lambda one: one[..., 0]), head)
 
     def bands(self, image: FittedRows) -> Iterator[np.ndarray]:
         """What the network says of an image at its size, from top to bottom, float32 (rows, w, k): the mask first."""
@@ -150,18 +164,27 @@ class Predictor:
         for band in resized_bands(self.bands(fitted), fitted.shape[:2], image.shape[:2]):
             yield Band(band[..., 0] > np.float32(cut), band[..., 1] if band.shape[-1] > 1 else None)
 
+    def _whole(self, images: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """float32 (s, s, k) of each of images of one size."""
+        for part in _parts(images, BATCH, lambda image: 1):
+            yield from self._together(part)
+
     def _together(self, images: Sequence[np.ndarray]) -> np.ndarray:
         return self.network(geometry.normalise(images, self.recipe.normalise))
 
-    def _in_patches(self, fitted: Sequence[np.ndarray] | np.ndarray, rows: np.ndarray) -> list[np.ndarray]:
-        """float32 (h, w, k) of each row."""
-        sizes = [fitted[row].shape[:2] for row in rows]
-        padded = [tuple(view.padded_side(side, self.recipe.image_size) for side in size) for size in sizes]
-        out: list[np.ndarray] = [np.empty(0)] * len(rows)
+    def _in_patches(self, images: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """float32 (h, w, k) of each image."""
+        for part in _parts(images, WINDOW, _pixels):
+            yield from self._by_size(part)
+
+    def _by_size(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """float32 (h, w, k) of each image, those that are padded to one size together."""
+        padded = [tuple(view.padded_side(side, self.recipe.image_size) for side in image.shape[:2]) for image in images]
+        out: list[np.ndarray] = [np.empty(0)] * len(images)
         waiting: dict[tuple[int, ...], list[int]] = {}
         for place, size in enumerate(padded):
             if max(size) > self.tile:
-                image = np.asarray(fitted[rows[place]])
+                image = np.asarray(images[place])
                 out[place] = tiles.tiled(self.network, image, self._levels(image), self.recipe.image_size, self.tile)
             else:
                 waiting.setdefault(size, []).append(place)
@@ -169,14 +192,15 @@ class Predictor:
             several = max(1, tiles.BATCH_PIXELS // (size[0] * size[1]))
             for k in range(0, len(places), several):
                 part = places[k : k + several]
-                found = self.network(np.stack([self._mirrored(np.asarray(fitted[rows[p]]), size) for p in part]))
+                found = self.network(np.stack([self._mirrored(np.asarray(images[p]), size) for p in part]))
                 for place, one in zip(part, found, strict=True):
-                    out[place] = one[: sizes[place][0], : sizes[place][1]]
+                    height, width = images[place].shape[:2]
+                    out[place] = one[:height, :width]
         return out
 
     def _mirrored(self, image: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
         rows, columns = (view.mirrored(*each) for each in zip(image.shape[:2], size, strict=True))
-        return geometry.stretch(image[rows[:, None], columns], *self._levels(image))
+        return geometry.stretch(geometry.cut(image, rows, columns), *self._levels(image))
 
     def _levels(self, image: np.ndarray) -> tuple[float, float]:
         return geometry.levels(image, self.recipe.normalise)
@@ -188,22 +212,70 @@ class Predictor:
     def answers(self, images: Sequence[np.ndarray], threshold: Threshold | None = None) -> list[Answer]:
         """Masks and objects of images uint8 (h, w, 1 or 3) at their own sizes; `threshold` replaces the recipe's, and
         does not apply to classes."""
+        cut = self.recipe.threshold if threshold is None else threshold
+        # the mean is known only once all has been seen, and then seen again
+        once = self.recipe.view == "patches" and (cut != "mean" or bool(self.recipe.classes))
+        banded = [once and _pixels(image) > IN_BANDS for image in images]
+        others = [image for image, large in zip(images, banded, strict=True) if not large]
+        found = iter(self._answers_at_once(others, cut) if others else [])
+        return [
+            self._answer_in_bands(image, cut) if large else next(found)
+            for image, large in zip(images, banded, strict=True)
+        ]
+
+    def _answers_at_once(self, images: Sequence[np.ndarray], threshold: Threshold) -> list[Answer]:
         maps = self.maps([view.fitted(image, self.recipe) for image in images])
         if maps.classes is not None:
             return [
                 self._in_classes(classes_at(each, image.shape[:2]))
                 for each, image in zip(maps.classes, images, strict=True)
             ]
-        cuts = thresholds(maps.mask, self.recipe.threshold if threshold is None else threshold)
+        cuts = thresholds(maps.mask, threshold)
         answers = []
         for i, image in enumerate(images):
             mask = mask_at(maps.mask[i], cuts[i], image.shape[:2])
             answers.append(Answer(mask, objects_at(mask, maps.head_of(i), self.recipe)))
         return answers
 
+    def _answer_in_bands(self, image: np.ndarray, threshold: Threshold) -> Answer:
+        """The same of a large image, of which no more than a row of tiles is there as probabilities of the mask."""
+        size, top = image.shape[:2], 0
+        mask: np.ndarray = np.zeros(size, bool)
+        head: np.ndarray | None = None
+        classes: np.ndarray | None = None
+        for band in self.native_bands(HeldRows(image), threshold):
+            rows = slice(top, top + len(band.mask))
+            mask[rows] = band.mask
+            if band.head is not None:
+                head = np.zeros(size, np.float32) if head is None else head
+                head[rows] = band.head
+            if band.classes is not None:
+                classes = np.zeros(size, np.uint8) if classes is None else classes
+                classes[rows] = band.classes
+            top += len(band.mask)
+        return self._in_classes(classes) if classes is not None else Answer(mask, objects_at(mask, head, self.recipe))
+
     def _in_classes(self, classes: np.ndarray) -> Answer:
         labels, object_classes = class_objects_at(classes, self.recipe)
         return Answer(classes > 0, labels, classes, object_classes)
+
+
+def _pixels(image: np.ndarray) -> int:
+    return image.shape[0] * image.shape[1]
+
+
+def _parts(images: Iterable[np.ndarray], most: int, of: Callable[[np.ndarray], int]) -> Iterator[list[np.ndarray]]:
+    """Images in lists, each closed as soon as what `of` says of its images adds up to `most`."""
+    part: list[np.ndarray] = []
+    size = 0
+    for image in images:
+        part.append(image)
+        size += of(image)
+        if size >= most:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part
 
 
 def thresholds(probabilities: Sequence[np.ndarray] | np.ndarray, threshold: Threshold) -> np.ndarray:

@@ -64,7 +64,7 @@ def bands(
     step = (tile - 3 * (tile // EDGE)) // ALIGN * ALIGN
     tops, lefts = offsets(len(rows), high, step), offsets(len(columns), wide, step)
     if len(tops) == len(lefts) == 1:
-        yield network(geometry.stretch(image[rows[:, None], columns], *levels)[None])[0, :height, :width]
+        yield network(geometry.stretch(_cut(image, rows, columns), *levels)[None])[0, :height, :width]
         return
     down, across = window(high, tile // EDGE), window(wide, tile // EDGE)
     held = weights = None
@@ -83,6 +83,10 @@ def bands(
         yield band
 
 
+def _cut(image: np.ndarray | FittedRows, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    return image.cut(rows, columns) if isinstance(image, FittedRows) else geometry.cut(image, rows, columns)
+
+
 def _row(
     network: Network,
     image: np.ndarray | FittedRows,
@@ -98,7 +102,7 @@ def _row(
     total, weight = None, np.zeros((len(rows), len(columns)), np.float32)
     for start in range(0, len(lefts), several):
         part = lefts[start : start + several]
-        tiles = [geometry.stretch(image[rows[:, None], columns[left : left + wide]], *levels) for left in part]
+        tiles = [geometry.stretch(_cut(image, rows, columns[left : left + wide]), *levels) for left in part]
         for left, found in zip(part, network(np.stack(tiles)), strict=True):
             if total is None:
                 total = np.zeros((len(rows), len(columns), found.shape[-1]), np.float32)
@@ -110,4 +114,12 @@ def _row(
 
 def tiled(network: Network, image: np.ndarray, levels: tuple[float, float], least: int, tile: int = TILE) -> np.ndarray:
     """What a network says of an image, float32 (h, w, k); arguments as `bands` takes them."""
-    return np.concatenate(list(bands(network, image, levels, least, tile)))
+    out: np.ndarray | None = None
+    top = 0
+    for band in bands(network, image, levels, least, tile):
+        if out is None:
+            out = np.empty((*image.shape[:2], band.shape[-1]), np.float32)
+        out[top : top + len(band)] = band
+        top += len(band)
+    assert out is not None  # there is at least one band
+    return out

@@ -7,6 +7,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 
+from unetlab.data.unmapped import Unmapped
 from unetlab.images.otsu import otsu_mask
 from unetlab.jobs import class_scores, trial
 from unetlab.jobs.class_scores import ClassScored
@@ -87,7 +88,7 @@ def _untrained(bench: trial.Bench, answer: Callable[[int], np.ndarray]) -> list[
     data, found = bench.truth, []
     for row in map(int, bench.split.test):
         made = np.where(data.known(row), answer(row), np.uint8(0))
-        found.append(classes.dice_of(made, class_scores.true_classes(data, row), len(data.classes) - 1))
+        found.append(classes.dice_of(made, data.class_truth(row), len(data.classes) - 1))
     return found
 
 
@@ -103,14 +104,13 @@ def _without_symmetries(bench: trial.Bench, model: Any, final: trial.Outcome, ta
 
 
 def _album(bench: trial.Bench, final: trial.Outcome, scored: ClassScored) -> bytes:
-    images, seen = bench.truth.fitted(final.recipe).images, scored.seen
-    each = [
-        (np.asarray(images[row]), mask, found)
-        for row, mask, found in zip(bench.split.test, seen.masks, seen.found, strict=True)
-    ]
+    """Thumbnails of the test images, of thumbnails.MOST of them where there are more."""
+    images, rows, seen = Unmapped(bench.truth.fitted(final.recipe).images), bench.split.test, scored.seen
+    shown = range(0, len(rows), -(-len(rows) // thumbnails.MOST))
+    pictures = ((images[rows[i]], seen.masks[i], seen.found[i]) for i in shown)
     if final.recipe.view == "patches":  # an album holds pictures of one size
-        each = [thumbnails.squared_classes(*one) for one in each]
-    return thumbnails.pack(list(scored.table["id"]), *(np.stack(stack) for stack in zip(*each, strict=True)))
+        pictures = (thumbnails.squared_classes(*picture) for picture in pictures)
+    return thumbnails.pack_each([str(scored.table["id"][i]) for i in shown], pictures)
 
 
 def _log_pictures(bench: trial.Bench, final: trial.Outcome, scored: ClassScored, table: pd.DataFrame) -> None:
@@ -124,7 +124,7 @@ def _log_pictures(bench: trial.Bench, final: trial.Outcome, scored: ClassScored,
                 "label": label,
                 "id": table["id"][i],
                 "image": bench.truth.image(row),
-                "truth": class_scores.true_classes(bench.truth, row),
+                "truth": bench.truth.class_truth(row),
                 "found": scored.seen.native[i],
                 "dice": float(table["native_dice"][i]),
             }

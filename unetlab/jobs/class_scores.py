@@ -1,4 +1,4 @@
-"""What a network of classes says of images, and its scores: the counterpart of `trial.score` for one mask."""
+"""What a network of classes says of images, and its scores: the counterpart of `mask_scores` for one mask."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -7,15 +7,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from unetlab.data import Dataset
+from unetlab.data import Dataset, cache
 from unetlab.data.classes import UNKNOWN
+from unetlab.data.unmapped import Unmapped
 from unetlab.inference.objects import METHODS
 from unetlab.inference.predict import Predictor, class_objects_at, classes_at
+from unetlab.inference.spool import Spill
 from unetlab.metrics import classes, thresholds
 from unetlab.setup import Recipe
 
 CHUNK = 8
 """Images whose probabilities are in memory at once: of many classes they are many."""
+
+
+def _spill() -> Spill:
+    return Spill(cache.root())
 
 
 @dataclass
@@ -29,9 +35,9 @@ class Seen:
         calibration: how sure it was.
     """
 
-    found: list[np.ndarray] = field(default_factory=list)
-    masks: list[np.ndarray] = field(default_factory=list)
-    native: list[np.ndarray] = field(default_factory=list)
+    found: Spill = field(default_factory=_spill)
+    masks: Spill = field(default_factory=_spill)
+    native: Spill = field(default_factory=_spill)
     calibration: classes.Calibration = field(default_factory=classes.Calibration)
 
 
@@ -60,12 +66,13 @@ def names_of(dataset: Dataset) -> tuple[str, ...]:
 def look(model: Any, recipe: Recipe, rows: np.ndarray, against: Dataset) -> Seen:
     """Asks a network of classes for the images `rows` of a data set of classes."""
     predictor, fitted, seen = Predictor(model, recipe), against.fitted(recipe), Seen()
+    images, masks = Unmapped(fitted.images), Unmapped(fitted.masks)
     for start in range(0, len(rows), CHUNK):
         part = rows[start : start + CHUNK]
-        maps = predictor.maps(fitted.images, part).classes
+        maps = predictor.maps(images, part).classes
         assert maps is not None  # the recipe tells classes apart
         for probabilities, row in zip(maps, part, strict=True):
-            truth = np.asarray(fitted.masks[row][..., 0])
+            truth = masks[row][..., 0]
             known = truth != UNKNOWN
             seen.calibration.add(probabilities, truth, known)
             seen.found.append(np.where(known, probabilities.argmax(axis=-1), 0).astype(np.uint8))
@@ -73,12 +80,6 @@ def look(model: Any, recipe: Recipe, rows: np.ndarray, against: Dataset) -> Seen
             answer = classes_at(probabilities, against.sizes[row].tolist())
             seen.native.append(np.where(against.known(int(row)), answer, np.uint8(0)))
     return seen
-
-
-def true_classes(dataset: Dataset, row: int) -> np.ndarray:
-    """The index map of an image at its own size, uint8 (h, w), 0 where nobody knows."""
-    truth = dataset.class_map(row)
-    return np.where(truth == UNKNOWN, np.uint8(0), truth)
 
 
 def true_objects(dataset: Dataset, row: int) -> tuple[np.ndarray, np.ndarray]:
@@ -100,7 +101,7 @@ def score(seen: Seen, recipe: Recipe, rows: np.ndarray, against: Dataset) -> Cla
         confusion += classes.confusion_of(found, mask, len(names))
         small = classes.score_at_model_size(found, mask, names)
         parted, true = class_objects_at(native, recipe), true_objects(against, row)
-        large = classes.score_native(native, true_classes(against, row), parted, true, names)
+        large = classes.score_native(native, against.class_truth(row), parted, true, names)
         table.append({"id": against.ids[row], **small, **large})
     scored = pd.DataFrame(table)
     figures = classes.summarise(scored, confusion, names)

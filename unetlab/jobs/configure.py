@@ -14,8 +14,8 @@ from unetlab.data import Dataset, cache
 from unetlab.data.check import DataCard
 from unetlab.data.scale import Objects, objects_of, scale_for
 from unetlab.data.split import Split
-from unetlab.errors import UserError
 from unetlab.images.view import ALIGN, size_of
+from unetlab.jobs.early import refuse_numbers
 from unetlab.metrics.baselines import few
 from unetlab.models import NETWORKS
 from unetlab.models.weights import encoders_at_hand, resolve_weights
@@ -109,7 +109,7 @@ def configure(setup: Setup, options: Options, dataset: Dataset, card: DataCard, 
 
     Raises UserError for minutes that are not above 0, and for weights as `resolve_weights` does.
     """
-    refuse_no_minutes(options)
+    refuse_numbers(setup, options)
     seen = objects_of(dataset, few(sides.train))
     choices: list[Choice] = []
     setup, weights = _network(setup, options, dataset, sides, choices)
@@ -123,12 +123,6 @@ def configure(setup: Setup, options: Options, dataset: Dataset, card: DataCard, 
         setup = replace(setup, recipe=setup.recipe.changed(fitted))
     told = replace(options, trials=trials, minutes=round(each, 2))
     return Configured(setup, told, weights, tuple(choices))
-
-
-def refuse_no_minutes(options: Options) -> None:
-    """Raises UserError for minutes that are not above 0."""
-    if options.minutes <= 0:
-        raise UserError("auto fits its training into minutes, which must be above 0; 30 are a start: minutes=30")
 
 
 def _network(

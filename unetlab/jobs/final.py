@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 
 from unetlab.data.classes import UNKNOWN
+from unetlab.data.unmapped import Unmapped
 from unetlab.images import codecs
 from unetlab.images.otsu import otsu_mask
 from unetlab.inference import predict
-from unetlab.jobs import class_final, self_training, trial
+from unetlab.jobs import class_final, mask_scores, self_training, trial
 from unetlab.metrics import baselines, intervals, membranes, pixelwise
 from unetlab.metrics.significance import count_scenes
-from unetlab.metrics.table import pixels_of, score_images
 from unetlab.setup import Recipe
 from unetlab.tracking import figures, thumbnails, write
 from unetlab.tracking.figures import dice_strips
@@ -85,14 +85,14 @@ def _tested(
 ) -> tuple[pd.DataFrame, dict[str, float], bytes]:
     """The final model of one mask on test: its scores by image beside those of rivals, figures, and the album; logs the
     scores and pictures to the active run."""
-    tested = trial.score(bench, model, final.served, bench.split.test, bench.truth, final.val["best_threshold"])
+    tested = mask_scores.score(bench, model, final.served, bench.split.test, bench.truth, final.val["best_threshold"])
     write.log_scores("test", tested.figures, final.model_id, test_input)
     table, rivals = _with_rivals(bench, tested, final, reference)
     rivals |= _without_symmetries(bench, model, final, table)
     cuts = _other_cuts(bench, final, tested)
     _log_pictures(bench, final, tested, table)
     own = {f"test/{key}": value for key, value in tested.figures.items()}
-    return table, {**own, **cuts, **rivals}, _album(bench, tested, final.served)
+    return table, {**own, **cuts, **rivals}, mask_scores.album(bench, tested, final.served)
 
 
 def _without_symmetries(bench: trial.Bench, model: Any, final: trial.Outcome, table: pd.DataFrame) -> dict[str, float]:
@@ -101,18 +101,9 @@ def _without_symmetries(bench: trial.Bench, model: Any, final: trial.Outcome, ta
     if not final.served.tta:
         return {}
     plain = final.served.changed({"tta": 0})
-    alone = trial.score(bench, model, plain, bench.split.test, bench.truth, final.val["best_threshold"]).table
+    alone = mask_scores.score(bench, model, plain, bench.split.test, bench.truth, final.val["best_threshold"]).table
     gain = intervals.paired_interval(table[bench.objective], alone[bench.objective], bench.test_scenes)
     return {"gain/of_tta": gain.mean, "gain/of_tta_low": gain.low, "gain/of_tta_high": gain.high}
-
-
-def _album(bench: trial.Bench, tested: trial.Scored, recipe: Recipe) -> bytes:
-    images, rows = bench.truth.fitted(recipe).images, bench.split.test
-    cuts = predict.thresholds(tested.maps.mask, recipe.threshold)
-    each = [(np.asarray(images[row]), tested.masks[i], tested.maps.mask[i] > cuts[i]) for i, row in enumerate(rows)]
-    if recipe.view == "patches":  # an album holds pictures of one size
-        each = [thumbnails.squared(*one) for one in each]
-    return thumbnails.pack(list(tested.table["id"]), *(np.stack(stack) for stack in zip(*each, strict=True)))
 
 
 def _milliseconds(bench: trial.Bench, final: trial.Outcome) -> float:
@@ -128,15 +119,15 @@ def _milliseconds(bench: trial.Bench, final: trial.Outcome) -> float:
     return 1000 * (time.perf_counter() - started) / len(requests)
 
 
-def _other_cuts(bench: trial.Bench, final: trial.Outcome, tested: trial.Scored) -> dict[str, float]:
+def _other_cuts(bench: trial.Bench, final: trial.Outcome, tested: mask_scores.Scored) -> dict[str, float]:
     """Native Dice on test at the threshold that is best on validation, at the recipe's own where another is served,
     and at one half where the recipe has another."""
     rows = bench.split.test
 
     def dice(cut: predict.Threshold) -> float:
         cuts = predict.thresholds(tested.maps.mask, cut)
-        maps = trial.native_maps(tested.maps.mask, rows, bench.truth)
-        truths = trial.native_truths(rows, bench.truth)
+        maps = mask_scores.native_maps(tested.maps.mask, rows, bench.truth)
+        truths = mask_scores.native_truths(rows, bench.truth)
         each = [baselines.dice_of(p > c, t > 0) for p, c, t in zip(maps, cuts, truths, strict=True)]
         return float(np.mean(each))
 
@@ -152,18 +143,11 @@ def _train_figures(final: trial.Outcome) -> dict[str, float]:
 
 
 def _with_rivals(
-    bench: trial.Bench, tested: trial.Scored, final: trial.Outcome, reference: trial.Outcome | None
+    bench: trial.Bench, tested: mask_scores.Scored, final: trial.Outcome, reference: trial.Outcome | None
 ) -> tuple[pd.DataFrame, dict[str, float]]:
     """Adds the scores of rivals and reference trial on each test image, and the paired gains with their intervals."""
     rows = bench.split.test
-    fitted = bench.truth.fitted(final.recipe)
-    # where made labels stand in for the truth, what they do not know counts for neither, as in trial.score
-    found = [
-        (otsu_mask(np.asarray(fitted.images[row]), bench.rivals.polarity) & (fitted.masks[row][..., 0] != UNKNOWN))
-        for row in rows
-    ]
-    otsu = score_images([each.astype(np.float32) for each in found], list(tested.masks), list(tested.table["id"]), 0.5)
-    table = tested.table.assign(otsu_dice=otsu["dice"])
+    table = tested.table.assign(otsu_dice=_otsu_dice(bench, tested, final.recipe))
     table = table.join(_untrained(bench, "otsu", lambda row: otsu_mask(bench.truth.image(row), bench.rivals.polarity)))
     shapes = bench.truth.sizes
     table = table.join(
@@ -189,14 +173,25 @@ def _with_rivals(
     return table, rivals
 
 
+def _otsu_dice(bench: trial.Bench, tested: mask_scores.Scored, recipe: Recipe) -> list[float]:
+    """Dice of Otsu's threshold on each test image at the recipe's size. Where made labels stand in for the truth, what
+    they do not know counts for neither, as in mask_scores.score."""
+    fitted, dice = bench.truth.fitted(recipe), []
+    images, masks = Unmapped(fitted.images), mask_scores.masks_of(fitted, bench.split.test)
+    for i, row in enumerate(bench.split.test):
+        found = otsu_mask(images[row], bench.rivals.polarity) & (masks[i] != UNKNOWN)
+        dice.append(baselines.dice_of(found, tested.masks[i] > 0))
+    return dice
+
+
 def _reference_scores(
-    bench: trial.Bench, tested: trial.Scored, final: trial.Outcome, reference: trial.Outcome
+    bench: trial.Bench, tested: mask_scores.Scored, final: trial.Outcome, reference: trial.Outcome
 ) -> pd.DataFrame:
     """The reference trial's scores on test: the final model's own where it is that, served as its recipe says."""
     if reference.run_id == final.run_id and final.served == reference.recipe:
         return tested.table
     model, cut = trial.model_of(bench, reference), reference.val["best_threshold"]
-    return trial.score(bench, model, reference.recipe, bench.split.test, bench.truth, cut).table
+    return mask_scores.score(bench, model, reference.recipe, bench.split.test, bench.truth, cut).table
 
 
 def _untrained(bench: trial.Bench, name: str, mask: Callable[[int], np.ndarray]) -> pd.DataFrame:
@@ -207,14 +202,14 @@ def _untrained(bench: trial.Bench, name: str, mask: Callable[[int], np.ndarray])
     def found() -> Iterator[np.ndarray]:
         return (mask(int(row)) & bench.truth.known(int(row)) for row in rows)
 
-    pairs = zip(found(), trial.native_truths(rows, bench.truth), strict=True)
+    pairs = zip(found(), mask_scores.native_truths(rows, bench.truth), strict=True)
     table = pd.DataFrame({"native_dice": [baselines.dice_of(cells, truth > 0) for cells, truth in pairs]})
     if bench.setup.membranes:
-        table = table.join(membranes.score_sections(found(), trial.native_truths(rows, bench.truth)))
+        table = table.join(membranes.score_sections(found(), mask_scores.native_truths(rows, bench.truth)))
     return table.add_prefix(f"{name}_")
 
 
-def _objects(bench: trial.Bench, tested: trial.Scored, served: Recipe, order: np.ndarray) -> list[dict[str, Any]]:
+def _objects(bench: trial.Bench, tested: mask_scores.Scored, served: Recipe, order: np.ndarray) -> list[dict[str, Any]]:
     """The objects of the best, median and worst test image beside the true ones, at their own size."""
     cuts = predict.thresholds(tested.maps.mask, served.threshold)
     lines = []
@@ -228,7 +223,7 @@ def _objects(bench: trial.Bench, tested: trial.Scored, served: Recipe, order: np
     return lines
 
 
-def _log_pictures(bench: trial.Bench, final: trial.Outcome, tested: trial.Scored, table: pd.DataFrame) -> None:
+def _log_pictures(bench: trial.Bench, final: trial.Outcome, tested: mask_scores.Scored, table: pd.DataFrame) -> None:
     """Pictures and reports of the final model on test, into the active run."""
     images = bench.dataset.fitted(final.recipe).images
     order = np.argsort(table["native_dice"].to_numpy())
@@ -249,7 +244,7 @@ def _log_pictures(bench: trial.Bench, final: trial.Outcome, tested: trial.Scored
     write.log_figure(figures.prediction_panel(picked), "predictions.png")
     write.log_figure(object_panel(_objects(bench, tested, final.served, order)), "objects.png")
     write.log_figure(figures.confusion(pixelwise.confusion_matrix(table)), "confusion.png")
-    write.log_figure(figures.reliability(*pixels_of(tested.maps.mask, tested.masks)), "reliability.png")
+    write.log_figure(figures.reliability(tested.maps.mask, tested.masks), "reliability.png")
     report = pixelwise.classification_report(table)
     if bench.setup.published_report:
         report += (

@@ -6,12 +6,12 @@ from typing import Any
 from rich.console import Console
 
 from unetlab.data import Dataset
-from unetlab.data.scale import LEAST, objects_of, scale_for
+from unetlab.data.scale import objects_of, scale_for
 from unetlab.data.split import Split
 from unetlab.data.targets import HEADS
 from unetlab.errors import UserError
 from unetlab.jobs.class_scores import not_learnt
-from unetlab.jobs.configure import refuse_no_minutes
+from unetlab.jobs.early import scale_of
 from unetlab.metrics import baselines
 from unetlab.models import NETWORKS
 from unetlab.options import Options
@@ -28,7 +28,7 @@ def recipe_of(setup: Setup, options: Options, weights: str | None, learnt: Datas
     if options.scale == "auto":
         changes["scale"] = scale_for(objects_of(learnt, baselines.few(sides.train)).diameter)
     elif options.scale != "recipe":
-        changes["scale"] = _number(options.scale)
+        changes["scale"] = scale_of(options.scale)
     if NETWORKS[setup.network].pretrained and weights is None:
         changes["train_encoder"] = True
     return without_heads(setup.recipe.changed({**changes, "classes": learnt.learnt_classes}))
@@ -38,24 +38,6 @@ def without_heads(recipe: Recipe) -> Recipe:
     """The recipe itself, but where it tells classes apart and wants a head: its softmax has none, so a watershed of
     each class's mask takes its place."""
     return recipe.changed({"objects": "watershed"}) if recipe.classes and recipe.objects in HEADS else recipe
-
-
-def refuse_numbers(setup: Setup, options: Options) -> None:
-    """Raises UserError for numbers that the table of options lets through, before anything is read."""
-    if setup.adapts:
-        refuse_no_minutes(options)
-    if options.scale not in ("recipe", "auto"):
-        _number(options.scale)
-
-
-def _number(scale: str) -> float:
-    try:
-        number = float(scale)
-    except ValueError:
-        number = 0.0
-    if not LEAST <= number <= 8:
-        raise UserError(f"scale must be auto or a number from {LEAST:g} to 8. Received: {scale!r}")
-    return number
 
 
 def of_classes(setup: Setup, options: Options, learnt: Dataset, sides: Split, console: Console) -> Setup:

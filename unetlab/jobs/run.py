@@ -17,12 +17,12 @@ from unetlab.health import examine
 from unetlab.health.finding import HealthFinding
 from unetlab.jobs import cluster, resume, self_training, trial
 from unetlab.jobs.check import refuse_unusable
-from unetlab.jobs.class_scores import true_classes
 from unetlab.jobs.configure import configure
+from unetlab.jobs.early import refuse_numbers
 from unetlab.jobs.final import finish, fit_final
 from unetlab.jobs.known import refuse_unknown
 from unetlab.jobs.progress import SearchProgress
-from unetlab.jobs.recipe import of_classes, recipe_of, refuse_numbers, say_pointless
+from unetlab.jobs.recipe import of_classes, recipe_of, say_pointless
 from unetlab.jobs.search import Found, search_recipe
 from unetlab.labels import made
 from unetlab.metrics import baselines, classes
@@ -246,7 +246,7 @@ def _rivals(learnt: Dataset, sides: Split, given: bool) -> baselines.Rivals:
     """The rivals of a run, settled on what is learnt; without given masks Otsu's polarity is left to each image."""
     rows = baselines.few(sides.train)
     if learnt.learnt_classes:
-        truths = (true_classes(learnt, i) for i in rows)
+        truths = (learnt.class_truth(i) for i in rows)
         return baselines.class_rivals((learnt.image(i) for i in rows), truths, learnt.classes)
     constant = baselines.constant_answer(learnt.objects(i) for i in rows)
     if not given:

@@ -5,8 +5,9 @@ from collections.abc import Iterable
 import keras
 import numpy as np
 
-from unetlab.data import Dataset
+from unetlab.data import Dataset, cache
 from unetlab.data.classes import UNKNOWN, rather_foreground
+from unetlab.data.unmapped import Unmapped
 from unetlab.inference.predict import Maps, Predictor
 from unetlab.metrics.table import score_native
 from unetlab.setup import Recipe
@@ -70,9 +71,9 @@ def corrected_masks(
     taught = [np.array(mask) for mask in data.masks]
     if recipe.classes:
         for row in rows:  # one by one: the probabilities of many classes are many
-            _complete(taught[row][..., 0], predictor.maps(data.images, np.array([row])))
+            _complete(taught[row][..., 0], predictor.maps(Unmapped(data.images), np.array([row])))
     else:
-        for row, sure in zip(rows, predictor.maps(data.images, rows).mask, strict=True):
+        for row, sure in zip(rows, predictor.maps(Unmapped(data.images), rows, cache.root()).mask, strict=True):
             mask = taught[row][..., 0]
             mask[sure > SURE], mask[sure < 1 - SURE] = 1, 0
     return taught if recipe.view == "patches" else np.stack(taught)

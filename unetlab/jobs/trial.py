@@ -2,7 +2,7 @@
 
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,22 +14,19 @@ import pandas as pd
 from mlflow import MlflowClient
 
 from unetlab.data import Dataset, cache
-from unetlab.data.classes import UNKNOWN
-from unetlab.data.dataset import FittedDataset
 from unetlab.data.split import Split
+from unetlab.data.unmapped import Unmapped
 from unetlab.errors import Stopped, redacted
-from unetlab.images import codecs, geometry
-from unetlab.inference import predict
-from unetlab.inference.objects import METHODS
+from unetlab.images import codecs
 from unetlab.inference.package import log_segmenter, settings_of
-from unetlab.inference.predict import Maps, Predictor, objects_at
+from unetlab.inference.predict import Predictor
 from unetlab.jobs import class_scores
 from unetlab.jobs.class_scores import ClassScored
+from unetlab.jobs.mask_scores import Scored, best_threshold, score_predicted, with_objects
 from unetlab.jobs.progress import SearchProgress
 from unetlab.jobs.resume import Kept, params_of, stoppable, tell_unsent, training_name, trainings
-from unetlab.metrics import membranes, thresholds
+from unetlab.metrics import membranes
 from unetlab.metrics.baselines import Rivals
-from unetlab.metrics.table import score_images, summarise
 from unetlab.models import NETWORKS
 from unetlab.search.rung import Rung
 from unetlab.setup import Recipe, Setup
@@ -132,19 +129,6 @@ class Outcome:
     history: pd.DataFrame
     run_id: str
     model_id: str | None
-
-
-@dataclass(frozen=True)
-class Scored:
-    """What a network says of one side, the masks (h, w) at its size, the objects, and the scores by image and name.
-
-    `maps` are 0 where `masks` are unknown, and these are 0 there.
-    """
-
-    maps: Maps
-    masks: Sequence[np.ndarray] | np.ndarray
-    table: pd.DataFrame
-    figures: Mapping[str, float]
 
 
 class Judged(NamedTuple):
@@ -332,7 +316,7 @@ class Validated(NamedTuple):
     truth, by which nothing is chosen."""
 
     served: Recipe
-    scored: "Scored | ClassScored"
+    scored: Scored | ClassScored
     val: dict[str, float]
     true: Mapping[str, float]
 
@@ -345,10 +329,10 @@ def _validated(bench: Bench, recipe: Recipe, model: keras.Model) -> Validated:
         served = class_scores.with_objects(recipe, seen, rows, data)
         found = class_scores.score(seen, served, rows, data)
         return Validated(served, found, dict(found.figures), {})
-    predicted = Predictor(model, recipe).maps(data.fitted(recipe).images, rows)
-    best = _best_threshold(bench, predicted.mask, rows)
+    predicted = Predictor(model, recipe).maps(Unmapped(data.fitted(recipe).images), rows, cache.root())
+    best = best_threshold(bench, predicted.mask, rows)
     served = recipe.changed({"threshold": best}) if bench.threshold == "validation" else recipe
-    served = _with_objects(bench, served, predicted, rows)
+    served = with_objects(bench, served, predicted, rows)
     scored = score_predicted(bench, predicted, served, rows, data, best)
     true: Mapping[str, float] = {}
     if bench.truth is not bench.dataset:  # what the labels' pupil is worth
@@ -396,105 +380,6 @@ def as_final(bench: Bench, outcome: Outcome) -> Outcome:
 def model_of(bench: Bench, outcome: Outcome) -> keras.Model:
     """The trained model again, float32 and uncompiled."""
     return fit.rebuild(NETWORKS[bench.setup.network].build, outcome.recipe, outcome.weights)
-
-
-def score(
-    bench: Bench, model: Any, recipe: Recipe, rows: np.ndarray, against: Dataset, best_threshold: float
-) -> Scored:
-    """Scores a model on some images at its own size and at theirs."""
-    found = Predictor(model, recipe).maps(against.fitted(recipe).images, rows)
-    return score_predicted(bench, found, recipe, rows, against, best_threshold)
-
-
-def score_predicted(
-    bench: Bench,
-    maps: Maps,
-    recipe: Recipe,
-    rows: np.ndarray,
-    against: Dataset,
-    best_threshold: float,
-) -> Scored:
-    """Scores what a network says of the images `rows`, by the recipe that is served.
-
-    Pixels that `against` does not know count as background found to be background. `best_threshold`, which validation
-    has chosen, is where V_rand and V_info cut: they ask for closed lines, not for the width of a membrane.
-    """
-    truth = masks_of(against.fitted(recipe), rows)
-    if any((each == UNKNOWN).any() for each in truth):
-        maps = maps._replace(mask=_zeroed(maps.mask, truth))
-        truth = _zeroed(truth, truth)
-    ids = [against.ids[i] for i in rows]
-
-    def native_objects(i: int, mask: np.ndarray) -> np.ndarray:
-        return objects_at(mask, maps.head_of(i), recipe)
-
-    table = score_images(
-        maps.mask, truth, ids, recipe.threshold, lambda i: against.objects(int(rows[i])), native_objects
-    )
-    figures = summarise(table, maps.mask, truth)
-    if bench.setup.membranes:
-        cells = (found > np.float32(best_threshold) for found in native_maps(maps.mask, rows, against))
-        sections = membranes.score_sections(cells, native_truths(rows, against))
-        table = table.join(sections)
-        figures |= {name: float(sections[name].mean()) for name in sections}
-    return Scored(maps, truth, table, figures)
-
-
-def masks_of(fitted: FittedDataset, rows: np.ndarray) -> Sequence[np.ndarray] | np.ndarray:
-    """The masks of some images at the network's size, uint8 (n, s, s), or in patches n of (h, w)."""
-    masks = fitted.masks
-    return np.asarray(masks[rows][..., 0]) if isinstance(masks, np.ndarray) else [masks[row][..., 0] for row in rows]
-
-
-def _zeroed(stack: Sequence[np.ndarray] | np.ndarray, truth: Sequence[np.ndarray] | np.ndarray) -> Any:
-    """The same with 0 wherever the truth is unknown."""
-    if isinstance(stack, np.ndarray):
-        return np.where(truth == UNKNOWN, stack.dtype.type(0), stack)
-    return [_zeroed(each, known) for each, known in zip(stack, truth, strict=True)]
-
-
-def native_maps(
-    probabilities: Sequence[np.ndarray] | np.ndarray, rows: np.ndarray, against: Dataset
-) -> Iterator[np.ndarray]:
-    """Predicted probabilities, (h, w) each, of some images at each one's own size, 0 where labels are unknown."""
-    for found, row in zip(probabilities, rows, strict=True):
-        known = against.known(int(row))
-        yield np.where(known, geometry.resize_map(found, *known.shape), np.float32(0))
-
-
-def native_truths(rows: np.ndarray, against: Dataset) -> Iterator[np.ndarray]:
-    """The objects of some images at each one's own size."""
-    return (against.objects(int(row)) for row in rows)
-
-
-def _best_threshold(bench: Bench, probabilities: Sequence[np.ndarray] | np.ndarray, rows: np.ndarray) -> float:
-    """The threshold that is best on the given validation images: by V_rand for membranes, else by Dice."""
-    choose = membranes.best_cut if bench.setup.membranes else thresholds.best_threshold
-    return choose(native_maps(probabilities, rows, bench.dataset), native_truths(rows, bench.dataset))
-
-
-def _with_objects(bench: Bench, recipe: Recipe, maps: Maps, rows: np.ndarray) -> Recipe:
-    """The recipe with the way of parting objects that has the best object score on validation: its own or a plainer
-    one, of equals the plainer. Components are never left."""
-    plainer = list(METHODS)[: list(METHODS).index(recipe.objects) + 1]
-    ways = [how for how in plainer if how == recipe.objects or not METHODS[how].uses_head]
-    if len(ways) == 1:
-        return recipe
-    sizes = bench.dataset.sizes[rows].tolist()
-    heads = maps.mask if maps.head is None else maps.head
-
-    def native() -> Iterator[np.ndarray]:
-        """Mask and head, (h, w, 2), of each image at its own size."""
-        for mask, head, size in zip(maps.mask, heads, sizes, strict=True):
-            yield np.stack([geometry.resize_map(each, *size) for each in (mask, head)], axis=-1)
-
-    cuts = predict.thresholds(maps.mask, recipe.threshold).tolist()
-    found = [
-        thresholds.best_seeds(native(), native_truths(rows, bench.dataset), how, cuts, recipe.least_object)
-        for how in ways
-    ]
-    best = int(np.argmax([score for _, score in found]))
-    return recipe.changed({"objects": ways[best], "seeds": found[best][0]})
 
 
 def _log_model(bench: Bench, model: Any, recipe: Recipe, role: str, best_threshold: float | None) -> str:

@@ -4,7 +4,7 @@ A pixel is foreground if its probability is greater than the threshold. Ratios w
 nothing was there and nothing was found, and 0 otherwise. TABLE holds every metric, one a row.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,7 +14,7 @@ import pandas as pd
 from unetlab.images.regions import components
 from unetlab.inference.predict import Threshold, mask_at, thresholds
 from unetlab.metrics.boundary import boundary_f1
-from unetlab.metrics.calibration import area_under_curve, calibration_error
+from unetlab.metrics.calibration import Stack, area_under_curve, calibration_error
 from unetlab.metrics.objects import SCORES, score_objects
 from unetlab.metrics.pixelwise import count, pooled_soft_dice, ratios, soft_sums
 
@@ -46,14 +46,6 @@ class Metric:
     compared: bool = False
 
 
-Stack = Sequence[np.ndarray] | np.ndarray
-"""n arrays (h, w) that may differ in size, or one (n, h, w)."""
-
-MOST_PIXELS = 20_000_000
-"""Of images that differ in size, so many pixels at most tell calibration and ROC, drawn the same each time: of so many
-the error is far below the last digit shown."""
-
-
 class Squares:
     """Predictions beside their masks at the model's size; what several metrics need is computed once.
 
@@ -66,21 +58,17 @@ class Squares:
     def __init__(self, probabilities: np.ndarray, truth: np.ndarray, cut: np.ndarray) -> None:
         self.probabilities, self.truth = probabilities, truth
         self.predicted = probabilities > cut[:, None, None]
-        self.counts = pd.DataFrame(count(self.predicted, truth))
+        self.counts = count(self.predicted, truth)
         self.ratios = ratios(self.counts)
 
 
 class Pixels:
-    """All pixels of a per-image table, and those of `pixels_of` behind it; what several metrics need is computed
-    once."""
+    """All pixels of a per-image table, and the images behind it; what several metrics need is computed once."""
 
     def __init__(self, table: pd.DataFrame, probabilities: Stack, masks: Stack) -> None:
-        self.table = table
-        self.probabilities, self.masks = pixels_of(probabilities, masks)
-        self.ratios = {
-            name: float(values[0])
-            for name, values in ratios(table[["tp", "fp", "fn", "tn"]].sum().to_frame().T).items()
-        }
+        self.table, self.probabilities, self.masks = table, probabilities, masks
+        self.counts = table[["tp", "fp", "fn", "tn"]].sum()
+        self.ratios = {name: float(values[0]) for name, values in ratios(self.counts.to_frame().T).items()}
 
 
 class Native:
@@ -92,7 +80,8 @@ class Native:
 
 
 def _auc(pixels: Pixels) -> float | None:
-    both = pixels.masks.any() and not pixels.masks.all()
+    of = pixels.counts
+    both = of["tp"] + of["fn"] > 0 and of["fp"] + of["tn"] > 0
     return area_under_curve(pixels.probabilities, pixels.masks) if both else None
 
 
@@ -176,23 +165,6 @@ def _computed(at: str, sample: Any) -> dict[str, Any]:
     return {row.name: row.of(sample) for row in TABLE if row.at == at and row.of is not None}
 
 
-def pixels_of(probabilities: Stack, masks: Stack) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities and masks for what is said of all pixels together: stacks as they are; of images that differ in
-    size one row of pixels each, MOST_PIXELS drawn at most, as many of each image as its share."""
-    if isinstance(probabilities, np.ndarray) and isinstance(masks, np.ndarray):
-        return probabilities, masks
-    share = min(1.0, MOST_PIXELS / sum(each.size for each in masks))
-    rng = np.random.default_rng(0)
-
-    def drawn() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for found, truth in zip(probabilities, masks, strict=True):
-            kept = slice(None) if share == 1 else rng.choice(truth.size, round(share * truth.size), shuffle=False)
-            yield found.ravel()[kept], truth.ravel()[kept]
-
-    found, truth = zip(*drawn(), strict=True)
-    return np.concatenate(found), np.concatenate(truth)
-
-
 def score_images(
     probabilities: Stack,
     masks: Stack,
@@ -210,6 +182,8 @@ def score_images(
         threshold: a number, or "mean" for each image's own mean probability.
         native_labels: gives the i-th image's objects at their original size, uint16 (height, width), 0 background.
 
+    Images are taken one after the other, so that neither need be in memory together.
+
     Returns columns id, tp, fp, fn, tn, soft_overlap, soft_total (sums of p t and p + t over pixels), the metrics of
     TABLE at the model's size, and with `native_labels` those of `score_native`. For these the probability map is
     resized to the original size and cut there; `native_objects` gives the objects of the i-th mask that this leaves, or
@@ -217,27 +191,36 @@ def score_images(
 
     Raises ValueError if shapes disagree or values are out of range.
     """
-    _require_valid(probabilities, masks, ids)
-    cut = thresholds(probabilities, threshold)
-    if isinstance(probabilities, np.ndarray) and isinstance(masks, np.ndarray):
-        found = _at_model_size(probabilities, masks, cut)
-    else:
-        pairs = zip(probabilities, masks, cut[:, None], strict=True)
-        each = [_at_model_size(found[None], mask[None], its) for found, mask, its in pairs]
-        found = pd.concat(each, ignore_index=True)
-    table = pd.DataFrame({"id": list(ids)}).join(found)
-    if native_labels is None:
-        return table
-
-    def native_mask(i: int, height: int, width: int) -> np.ndarray:
-        return mask_at(probabilities[i], cut[i], (height, width))
-
-    return table.join(score_native(native_mask, native_labels, len(ids), native_objects))
+    if not len(ids) == len(masks) == len(probabilities) or not len(ids):
+        found = f"{len(probabilities)} probabilities, {len(masks)} masks, {len(ids)} ids"
+        raise ValueError(f"there must be as many probabilities, masks and ids, and one at least. Received: {found}")
+    rows = []
+    for i, (found, mask) in enumerate(zip(probabilities, masks, strict=True)):
+        _require_valid(found, mask)
+        cut = thresholds([found], threshold)
+        row = _at_model_size(found[None], mask[None], cut)
+        if native_labels is not None:
+            labels = native_labels(i)
+            row |= _native(mask_at(found, cut[0], labels.shape), labels, i, native_objects)
+        rows.append(row)
+    return pd.DataFrame({"id": list(ids)}).join(pd.DataFrame(rows))
 
 
-def _at_model_size(probabilities: np.ndarray, masks: np.ndarray, cut: np.ndarray) -> pd.DataFrame:
+def _at_model_size(probabilities: np.ndarray, masks: np.ndarray, cut: np.ndarray) -> dict[str, Any]:
+    """Scores of one image, in arrays of length 1."""
     squares = Squares(probabilities, masks.astype(bool), cut)
-    return pd.DataFrame({**squares.counts, **soft_sums(probabilities, squares.truth), **_computed("model", squares)})
+    every = {**squares.counts, **soft_sums(probabilities, squares.truth), **_computed("model", squares)}
+    return {name: value[0] for name, value in every.items()}
+
+
+def _native(
+    predicted: np.ndarray,
+    labels: np.ndarray,
+    i: int,
+    native_objects: Callable[[int, np.ndarray], np.ndarray] | None,
+) -> dict[str, Any]:
+    objects = components(predicted) if native_objects is None else native_objects(i, predicted)
+    return _computed("native", Native(predicted, labels > 0)) | score_objects(objects, labels)
 
 
 def score_native(
@@ -257,9 +240,7 @@ def score_native(
     rows = []
     for i in range(n):
         labels = native_labels(i)
-        predicted = native_mask(i, *labels.shape)
-        objects = components(predicted) if native_objects is None else native_objects(i, predicted)
-        rows.append(_computed("native", Native(predicted, labels > 0)) | score_objects(objects, labels))
+        rows.append(_native(native_mask(i, *labels.shape), labels, i, native_objects))
     return pd.DataFrame(rows)
 
 
@@ -276,15 +257,12 @@ def summarise(table: pd.DataFrame, probabilities: Stack, masks: Stack) -> dict[s
     return scores | {name: float(value) for name, value in pooled.items() if value is not None}
 
 
-def _require_valid(probabilities: Stack, masks: Stack, ids: Sequence[str]) -> None:
-    shapes = [[each.shape for each in stack] for stack in (probabilities, masks)]
-    if shapes[0] != shapes[1] or len(ids) != len(masks) or any(len(shape) != 2 for shape in shapes[0]) or not len(ids):
-        raise ValueError(
-            "probabilities and masks must be (n, h, w), or n of (h, w), alike, with n ids. "
-            f"Received: {shapes[0][:3]}, {shapes[1][:3]}, {len(ids)} ids"
-        )
-    low, high = min(float(each.min()) for each in probabilities), max(float(each.max()) for each in probabilities)
+def _require_valid(probabilities: np.ndarray, mask: np.ndarray) -> None:
+    if probabilities.shape != mask.shape or mask.ndim != 2:
+        came = f"{probabilities.shape} and {mask.shape}"
+        raise ValueError(f"probabilities and masks must be (n, h, w), or n of (h, w), alike. Received: {came}")
+    low, high = float(probabilities.min()), float(probabilities.max())
     if not (low >= 0 and high <= 1):
         raise ValueError(f"probabilities must lie in [0, 1]. Received: {low} to {high}")
-    if (largest := max(each.max() for each in masks)) > 1:
+    if (largest := mask.max()) > 1:
         raise ValueError(f"masks must hold 0 and 1. Received a largest value of {largest}")

@@ -154,7 +154,7 @@ def segment(
 
             def labels() -> Iterator[np.ndarray]:
                 for band in predictor.native_bands(image, threshold):
-                    waiting.write((band.classes if found.names else band.mask * np.uint8(255)).tobytes())
+                    waiting.write(found.values(band).tobytes())
                     yield found.add(band)
 
             def waited() -> Iterator[np.ndarray]:
@@ -187,9 +187,15 @@ class _Found:
     def add(self, band: Band) -> np.ndarray:
         """Takes the next rows; returns labels that are done, as `Objects.add` does."""
         self.rows += len(band.mask)
-        values = band.classes if self.names else band.mask.view(np.uint8)
-        self.area += np.bincount(values.ravel(), minlength=len(self.area))
+        self.area += np.bincount(self.values(band).ravel(), minlength=len(self.area))
         return self.objects.add(band, self.rows == self.image.shape[0])
+
+    def values(self, band: Band) -> np.ndarray:
+        """Indices of classes, uint8 (h, w), of one mask 0 and 1."""
+        if not self.names:
+            return band.mask.view(np.uint8)
+        assert band.classes is not None
+        return band.classes
 
     def write_counts(self) -> None:
         """Adds what there is of each class to class_counts.csv."""

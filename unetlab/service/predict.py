@@ -212,7 +212,7 @@ def _report_classes(table: pd.DataFrame, out: Path, classes: Sequence[str], cons
     total = counts.groupby("class")[["objects", "area"]].sum().reindex(list(classes), fill_value=0)
     pixels = int((table["height"] * table["width"]).sum())
     told = [
-        f"{printable(name)} {row.objects:,} objects, {row.area / pixels:.2%} of the pixels"
+        f"{printable(name)} {row.objects:,} object{'s' * (row.objects != 1)}, {row.area / pixels:.2%} of the pixels"
         for name, row in zip(classes, total.itertuples(), strict=True)
     ]
     console.print("; ".join(told), highlight=False, soft_wrap=True, markup=False)

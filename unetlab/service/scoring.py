@@ -6,7 +6,7 @@ import hashlib
 import math
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +34,6 @@ BATCH = 8
 SHARD = 64
 """Images that are scored, or are not, together."""
 
-MOST_SHOWN = 2000
-"""Images, at most, that get thumbnails."""
-
 PICTURES = ("images", "truths", "drawn")
 """What thumbnails are made of."""
 
@@ -63,7 +60,7 @@ def score(
     rivals = origin.rivals(dataset, rows, several)
     lines = ranking_metric(origin.tags) == membranes.SCORES[0]
     cut = float(origin.tags.get("best_threshold", -1.0))
-    shown = frozenset(rows[:: -(-len(rows) // MOST_SHOWN)])
+    shown = frozenset(rows[:: -(-len(rows) // thumbnails.MOST)])
 
     def shard(span: range) -> Shard:
         own = tuple(rows[span.start : span.stop])
@@ -125,21 +122,27 @@ def _scored(segmenter: PyFuncModel, dataset: Dataset, shard: Shard) -> dict[str,
 
 
 def _gathered(parts: Path, dataset: Dataset, rows: Sequence[int]) -> Sheet:
-    tables, pictures, confusions = [], [], []
-    for folder in sorted(parts.glob("[0-9]*-[0-9]*")):
+    tables, confusions = [], []
+    folders = sorted(parts.glob("[0-9]*-[0-9]*"))
+    for folder in folders:
         with np.load(folder / "scored.npz", allow_pickle=False) as stored:
             names = [name for name in stored.files if name.startswith("column ")]
             tables.append(pd.DataFrame({name.removeprefix("column "): stored[name] for name in names}))
-            if PICTURES[0] in stored.files:
-                pictures.append([stored[name] for name in PICTURES])
             if CONFUSION in stored.files:
                 confusions.append(stored[CONFUSION])
     table = pd.concat(tables, ignore_index=True)
     table.insert(0, "id", [dataset.ids[i] for i in rows])
-    shown = [dataset.ids[i] for i in rows[:: -(-len(rows) // MOST_SHOWN)]]
-    images, truths, drawn = (np.concatenate(stack) for stack in zip(*pictures, strict=True))
+    shown = [dataset.ids[i] for i in rows[:: -(-len(rows) // thumbnails.MOST)]]
     confusion = np.sum(confusions, axis=0) if confusions else None
-    return Sheet(table, thumbnails.pack(shown, images, truths, drawn), confusion)
+    return Sheet(table, thumbnails.pack_each(shown, _pictures(folders)), confusion)
+
+
+def _pictures(folders: Sequence[Path]) -> Iterator[thumbnails.Picture]:
+    """What thumbnails are made of, in the order of the images, the pictures of one shard in memory at a time."""
+    for folder in folders:
+        with np.load(folder / "scored.npz", allow_pickle=False) as stored:
+            if PICTURES[0] in stored.files:
+                yield from zip(*(stored[name] for name in PICTURES), strict=True)
 
 
 def summarise(sheet: Sheet, scenes: np.ndarray | None) -> dict[str, float]:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from unetlab.errors import printable
-from unetlab.metrics.calibration import calibration_bins, calibration_error
+from unetlab.metrics.calibration import Stack, calibration_bins, error_of
 
 GREEN, MAGENTA, GREY = "#00d060", "#ff2fd0", "#8a8a8a"
 
@@ -104,7 +104,7 @@ def confusion(matrix: np.ndarray) -> Figure:
     return figure
 
 
-def reliability(probabilities: np.ndarray, masks: np.ndarray) -> Figure:
+def reliability(probabilities: Stack, masks: Stack) -> Figure:
     """Share of foreground against predicted probability, and how many pixels each bin holds."""
     count, predicted, observed = calibration_bins(probabilities, masks)
     filled = count > 0
@@ -112,7 +112,7 @@ def reliability(probabilities: np.ndarray, masks: np.ndarray) -> Figure:
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     top.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1, label="calibrated")
     top.plot(predicted[filled], observed[filled], color=SERIES[0], marker="o", label="this model")
-    error = calibration_error(probabilities, masks)
+    error = error_of(count, predicted, observed)
     top.set(
         title=f"Calibration of pixels (expected error {error:.4f})", ylabel="share of foreground", ylim=(-0.03, 1.03)
     )

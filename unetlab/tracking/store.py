@@ -10,13 +10,13 @@ import sqlite3
 import tempfile
 import time
 from pathlib import Path
-from urllib.parse import unquote
 
 import mlflow
 from sqlalchemy.exc import SQLAlchemyError
 
 from unetlab.errors import Stopped
 from unetlab.tracking.lock import Lock
+from unetlab.tracking.sqlite import sqlite_file
 
 STILL = 3.0
 """Seconds without a change after which nobody is making the tables any more; each takes milliseconds."""
@@ -46,13 +46,6 @@ def make_whole() -> None:
         raise Stopped(
             f"cannot write the tracking store {path} ({said[:120]}); make room there, or set MLFLOW_TRACKING_URI"
         ) from error
-
-
-def sqlite_file(uri: str) -> Path | None:
-    """The file of a tracking URI such as sqlite:////home/me/mlflow.db, None if it names none."""
-    kind, _, rest = uri.partition(":///")
-    name = unquote(rest.partition("?")[0])
-    return Path(name) if kind.startswith("sqlite") and name and name != ":memory:" else None
 
 
 def _make(path: Path) -> None:

@@ -4,13 +4,9 @@ import json
 import os
 from typing import Any
 
-import mlflow
-from mlflow.exceptions import MlflowException
-from mlflow.tracking import MlflowClient
-
 from unetlab.errors import UserError
-from unetlab.tracking import store
 from unetlab.tracking.names import EXPERIMENT, NESTED, RANKED
+from unetlab.tracking.sqlite import experiment_with, store_file
 
 DESCRIPTION = """U-Nets compared by unetlab. Each top-level run is a setup: it carries the scores of its final model on
 the test split, and beside them the figures its source published. Unfold a run to see the trials of its search; the
@@ -31,6 +27,13 @@ COLUMNS = [
 """The UI sorts them by name, whatever order is given here, and at 1,600 pixels shows four before one has to scroll."""
 
 
+def known_experiment() -> str | None:
+    """The id of the experiment if it lies in an SQLite file and `open_experiment` has described it, without MLflow,
+    which takes seconds to import; else None. Nothing is opened for logging."""
+    path = None if "MLFLOW_RUN_ID" in os.environ else store_file()
+    return None if path is None else experiment_with(path, _name(), _tags())
+
+
 def open_experiment() -> str:
     """Creates or finds the experiment, describes it and stores the run table's view; returns its id.
 
@@ -39,6 +42,12 @@ def open_experiment() -> str:
 
     Raises UserError if the tracking store cannot be reached.
     """
+    import mlflow
+    from mlflow.exceptions import MlflowException
+    from mlflow.tracking import MlflowClient
+
+    from unetlab.tracking import store
+
     store.make_whole()
     client = MlflowClient()
     try:
@@ -48,18 +57,29 @@ def open_experiment() -> str:
         elif "MLFLOW_RUN_ID" in os.environ:
             experiment_id = client.get_run(os.environ["MLFLOW_RUN_ID"]).info.experiment_id
         else:
-            experiment_id = mlflow.set_experiment(os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)).experiment_id
-        client.set_experiment_tag(experiment_id, "mlflow.note.content", DESCRIPTION)
-        client.set_experiment_tag(experiment_id, "mlflow.experiment.primaryMetric.name", RANKED_BY)
-        client.set_experiment_tag(experiment_id, "mlflow.experiment.primaryMetric.greaterIsBetter", "True")
-        for view, state in _views().items():
-            client.set_experiment_tag(experiment_id, f"mlflow.sharedViewState.{view}", json.dumps(state))
+            experiment_id = mlflow.set_experiment(_name()).experiment_id
+        for key, value in _tags().items():
+            client.set_experiment_tag(experiment_id, key, value)
     except MlflowException as error:
         raise UserError(
             f"the tracking store {mlflow.get_tracking_uri()} does not answer: {str(error).splitlines()[0][:200]}; "
             "start it, or set MLFLOW_TRACKING_URI"
         ) from error
     return experiment_id
+
+
+def _name() -> str:
+    return os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
+
+
+def _tags() -> dict[str, str]:
+    """What the UI shows of the experiment and opens it with."""
+    return {
+        "mlflow.note.content": DESCRIPTION,
+        "mlflow.experiment.primaryMetric.name": RANKED_BY,
+        "mlflow.experiment.primaryMetric.greaterIsBetter": "True",
+        **{f"mlflow.sharedViewState.{view}": json.dumps(state) for view, state in _views().items()},
+    }
 
 
 def _views() -> dict[str, dict[str, Any]]:

@@ -6,10 +6,14 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
+from unetlab.data.unmapped import release
 from unetlab.images import geometry
 from unetlab.setup import Recipe
 from unetlab.training import patches
 from unetlab.training.augment import augment, turned
+
+RELEASED = 64
+"""Batches after which the pages of the memory map are given back, so that memory does not grow with the data."""
 
 SYMMETRIES = 8
 """Flips and quarter turns of a square."""
@@ -49,6 +53,9 @@ class Batches(keras.utils.PyDataset):
         # ascending reads suit a memory map
         rows, copies = np.divmod(np.sort(self.order[index * size : (index + 1) * size]), self.copies)
         images, masks = self.images[rows], self.masks[rows]
+        if index % RELEASED == 0:
+            release(self.images)
+            release(self.masks)
         if self.training:
             for i, copy in enumerate(copies):
                 images[i], masks[i] = turned(images[i], int(copy)), turned(masks[i], int(copy))
@@ -110,6 +117,9 @@ class PatchBatches(keras.utils.PyDataset):
         # stretched first, so that a change of light is one to the network too
         images = np.stack([self._stretched(patch, side) for patch in drawn])
         masks = np.stack([patches.cut(self.masks[patch.row], patch, side, nearest=True) for patch in drawn])
+        if index % RELEASED == 0:
+            release(self.images[drawn[0].row])
+            release(self.masks[drawn[0].row])
         if self.training:
             rng = np.random.default_rng([self.seed, self.epoch, index])
             images, masks = augment(images, masks, self.recipe, rng)

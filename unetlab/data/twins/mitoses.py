@@ -68,7 +68,8 @@ class Field:
 
 def _tissue(seed: int, index: int) -> Decoded:
     rng = np.random.default_rng([seed, index])
-    here = Field(rng, np.zeros((SIDE, SIDE), np.uint16), *(np.zeros((SIDE, SIDE), np.float32) for _ in range(2)))
+    chromatin, pigment = (np.zeros((SIDE, SIDE), np.float32) for _ in range(2))
+    here = Field(rng, np.zeros((SIDE, SIDE), np.uint16), chromatin, pigment)
     if rng.random() < SHARES["mitoses"]:
         for _ in range(int(rng.integers(1, 4))):
             here.place(2, rng.uniform(8, 12))

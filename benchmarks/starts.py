@@ -1,0 +1,58 @@
+"""How much faster a second start is than the first, which decodes, compares and squeezes the images.
+
+    python -m benchmarks.starts --data dsb2018
+
+Each repeat starts twice on one fresh cache, each time in a process of its own: opens the data, checks them, scenes
+included, and has them at the size of `nuclei`. The seconds are those of that work, without the imports, which both
+starts pay; the time of the processor counts all threads.
+"""
+
+import tempfile
+from typing import cast
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.memory import measure
+from benchmarks.scoring import spread
+from unetlab.cli.base import OneLineErrors
+from unetlab.data.dataset import refuse_missing
+
+START = """
+import os, sys, time
+os.environ["UNETLAB_CACHE"] = sys.argv[2]
+from experiments import load_setup
+from unetlab.data import open_dataset
+from unetlab.data.check import check
+def work():
+    wall, processor = time.perf_counter(), time.process_time()
+    data = open_dataset(sys.argv[1])
+    card = check(data)
+    data.fitted(load_setup("nuclei").recipe)
+    return [time.perf_counter() - wall, time.process_time() - processor, len(data), int(card.groups.max()) + 1]
+"""
+
+
+@click.command(cls=OneLineErrors)
+@click.option("--data", default="synthetic", show_default=True, help="Images, with masks or without.")
+@click.option("--repeats", type=click.IntRange(1), default=5, show_default=True)
+def main(data: str, repeats: int) -> None:
+    """Seconds of a first and a second start, and their ratio."""
+    refuse_missing(data)
+    starts: list[list[list[float]]] = []
+    for _ in range(repeats):
+        with tempfile.TemporaryDirectory() as cache:
+            starts.append([cast(list[float], measure(START, data, cache)["found"]) for _ in range(2)])
+    images, scenes = (int(each) for each in starts[0][0][2:])
+    table = Table("time", "first, s", "second, s", "times faster")
+    table.title = f"starts on {images:,} images of {scenes:,} scenes, {repeats} repeats"
+    for k, name in enumerate(("on the clock", "of the processor")):
+        first, second = ([pair[which][k] for pair in starts] for which in (0, 1))
+        ratio = [one / other for one, other in zip(first, second, strict=True)]
+        table.add_row(name, spread(first), spread(second, 2), spread(ratio))
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

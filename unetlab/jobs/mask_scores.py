@@ -1,0 +1,147 @@
+"""What a network of one mask says of images, and its scores: the counterpart of `class_scores` for classes."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from unetlab.data import Dataset, cache
+from unetlab.data.classes import UNKNOWN
+from unetlab.data.dataset import FittedDataset
+from unetlab.data.unmapped import Unmapped
+from unetlab.images import geometry
+from unetlab.inference import predict
+from unetlab.inference.objects import METHODS
+from unetlab.inference.predict import Maps, Predictor, objects_at
+from unetlab.inference.spool import Made
+from unetlab.metrics import membranes, thresholds
+from unetlab.metrics.table import score_images, summarise
+from unetlab.setup import Recipe
+from unetlab.tracking import thumbnails
+
+if TYPE_CHECKING:
+    from unetlab.jobs.trial import Bench
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a network says of one side, the masks (h, w) at its size, and the scores by image and name.
+
+    `maps` are 0 where `masks` are unknown, and these are 0 there. Masks, and where they are many maps too, are read
+    when asked for.
+    """
+
+    maps: Maps
+    masks: Sequence[np.ndarray]
+    table: pd.DataFrame
+    figures: Mapping[str, float]
+
+
+def score(
+    bench: "Bench", model: Any, recipe: Recipe, rows: np.ndarray, against: Dataset, best_threshold: float
+) -> Scored:
+    """Scores a model on some images at its own size and at theirs."""
+    found = Predictor(model, recipe).maps(Unmapped(against.fitted(recipe).images), rows, cache.root())
+    return score_predicted(bench, found, recipe, rows, against, best_threshold)
+
+
+def score_predicted(
+    bench: "Bench",
+    maps: Maps,
+    recipe: Recipe,
+    rows: np.ndarray,
+    against: Dataset,
+    best_threshold: float,
+) -> Scored:
+    """Scores what a network says of the images `rows`, by the recipe that is served.
+
+    Pixels that `against` does not know count as background found to be background. `best_threshold`, which validation
+    has chosen, is where V_rand and V_info cut: they ask for closed lines, not for the width of a membrane.
+    """
+    truth = masks_of(against.fitted(recipe), rows)
+    if any((each == UNKNOWN).any() for each in truth):
+        maps = maps._replace(mask=_zeroed(maps.mask, truth))
+        truth = _zeroed(truth, truth)
+    ids = [against.ids[i] for i in rows]
+
+    def native_objects(i: int, mask: np.ndarray) -> np.ndarray:
+        return objects_at(mask, maps.head_of(i), recipe)
+
+    table = score_images(
+        maps.mask, truth, ids, recipe.threshold, lambda i: against.objects(int(rows[i])), native_objects
+    )
+    figures = summarise(table, maps.mask, truth)
+    if bench.setup.membranes:
+        cells = (found > np.float32(best_threshold) for found in native_maps(maps.mask, rows, against))
+        sections = membranes.score_sections(cells, native_truths(rows, against))
+        table = table.join(sections)
+        figures |= {name: float(sections[name].mean()) for name in sections}
+    return Scored(maps, truth, table, figures)
+
+
+def masks_of(fitted: FittedDataset, rows: np.ndarray) -> Sequence[np.ndarray]:
+    """The masks of some images at the network's size, uint8 (s, s) or in patches (h, w), each read when asked for."""
+    masks = Unmapped(fitted.masks)
+    return Made(lambda i: masks[rows[i]][..., 0], len(rows))
+
+
+def _zeroed(stack: Sequence[np.ndarray] | np.ndarray, truth: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+    """The same with 0 wherever the truth is unknown."""
+    return Made(lambda i: np.where(truth[i] == UNKNOWN, stack[i].dtype.type(0), stack[i]), len(stack))
+
+
+def native_maps(
+    probabilities: Sequence[np.ndarray] | np.ndarray, rows: np.ndarray, against: Dataset
+) -> Iterator[np.ndarray]:
+    """Predicted probabilities, (h, w) each, of some images at each one's own size, 0 where labels are unknown."""
+    for found, row in zip(probabilities, rows, strict=True):
+        known = against.known(int(row))
+        yield np.where(known, geometry.resize_map(found, *known.shape), np.float32(0))
+
+
+def native_truths(rows: np.ndarray, against: Dataset) -> Iterator[np.ndarray]:
+    """The objects of some images at each one's own size."""
+    return (against.objects(int(row)) for row in rows)
+
+
+def best_threshold(bench: "Bench", probabilities: Sequence[np.ndarray] | np.ndarray, rows: np.ndarray) -> float:
+    """The threshold that is best on the given validation images: by V_rand for membranes, else by Dice."""
+    choose = membranes.best_cut if bench.setup.membranes else thresholds.best_threshold
+    return choose(native_maps(probabilities, rows, bench.dataset), native_truths(rows, bench.dataset))
+
+
+def with_objects(bench: "Bench", recipe: Recipe, maps: Maps, rows: np.ndarray) -> Recipe:
+    """The recipe with the way of parting objects that has the best object score on validation: its own or a plainer
+    one, of equals the plainer. Components are never left."""
+    plainer = list(METHODS)[: list(METHODS).index(recipe.objects) + 1]
+    ways = [how for how in plainer if how == recipe.objects or not METHODS[how].uses_head]
+    if len(ways) == 1:
+        return recipe
+    sizes = bench.dataset.sizes[rows].tolist()
+    heads = maps.mask if maps.head is None else maps.head
+
+    def native() -> Iterator[np.ndarray]:
+        """Mask and head, (h, w, 2), of each image at its own size."""
+        for mask, head, size in zip(maps.mask, heads, sizes, strict=True):
+            yield np.stack([geometry.resize_map(each, *size) for each in (mask, head)], axis=-1)
+
+    cuts = predict.thresholds(maps.mask, recipe.threshold).tolist()
+    found = [
+        thresholds.best_seeds(native(), native_truths(rows, bench.dataset), how, cuts, recipe.least_object)
+        for how in ways
+    ]
+    best = int(np.argmax([score for _, score in found]))
+    return recipe.changed({"objects": ways[best], "seeds": found[best][0]})
+
+
+def album(bench: "Bench", tested: Scored, recipe: Recipe) -> bytes:
+    """Thumbnails of the test images, of thumbnails.MOST of them where there are more."""
+    images, rows = Unmapped(bench.truth.fitted(recipe).images), bench.split.test
+    shown = range(0, len(rows), -(-len(rows) // thumbnails.MOST))
+    cuts = predict.thresholds(tested.maps.mask, recipe.threshold)
+    pictures = ((images[rows[i]], tested.masks[i], tested.maps.mask[i] > cuts[i]) for i in shown)
+    if recipe.view == "patches":  # an album holds pictures of one size
+        pictures = (thumbnails.squared(*picture) for picture in pictures)
+    return thumbnails.pack_each([str(tested.table["id"][i]) for i in shown], pictures)
