@@ -1,6 +1,7 @@
 """The benchmarks of the comparison, small: what they measure holds, and they find what is wrong."""
 
 import contextlib
+import io
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from fake_runs import IDS, difficulty, log_setup_run
 from PIL import Image
 from scipy.ndimage import uniform_filter
 from small_classes import write_classes
+from taught_models import with_split
 from tiny_setup import TINY
 
 from benchmarks import (
@@ -23,6 +25,7 @@ from benchmarks import (
     classes,
     compare_speed,
     equal_models,
+    exports,
     false_alarms,
     hyperband,
     large_images,
@@ -41,6 +44,7 @@ from unetlab.data import open_dataset
 from unetlab.images.regions import components
 from unetlab.inference.objects import METHODS
 from unetlab.options import Options
+from unetlab.service.exports import speed
 from unetlab.tracking import thumbnails
 from unetlab.training.augment import CHANGES
 
@@ -347,3 +351,17 @@ def test_the_time_of_a_search_is_shared_out_between_its_parts(store):
     assert parts.pop("wall seconds") == 22 and len(frame) == 2
     expected = {"steps": 10, "tracking": 2, "tracing, validation": 4, "the rest of the trial": 4, "between trials": 2}
     assert parts == pytest.approx({name: seconds / 22 for name, seconds in expected.items()})
+
+
+def test_every_export_of_a_model_is_a_row_beside_keras_whatever_it_loses(store, pairs, monkeypatch):
+    for name, value in {"SIDES": (32,), "SECONDS": 0.0, "THREADS": (1, 2)}.items():
+        monkeypatch.setattr(speed, name, value)
+    monkeypatch.setattr(exports, "EXPORTS", ("onnx", "saved_model"))
+    model = with_split(pairs, "train test")
+    answer = CliRunner().invoke(exports.main, ["--model", model])
+    assert answer.exit_code == 0, answer.output
+    assert "left out: format=saved_model has no precision=int8" in answer.stderr
+    (run,) = mlflow.search_runs(experiment_names=["unetlab-benchmarks"], output_format="list")
+    found = pd.read_csv(io.StringIO(mlflow.artifacts.load_text(f"runs:/{run.info.run_id}/exports.csv")))
+    assert list(found["file"]) == ["Keras", "onnx float32", "onnx int8", "saved_model float32"]
+    assert (found["ms_32"] > 0).all() and found["dice_lost"].abs().max() < 0.1 and found["worst"].notna().sum() == 3

@@ -90,7 +90,7 @@ def predict(
 def export(model: str, format: str, precision: str, data: str, allow_loss: float) -> None:
     """Write a model's network for another runtime, check it against Keras on its test images, and time both.
 
-    The file goes to the model's artifacts, beside an export.json that says what it takes and gives.
+    The file is an artifact of the run that trained the model, beside an export.json that says what it takes and gives.
     """
     quiet.import_tensorflow()
     from rich.console import Console

@@ -29,7 +29,7 @@ from unetlab.tracking import write as tracking
 from unetlab.tracking.speed import speed_plot
 
 FOLDER = "exports"
-"""Of the artifacts of a logged model: a folder a format and precision."""
+"""Of the artifacts of the run that trained a model: a folder a format and precision."""
 
 
 @dataclass(frozen=True)
@@ -69,11 +69,11 @@ def export(
     allow_loss: float = 0.005,
     console: Console | None = None,
 ) -> Exported:
-    """Writes a logged or registered model's network as a file of another runtime and logs it as the model's artifact.
+    """Writes a logged or registered model's network as a file of another runtime.
 
-    It is compared with Keras on the test images of the model's run, and both are timed side by side. All of it is in a
-    run of role export; the file and its `export.json` are in `exports/<format>-<precision>` of the model's artifacts,
-    of the run's where this store does not hold the model.
+    It is compared with Keras on the test images of the model's run, and both are timed side by side; that is a run of
+    role export. The file and its `export.json` become artifacts of the run that trained the model, in
+    `exports/<format>-<precision>`, unless the file loses too much.
 
     Args:
         model: "models:/name@alias", "models:/name/version", "models:/m-...", "runs:/..." or a model's folder.
@@ -118,7 +118,7 @@ def export(
             page = card(row, precision, kept, network, shape)
             page["checked"] = {**_figures(lost), "test_images": len(lost.table), "scenes": lost.scenes}
             (folder / NAME).write_text(json.dumps(page, indent=2) + "\n")
-            address = _log(folder, whence.model_id, active.info.run_id)
+            address = _log(folder, whence)
             tracking.log_scores("export", _milliseconds(times))
             tracking.log_table(times, "speed.csv")
             tracking.log_figure(speed_plot(times, f"{title}, milliseconds an image"), "speed.png")
@@ -159,7 +159,7 @@ def _refuse(lost: Loss, title: str, allow_loss: float) -> None:
         return
     shown = "is" if lost.mean > allow_loss else "may be"
     raise UserError(
-        f"{title} loses {lost} of Dice against Keras, which {shown} more than {allow_loss:g}; another format or "
+        f"{title} loses Dice against Keras, {lost}, which {shown} more than {allow_loss:g}; another format or "
         f"precision=float32 loses less, allow_loss={math.ceil(1000 * lost.worst) / 1000:g} takes it as it is"
     )
 
@@ -172,14 +172,13 @@ def _milliseconds(times: pd.DataFrame) -> dict[str, float]:
     }
 
 
-def _log(folder: Path, model_id: str | None, run_id: str) -> str:
-    """Logs a folder as an artifact of the model, or of the run where the store has no such model; its address."""
-    path = f"{FOLDER}/{folder.name}"
-    if model_id is None:
-        mlflow.log_artifacts(str(folder), path)
-        return f"runs:/{run_id}/{path}"
-    MlflowClient().log_model_artifacts(model_id, str(folder), path)
-    return f"models:/{model_id}/{path}"
+def _log(folder: Path, whence: Origin) -> str:
+    """Logs a folder as an artifact of the run that trained the model, and returns its address there."""
+    client, path = MlflowClient(), f"{FOLDER}/{folder.name}"
+    trained_in = client.get_logged_model(whence.model_id).source_run_id if whence.model_id else whence.run_id
+    assert trained_in is not None  # `own_images` has found it
+    client.log_artifacts(trained_in, str(folder), path)
+    return f"runs:/{trained_in}/{path}"
 
 
 def table(found: Exported) -> Table:

@@ -76,7 +76,7 @@ def own_images(whence: Origin, data: str = "") -> Own:
     told = data or "the data of its run"
     if not len(test):
         raise UserError(
-            f"{told}: none of the {len(dataset)} images is one the model was tested on; give those of its run"
+            f"{told}: none of the {len(dataset)} images is one that the model was tested on; give those of its run"
         )
     if not dataset.has_masks:
         raise UserError(f"{told}: no masks, so what an export loses cannot be measured; put them beside the images")

@@ -60,8 +60,8 @@ def require(row: Format, precision: str) -> None:
     missing = [module for module in row.modules if importlib.util.find_spec(module) is None]
     if missing:
         raise UserError(
-            f"format={row.name} wants {', '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not "
-            f"installed; install the extra {row.extra}: .venv/bin/pip install -e '.[{row.extra}]'"
+            f"format={row.name} wants {', '.join(missing)}, not installed here; the extra {row.extra} has what it "
+            f"takes: pip install unetlab[{row.extra}]"
         )
 
 

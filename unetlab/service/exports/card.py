@@ -46,17 +46,18 @@ def card(row: Format, precision: str, address: str, trained: Trained, shape: Sha
             "shape": [*shape[:3], outputs],
             "dtype": "float32",
             "range": [0.0, 1.0],
-            "channels": _channels(outputs, list(getattr(recipe, "classes", None) or ())),
+            "channels": _channels(outputs, list(recipe.classes or ())),
         },
         "before": {"size": _size(recipe, shape), "normalisation": NORMALISATION[recipe.normalise]},
-        "after": {name: getattr(recipe, name) for name in ("threshold", "tta", "objects", "seeds", "least_object")},
+        "after": {"threshold": None if recipe.classes else recipe.threshold}
+        | {name: getattr(recipe, name) for name in ("tta", "objects", "seeds", "least_object")},
     }
 
 
 def _channels(outputs: int, classes: list[str]) -> list[str]:
     """What each channel of the answer is the probability of."""
     if classes:
-        return ["background", *classes]  # a softmax: the largest is the answer, and no threshold applies
+        return ["background", *classes]  # a softmax: the likeliest is the answer
     return ["foreground", *(["what parts objects (border or distance)"] * (outputs - 1))]
 
 

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,10 +9,11 @@ import pandas as pd
 from unetlab.errors import UserError
 from unetlab.images import view
 from unetlab.inference.predict import Predictor
+from unetlab.metrics import classes
 from unetlab.metrics.baselines import dice_of
 from unetlab.metrics.intervals import paired_interval
 from unetlab.service.exports.base import Network, Shape
-from unetlab.service.exports.network import Trained, tiled_as, traced
+from unetlab.service.exports.network import LEAST, Trained, tiled_as, traced
 from unetlab.service.own import Own
 
 CALIBRATION = 100
@@ -30,7 +30,8 @@ class Loss:
     """What an export loses.
 
     Args:
-        table: a row a test image: id, dice of the exported network and keras_dice, at the image's own size.
+        table: a row a test image: id, dice of the exported network and keras_dice, at the image's own size; of classes
+            the means over those that are there.
         mean: Dice that is lost, keras_dice less dice, over the images.
         low, high: of it, 95 % over scenes; NaN for one scene.
         largest: difference of any probability.
@@ -65,10 +66,10 @@ def calibration_images(trained: Trained, own: Own, shape: Shape) -> list[np.ndar
             "precision=int8 wants images to calibrate on, and none of these are training images of the model's run; "
             "give its data, or precision=float32"
         )
-    sides = tuple(side or max(trained.recipe.image_size, 64) for side in shape[1:3])
-    most = max(1, min(CALIBRATION, len(own.train), CALIBRATION_PIXELS // (sides[0] * sides[1])))
+    height, width = (side or max(trained.recipe.image_size, LEAST) for side in shape[1:3])
+    most = max(1, min(CALIBRATION, len(own.train), CALIBRATION_PIXELS // (height * width)))
     rows = own.train[np.linspace(0, len(own.train) - 1, most).round().astype(int)]
-    recipe, tile = tiled_as(trained.recipe, (1, *sides, shape[3]))
+    recipe, tile = tiled_as(trained.recipe, (1, height, width, shape[3]))
     recipe = SimpleNamespace(**{**vars(recipe), "tta": 0})
     found = []
     for row in rows:
@@ -112,10 +113,23 @@ def _plain(trained: Trained) -> SimpleNamespace:
 
 
 def _dice(predictor: Predictor, own: Own) -> list[float]:
+    """Of each test image; of a model of classes the mean over the classes that are there."""
+    named = predictor.recipe.classes
+    names = [] if isinstance(named, int) else list(named)
+    if not set(names) <= set(own.dataset.classes):
+        raise UserError(
+            f"the model tells {', '.join(names)} apart and the masks show {', '.join(own.dataset.classes[1:])}; give "
+            "the images of its run with the masks that it was trained on"
+        )
+    index = np.array([0, *(own.dataset.classes.index(name) for name in names)], np.uint8)
     found = []
     for start in range(0, len(own.test), BATCH):
         rows = [int(row) for row in own.test[start : start + BATCH]]
-        answers: list[Any] = predictor.answers([own.dataset.image(row) for row in rows])
-        for row, answer in zip(rows, answers, strict=True):
-            found.append(dice_of(answer.mask & own.dataset.known(row), own.dataset.objects(row) > 0))
+        for row, answer in zip(rows, predictor.answers([own.dataset.image(row) for row in rows]), strict=True):
+            known = own.dataset.known(row)
+            if answer.classes is None:
+                found.append(dice_of(answer.mask & known, own.dataset.objects(row) > 0))
+            else:
+                truth = own.dataset.class_map(row) * known
+                found.append(classes.dice_of(index[answer.classes] * known, truth, len(own.dataset.classes) - 1))
     return found

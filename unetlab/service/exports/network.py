@@ -78,10 +78,8 @@ def traced(model: keras.Model, shape: Shape) -> Network:
 
 
 def any_size(model: keras.Model) -> keras.Model:
-    """The same network for images of any size that its halvings divide.
-
-    Raises ValueError where a layer depends on the size.
-    """
+    """The same network for images of any size that its halvings divide. Where a layer wants one size, it or the first
+    use of it raises ValueError."""
     config = copy.deepcopy(model.get_config())
     _free(config)
     free = type(model).from_config(config)
