@@ -1,4 +1,4 @@
-"""The commands around finished models and servers: evaluate, register, sync, rollback, predict, ui, server."""
+"""The commands around finished models and servers: evaluate, register, sync, rollback, predict, live, ui, server."""
 
 import sys
 from pathlib import Path
@@ -78,6 +78,22 @@ def predict(
 
     with spreading(workers, scheduler) as spread:
         predict_folder(model, images, out, threshold, channels=channels, pages=pages, spread=spread)
+
+
+@command("live", "--model models:/unetlab-nuclei@champion --source FOLDER")
+def live(**values: Any) -> None:
+    """Show frames with their masks on a page of this machine, at the rate it can: files, a video or the camera.
+
+    The page takes images, stacks and videos that are dropped onto it too. With --out there is no page, but files.
+    """
+    quiet.import_tensorflow()
+    from unetlab.service.live.run import live as shown
+
+    def say(line: str) -> None:
+        click.echo(line)
+        sys.stdout.flush()
+
+    shown(**values, say=say)
 
 
 @command("ui", "--port 5001")

@@ -100,7 +100,7 @@ def predict_folder(
     """
     if threshold is not None and not 0 <= threshold <= 1:
         raise UserError(f"threshold must lie in [0, 1]. Received: {threshold}")
-    paths = _images(images)
+    paths = image_files(images)
     _refuse_overwriting(images, out)
     segmenter = load(model)
     _make_folders(out)
@@ -178,7 +178,7 @@ def segment_shard(shard: Shard) -> None:
         )
     segmenter = loaded(shard.model, mlflow.get_tracking_uri())
     params = {} if shard.threshold is None else {"threshold": shard.threshold}
-    plain = not shard.channels and shard.pages == "all" and _predictor(segmenter) is not None
+    plain = not shard.channels and shard.pages == "all" and predictor_of(segmenter) is not None
     items = (
         item
         for path, name in zip(shard.files, shard.names, strict=True)
@@ -249,7 +249,8 @@ def _like_pages(names: Sequence[str]) -> dict[str, list[str]]:
     return found
 
 
-def _images(images: Path) -> list[Path]:
+def image_files(images: Path) -> list[Path]:
+    """The images of a folder in the order of their names, or the one that a path names. Raises UserError for none."""
     if not images.exists():
         raise UserError(f"no folder or image at {images}; give one that exists")
     if images.is_file() or codecs.is_container(images):
@@ -396,7 +397,7 @@ def _segment_large(
     """The same for one that is too large to be looked at whole; says what is missing of it."""
     assert item.large is not None
     try:
-        found = large.segment(_predictor(segmenter), item.large, out, part, item.name, params.get("threshold"))
+        found = large.segment(predictor_of(segmenter), item.large, out, part, item.name, params.get("threshold"))
     except codecs.PixelError as error:
         return {"file": item.file, "page": item.page, "error": str(error)}
     cut = f"; {found['cut']} objects were too tall and are cut" if found["cut"] else ""
@@ -410,7 +411,7 @@ def _segment_large(
     return {"file": item.file, "page": item.page, **found, "error": ""}
 
 
-def _predictor(segmenter: PyFuncModel) -> Any:
+def predictor_of(segmenter: PyFuncModel) -> Any:
     """What a model predicts large images with; None of one that an older version logged."""
     try:
         predictor = segmenter.unwrap_python_model().predictor
