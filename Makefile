@@ -16,7 +16,7 @@ nuclei: setup
 	$(ENV) mlflow run . -e nuclei --env-manager local
 
 test: setup
-	$(ENV) python -m pytest
+	$(ENV) python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 ui: setup
 	$(ENV) python -m unetlab ui

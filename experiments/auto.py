@@ -24,7 +24,7 @@ RECIPE = Recipe(
     schedule="cosine",
     loss="bce_dice",
     normalise="percentile",
-    model={"encoder": "mobilenetv2", "decoder_filters": 96, "train_encoder": True, "dropout": 0.0},
+    model={"encoder": "mobilenetv2", "decoder_filters": 96, "train_encoder": True, "frozen_skips": 2, "dropout": 0.0},
 )
 
 
@@ -36,6 +36,8 @@ def space(hp: Any, recipe: Recipe) -> None:
     hp.Choice("gamma", [0.0, 0.3, 0.6], default=recipe.gamma)
     hp.Choice("elastic", [0.0, 0.05], default=recipe.elastic)
     hp.Choice("blur", [0.0, 1.0], default=recipe.blur)
+    if "frozen_skips" in recipe.model:
+        hp.Choice("frozen_skips", [0, 2], default=recipe.model["frozen_skips"])
     hp.Choice("dropout", [0.0, 0.1, 0.2], default=recipe.model.get("dropout", 0.0))
 
 

@@ -1,6 +1,7 @@
 """What many tests share: a fresh MLflow store, a cache of their own, small images."""
 
 import contextlib
+import gc
 import io
 import os
 import shutil
@@ -15,13 +16,20 @@ from PIL import Image
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ.setdefault("UNETLAB_ONE_PROCESS", "1")  # a second process takes seconds to start
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as cores: more threads would only wait for each other
+    for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+        os.environ.setdefault(name, "1")
 
 with warnings.catch_warnings():
     # modules of MLflow and TensorFlow warn as they are imported, which no test is about
     warnings.simplefilter("ignore")
+    import hypothesis  # noqa: F401  # asks the garbage collector for referrers, which it cannot name once frozen
     import keras
+    import lighter
     import mlflow.pyfunc
     import tensorflow  # noqa: F401
+
+gc.freeze()  # a training collects garbage, and need not look at all that TensorFlow and MLflow hold each time
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -62,6 +70,13 @@ def store(tmp_path, migrated, monkeypatch) -> str:
         mlflow.end_run()
     mlflow.set_tracking_uri(None)
     mlflow.set_registry_uri(None)
+
+
+@pytest.fixture
+def light(monkeypatch):
+    """Runs without their pictures and graphs."""
+    lighter.draw_nothing(monkeypatch)
+    lighter.trace_nothing(monkeypatch)
 
 
 def write_pairs(folder: Path, n: int = 12, size: int = 40, seed: int = 0) -> Path:

@@ -94,7 +94,7 @@ def test_equal_models_of_an_experiment_are_measured_over_its_scenes(store, tmp_p
     assert run.data.metrics["cells/images_called_different"] > run.data.metrics["cells/called_different"]
 
 
-def test_equal_models_are_scored_on_scenes_they_have_not_seen(store, pairs):
+def test_equal_models_are_scored_on_scenes_they_have_not_seen(store, pairs, light):
     answer = CliRunner().invoke(equal_models.main, ["--data", str(pairs), "--members", "2"])
     assert answer.exit_code == 0, answer.output
     runs = mlflow.search_runs(experiment_names=["equal-models"])
@@ -131,7 +131,7 @@ def test_a_model_is_scored_on_images_it_never_saw_beside_otsu(store, pairs, tmp_
     assert row["low"] <= row["dice"]
 
 
-def test_a_width_is_trained_and_tested_as_a_run_that_compare_can_read(store, pairs):
+def test_a_width_is_trained_and_tested_as_a_run_that_compare_can_read(store, pairs, light):
     row = widths.train_width(8, str(pairs), 32, 1, 0)
     assert row["filters"] == 8 and 0 <= row["test/native_v_rand"] <= 1 and row["test/images"] >= 1
     (run,) = mlflow.search_runs(experiment_names=["unetlab"], filter_string="tags.role = 'search'").to_dict("records")

@@ -1,7 +1,7 @@
 """A search of seconds in a process that a test may kill: python tiny_search.py IMAGES TUNER [TRIALS [EPOCHS]].
 
 Store and cache are those of the environment. Where a test asks for it by UNETLAB_TEST, networks for 64 pixels
-misbehave, or for UNETLAB_TEST_ALL all.
+misbehave, or for UNETLAB_TEST_ALL all; by UNETLAB_TEST_LIGHT, no pictures are drawn and no graphs made.
 """
 
 import contextlib
@@ -15,7 +15,9 @@ import sys
 import time
 from pathlib import Path
 
+import lighter
 import numpy as np
+import pytest
 from tiny_setup import RECIPE, TINY
 
 from unetlab.cli import quiet
@@ -60,7 +62,12 @@ def memory_of(more):
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
-NETWORKS["bad"] = Network(bad_unet, lambda model: 2 ** int(model.get("depth", 4)))
+# both in the processes of a search that asks for it, those of its trials too, and in no other test
+if os.environ.get("UNETLAB_TEST_LIGHT"):
+    lighter.draw_nothing(pytest.MonkeyPatch())
+    lighter.trace_nothing(pytest.MonkeyPatch())
+if os.environ.get("UNETLAB_TEST"):
+    NETWORKS["bad"] = Network(bad_unet, lambda model: 2 ** int(model.get("depth", 4)))
 
 
 def space(hp, recipe):

@@ -31,3 +31,9 @@ def children_of(run_id: str) -> list:
     client = MlflowClient()
     experiment = client.get_run(run_id).info.experiment_id
     return client.search_runs([experiment], f"tags.mlflow.parentRunId = '{run_id}'", order_by=["start_time ASC"])
+
+
+def final_of(run_id: str):
+    """The one child of a run that is its final model."""
+    (final,) = (child for child in children_of(run_id) if child.data.tags["role"] == "final")
+    return final

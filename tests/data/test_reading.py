@@ -251,15 +251,6 @@ def test_no_page_is_decoded_twice(tmp_path, monkeypatch):
     assert sorted(decoded) == [0, 0, 1, 1, 2, 2, 3, 3]  # of the image stack and of the mask stack
 
 
-def test_real_sections_and_photographs(real_data):
-    sections = open_dataset(str(real_data / "isbi2012"))
-    assert len(sections) == 24 and sections.ids[-1] == "train-volume-023" and max(sections.levels) == 2
-    photographs = open_dataset(str(real_data / "kitchen"))
-    assert len(photographs) == 188 and photographs.has_masks
-    found = {finding.code: finding for finding in check(photographs).findings}
-    assert found["D010"].severity == "notice" and "up to 4" in found["D010"].message
-
-
 def test_a_stack_whose_name_hides_it_is_refused_and_not_cut_to_its_first_page(tmp_path):
     (tmp_path / "images").mkdir()
     write_stack(tmp_path / "a.tif", SECTIONS, photometric="minisblack")

@@ -1,7 +1,5 @@
 """Scenes: what belongs together is joined, what does not stays apart."""
 
-from collections import Counter
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -145,22 +143,3 @@ def test_bad_groups_are_one_line(tmp_path, text, said):
     with pytest.raises(UserError, match=said) as caught:
         scenes_of(_open(tmp_path / "d", IMAGES, text))
     assert "\n" not in str(caught.value)
-
-
-def test_real_scenes(real_data):
-    kitchen = open_dataset(str(real_data / "kitchen"))
-    scenes = scenes_of(kitchen)
-    sizes = np.bincount(scenes.scene)
-    desk = [i for i, name in enumerate(kitchen.ids) if name.isdigit()]
-    assert 20 <= len(sizes) <= 24 and sizes.max() == len(desk) == (scenes.scene[desk] == scenes.scene[desk[0]]).sum()
-    row = {name: i for i, name in enumerate(kitchen.ids)}
-    mats = [i for name, i in row.items() if name.startswith("image_") and name != "image_2_3"]
-    assert len(mats) == 20 and len(np.unique(scenes.scene[mats])) == 1
-    sinks = [row[f"frame_00000{number}"] for number in (19921, 20041, 20101, 20641)]
-    assert len(np.unique(scenes.scene[sinks])) == 1
-    drawers = [row[f"frame_000000{number}"] for number in (3721, 3781, 3961)]
-    cartons = [row[f"_Color_{number}"] for number in (392, 596, 632, 796, 898)]
-    assert all(len(np.unique(scenes.scene[rows])) == 1 for rows in (drawers, cartons))
-    assert scenes.scene[drawers[0]] != scenes.scene[row["frame_0000000871"]]  # another refrigerator
-    nuclei = scenes_of(open_dataset(str(real_data / "stage1_train.zip")))
-    assert Counter(pair.kind for pair in nuclei.joined)["tile"] >= 230 and np.bincount(nuclei.scene).max() <= 12

@@ -41,6 +41,13 @@ def until(browser, true, seconds=60):
     return found
 
 
+def visit(browser, address):
+    """Opens the page, waits until it listens, and forgets what the console said before."""
+    browser.get(address)
+    wait_for_text(browser, "tiny")
+    browser.get_log("browser")
+
+
 def set_to(browser, name, value):
     """Moves a slider, chooses, or ticks, as a person does."""
     browser.execute_script(
@@ -63,13 +70,13 @@ def hosts(browser):
 
 
 def faults(browser):
-    """What the console holds: scripts that failed, and what the page's policy stopped."""
-    return [entry["message"] for entry in browser.get_log("browser") if "favicon" not in entry["message"]]
+    """What the console holds of scripts that failed, and of what the page's policy stopped."""
+    return [entry for entry in browser.get_log("browser") if entry["source"] in ("javascript", "security")]
 
 
 def test_the_camera_is_shown_with_its_mask_at_a_rate(browser, tmp_path):
     with serving(page(Camera())) as address:
-        browser.get(address)
+        visit(browser, address)
         found = until(browser, lambda f: f["rate"] not in ("–", "0") and f["latency"] != "–")
         assert float(found["rate"]) > 1 and found["name"] == "Camera" and not found["notice"]
         for step in ("wait", "decode", "model", "encode", "wire", "page"):
@@ -88,8 +95,7 @@ def test_a_file_is_masked_counted_and_saved(browser, tmp_path):
     path = tmp_path / "two.png"
     path.write_bytes(encoded(blob(200, 300)))
     with serving(page()) as address:
-        browser.get(address)
-        wait_for_text(browser, "Drop images")
+        visit(browser, address)
         drop(browser, path)
         found = until(browser, lambda f: f["objects"] == "2")
         assert found["name"] == "two.png"
@@ -128,7 +134,7 @@ def test_a_dropped_stack_of_16_bits_is_played_and_stopped(browser, tmp_path):
     planes = np.stack([np.roll(blob(64, 64), 4 * k, axis=1) for k in range(4)] + [np.zeros((64, 64), np.uint8)])
     tifffile.imwrite(path, planes.astype(np.uint16) * 20, photometric="minisblack")
     with serving(page()) as address:
-        browser.get(address)
+        visit(browser, address)
         drop(browser, path)
         until(browser, lambda f: f["place"].endswith("of 5") and f["rate"] not in ("–", "0"))
         browser.execute_script("play.click()")
@@ -143,7 +149,7 @@ def test_the_source_of_the_command_is_played_and_a_bad_frame_named(browser, tmp_
     for k in range(4):
         (tmp_path / f"cell{k}.png").write_bytes(encoded(blob(40 + k, 60)) if k != 2 else b"hello")
     with serving(page(open_source(str(tmp_path)))) as address:
-        browser.get(address)
+        visit(browser, address)
         found = until(browser, lambda f: "cell2.png: not a PNG" in f["notice"])
         browser.execute_script("play.click()")  # on past it, round, and to it again
         until(browser, lambda f: f["name"] == "cell3.png" or f["notice"])
@@ -180,12 +186,12 @@ def film(browser, tmp_path):
 
 def test_a_film_is_played_from_the_command_and_dropped(browser, film):
     with serving(page(Film(film))) as address:
-        browser.get(address)
+        visit(browser, address)
         until(browser, lambda f: f["objects"] == "1" and f["rate"] not in ("–", "0"))
         assert browser.execute_script("return [shown.width, shown.height]") == [160, 120]
         assert not faults(browser)
     with serving(page()) as address:
-        browser.get(address)
+        visit(browser, address)
         drop(browser, film)
         until(browser, lambda f: f["objects"] == "1" and f["name"] == "film.webm")
 
@@ -197,10 +203,10 @@ def test_films_without_frames_are_told_on_the_page(browser, film, tmp_path):
     noise.write_bytes(np.random.default_rng(0).bytes(5000))
     for path in (cut, noise):
         with serving(page(Film(path))) as address:
-            browser.get(address)
+            visit(browser, address)
             assert "no frame that the browser can show" in until(browser, lambda f: f["notice"])["notice"]
     with serving(page()) as address:
-        browser.get(address)
+        visit(browser, address)
         drop(browser, cut)
         assert until(browser, lambda f: f["notice"])["notice"].startswith("header.webm: This video has no frame")
 
@@ -211,7 +217,7 @@ def test_a_file_that_is_no_image_and_a_server_that_has_gone_are_told(browser, tm
     good = tmp_path / "good.png"
     good.write_bytes(encoded(blob(40, 40)))
     with serving(page()) as address:
-        browser.get(address)
+        visit(browser, address)
         drop(browser, path)
         found = until(browser, lambda f: f["notice"])
         assert found["notice"] == "notes.png: not a PNG, JPEG, TIFF or BMP image"
@@ -226,5 +232,5 @@ def test_a_camera_that_is_denied_is_told():
         chromium(WINDOW, "--use-fake-device-for-media-stream", "--deny-permission-prompts", logs=False) as browser,
         serving(page(Camera())) as address,
     ):
-        browser.get(address)
+        visit(browser, address)
         assert until(browser, lambda f: f["notice"])["notice"].startswith("The camera was denied. Allow it")

@@ -76,9 +76,9 @@ def wait_for(process, folder: Path, text: str):
     assert process.poll() is None, (folder / "log").read_text()
 
 
-def test_killed_after_its_first_trial_it_goes_on_with_the_second(begin, tmp_path, migrated, monkeypatch):
+def test_killed_after_its_first_trial_it_goes_on_with_the_second(begin, tmp_path, migrated, light, monkeypatch):
     folder = tmp_path / "killed"
-    process = begin("killed", "random", "2", "2")
+    process = begin("killed", "random", "2", "2", UNETLAB_ONE_PROCESS="1", UNETLAB_TEST_LIGHT="1")
     wait_for(process, folder, "trial 00 reference")
     process.kill()
     process.wait()

@@ -69,7 +69,7 @@ def configured(tmp_path, monkeypatch):
         data = open_dataset(str(write(tmp_path / draw.__name__, draw, **drawn)), masks="objects")
         card = check(data, "off")
         sides = split(data.ids, card.groups, card.modality, seed=0)
-        return configure.configure(SETUP, Options(data="", minutes=minutes), data, card, sides, "float32")
+        return configure.configure(SETUP, Options(data="", minutes=minutes, precision="float32"), data, card, sides)
 
     return run
 
@@ -119,7 +119,7 @@ def test_more_minutes_are_searched(configured):
 
 def test_no_minutes_are_refused(configured):
     with pytest.raises(UserError, match="minutes, which must be above 0"):
-        configure.configure(SETUP, Options(data="", minutes=0), None, None, None, "float32")
+        configure.configure(SETUP, Options(data="", minutes=0), None, None, None)
 
 
 def test_the_step_is_measured_once(configured, monkeypatch):

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from mlflow.tracking import MlflowClient
 from PIL import Image
-from tiny_setup import QUIET, TINY, children_of
+from tiny_setup import QUIET, TINY, final_of
 
 from unetlab.data import open_dataset
 from unetlab.jobs.run import run_setup
@@ -16,7 +16,7 @@ from unetlab.options import Options
 
 
 def test_only_the_final_model_is_scored_on_test_and_once(searched):
-    final = children_of(searched.run_id)[-1]
+    final = final_of(searched.run_id)
     assert len(MlflowClient().get_metric_history(final.info.run_id, "test/dice")) == 1
     table = pd.read_csv(io.StringIO(mlflow.artifacts.load_text(f"runs:/{searched.run_id}/scores/test.csv")))
     assert len(table) == int(searched.figures["test/images"])
@@ -27,15 +27,15 @@ def test_only_the_final_model_is_scored_on_test_and_once(searched):
 def test_models_are_linked_to_run_data_and_scores(searched):
     client = MlflowClient()
     model = client.get_logged_model(searched.model_id)
-    assert model.source_run_id == children_of(searched.run_id)[-1].info.run_id
+    assert model.source_run_id == final_of(searched.run_id).info.run_id
     metrics = {metric.key: metric for metric in model.metrics}
     assert {"val/dice", "val/accuracy", "test/dice", "test/accuracy"} <= set(metrics)
     assert metrics["test/dice"].dataset_name == "cells-test"
     experiment = client.get_run(searched.run_id).info.experiment_id
-    assert len(client.search_logged_models([experiment])) == 3  # two trials and the final one
+    assert len(client.search_logged_models([experiment])) == 2  # two trials, the better of which is the final one
 
 
-def test_a_constant_answer_and_otsu_s_polarity_are_settled_on_the_training_masks(store, pairs):
+def test_a_constant_answer_and_otsu_s_polarity_are_settled_on_the_training_masks(store, pairs, light):
     for path in (pairs / "masks").iterdir():  # foreground is all but the cells, and the larger side
         Image.fromarray(255 - np.asarray(Image.open(path))).save(path)
     summary = run_setup(TINY, Options(data=str(pairs), trials=1, models="best"), QUIET)
@@ -55,7 +55,7 @@ def _test_labels(folder, ids):
     return [data.labels(data.ids.index(each)) for each in ids]
 
 
-def test_the_time_of_an_answer_is_that_of_the_model_as_served(store, pairs, monkeypatch):
+def test_the_time_of_an_answer_is_that_of_the_model_as_served(store, pairs, light, monkeypatch):
     loaded, real = [], mlflow.pyfunc.load_model
     monkeypatch.setattr(mlflow.pyfunc, "load_model", lambda uri: loaded.append(uri) or real(uri))
     summary = run_setup(TINY, Options(data=str(pairs), trials=1, models="best", epochs=1), QUIET)

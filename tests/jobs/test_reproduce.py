@@ -33,7 +33,7 @@ def tiny(name: str) -> Setup:
     )
 
 
-def test_every_setup_has_its_figures_and_one_that_fails_a_note(store, pairs):
+def test_every_setup_has_its_figures_and_one_that_fails_a_note(store, pairs, light):
     data = {"latex": str(pairs), "pseudo-label": "/no/such/folder", "drosophila": str(pairs)}
     setups = [tiny(name) for name in ("latex", "pseudo-label", "drosophila")]
     table = reproduce.reproduce(data, setups, epochs=1, precision="float32", console=QUIET)

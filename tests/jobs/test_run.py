@@ -11,11 +11,12 @@ import pytest
 from mlflow.tracking import MlflowClient
 from PIL import Image
 from rich.console import Console
-from tiny_setup import ALL, QUIET, RECIPE, TINY, children_of
+from tiny_setup import ALL, QUIET, RECIPE, TINY, children_of, final_of
 
 from unetlab.data import open_dataset
 from unetlab.errors import UserError
 from unetlab.images.otsu import otsu_mask
+from unetlab.jobs import run as jobs_run
 from unetlab.jobs.run import run_setup
 from unetlab.models import NETWORKS, Network
 from unetlab.options import Options
@@ -43,7 +44,7 @@ def test_the_parent_carries_the_final_scores_beside_the_published_figures(search
 
 def test_artifacts_a_person_looks_for_are_there(searched):
     client = MlflowClient()
-    final = children_of(searched.run_id)[-1]
+    final = final_of(searched.run_id)
     names = {a.path for a in client.list_artifacts(final.info.run_id)}
     assert {"curves.png", "predictions.png", "confusion.png", "reliability.png", "classification_report.txt"} <= names
     parent = {a.path for a in client.list_artifacts(searched.run_id)}
@@ -74,7 +75,7 @@ def test_a_worthless_model_is_registered_and_no_champion(searched):
         register(trial)
 
 
-def test_one_trial_trains_the_recipe_once_and_models_best_logs_one(store, pairs):
+def test_one_trial_trains_the_recipe_once_and_models_best_logs_one(store, pairs, light):
     options = Options(data=str(pairs), trials=1, models="best", epochs=1)
     summary = run_setup(TINY, options, QUIET)
     assert [child.data.tags["role"] for child in children_of(summary.run_id)] == ["final"]
@@ -92,7 +93,7 @@ def _otsu_dice(pairs, run_id):
     return np.mean(dices)
 
 
-def test_metrics_that_a_training_could_not_send_are_sent_when_the_run_ends(store, pairs, monkeypatch):
+def test_metrics_that_a_training_could_not_send_are_sent_when_the_run_ends(store, pairs, light, monkeypatch):
     """As where the server was away while it trained, and is back."""
     monkeypatch.setattr(outbox.Outbox, "_send", lambda self: None)
     console = Console(file=io.StringIO(), width=200)
@@ -116,9 +117,9 @@ def test_made_labels_teach_and_truth_only_scores(store, pairs):
     assert [child.data.tags["role"] for child in children] == ["round", "final"]
     report = mlflow.artifacts.load_text(f"runs:/{children[-1].info.run_id}/classification_report.txt")
     assert "published table" in report and "macro avg" in report
-    plain = run_setup(TINY, Options(data=str(pairs), trials=1, models="best"), QUIET)
-    same = MlflowClient().get_run(plain.run_id).data.tags
-    assert all(same[key] == run.data.tags[key] for key in ("dataset_digest", "split_digest"))
+    plain = jobs_run._look(TINY, Options(data=str(pairs)), QUIET)
+    assert run.data.tags["dataset_digest"] == plain.dataset.digest
+    assert run.data.tags["split_digest"] == plain.sides.digest
 
 
 def _all_background(input_shape, weights=None, **model):
@@ -128,7 +129,7 @@ def _all_background(input_shape, weights=None, **model):
     return keras.Model(inputs, found(inputs))
 
 
-def test_a_network_that_finds_no_foreground_teaches_no_round_and_is_final_itself(store, pairs, monkeypatch):
+def test_a_network_that_finds_no_foreground_teaches_no_round_and_is_final_itself(store, pairs, light, monkeypatch):
     recipe = dataclasses.replace(RECIPE, epochs=1, learning_rate=1e-9)
     monkeypatch.setitem(NETWORKS, "nothing", Network(_all_background, lambda model: 4))
     unlearning = dataclasses.replace(TINY, network="nothing", recipe=recipe)
@@ -142,7 +143,7 @@ def test_a_network_that_finds_no_foreground_teaches_no_round_and_is_final_itself
     assert model.tags["role"] == "final" and model.source_run_id == final.info.run_id
 
 
-def test_images_without_masks_train_on_made_labels_and_nowhere_else(store, pairs):
+def test_images_without_masks_train_on_made_labels_and_nowhere_else(store, pairs, light):
     import shutil
 
     shutil.rmtree(pairs / "masks")
@@ -160,7 +161,7 @@ def test_flat_images_have_nothing_to_label(store, pairs):
         run_setup(TINY, Options(data=str(pairs), trials=1, labels="kmeans"), QUIET)
 
 
-def test_block_splits_and_membranes_are_scored(store, pairs):
+def test_block_splits_and_membranes_are_scored(store, pairs, light):
     setup = dataclasses.replace(TINY, membranes=True)
     summary = run_setup(setup, Options(data=str(pairs), trials=1, split="blocks", models="best"), QUIET)
     assert {"test/native_v_rand", "test/native_v_info", "baseline/constant_native_v_rand"} <= set(summary.figures)

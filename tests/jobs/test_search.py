@@ -7,24 +7,28 @@ import types
 import mlflow
 import pandas as pd
 import pytest
+import tensorflow as tf
 from rich.console import Console
-from tiny_setup import QUIET, RECIPE, TINY, children_of, space_of_three
+from tiny_setup import QUIET, RECIPE, TINY, children_of, final_of, space_of_three
 
+from unetlab.data import cache
 from unetlab.errors import UserError
-from unetlab.jobs import trial
+from unetlab.jobs import final, resume, search, trial
 from unetlab.jobs.run import run_setup
 from unetlab.metrics import membranes
 from unetlab.options import Options
+from unetlab.search.rung import Rung
+from unetlab.training import fit
 
 
-def test_membranes_are_searched_by_v_rand_and_cut_where_validation_says(store, pairs, monkeypatch):
+def test_membranes_are_searched_by_v_rand_and_cut_where_validation_says(store, pairs, light, monkeypatch):
     seen = []
     real = membranes.best_cut
     monkeypatch.setattr(membranes, "best_cut", lambda maps, truths: seen.append(real(maps, truths)) or seen[-1])
     setup = dataclasses.replace(TINY, membranes=True)
     summary = run_setup(setup, Options(data=str(pairs), trials=2, models="best"), QUIET)
     children = children_of(summary.run_id)
-    assert len(seen) == len(children) == 3  # a cut is chosen once a training, on validation, and never on test
+    assert len(seen) == len(children) == 2  # a cut is chosen once a training, on validation, and never on test
     trials = pd.read_csv(mlflow.artifacts.download_artifacts(f"runs:/{summary.run_id}/search/trials.csv"))
     assert trials["objective"].tolist() == pytest.approx([c.data.metrics["val/native_v_rand"] for c in children[:2]])
     table = pd.read_csv(mlflow.artifacts.download_artifacts(f"runs:/{summary.run_id}/scores/test.csv"))
@@ -36,16 +40,19 @@ def test_membranes_are_searched_by_v_rand_and_cut_where_validation_says(store, p
 
 
 def test_hyperband_trains_what_it_judged_and_says_when_it_judges_none(store, pairs, monkeypatch):
-    def short_ones_lead(bench, recipe, name, role, *_):
-        if role == "trial":
-            return types.SimpleNamespace(val={"native_dice": 1.0 / recipe.epochs}, recipe=recipe)
-        raise UserError(f"{recipe.epochs} epochs")
+    def short_ones_lead(bench, recipe, name, role, tags, rung=None):
+        epochs = rung.epochs if rung else recipe.epochs
+        return types.SimpleNamespace(val={"native_dice": 1.0 / epochs}, epochs=epochs)
+
+    def told(bench, outcome):
+        raise UserError(f"{outcome.epochs} epochs")
 
     def space(hp, recipe):
         space_of_three(hp, recipe)
         hp.Choice("epochs", [9, 30], default=recipe.epochs)
 
     monkeypatch.setattr(trial, "train", short_ones_lead)
+    monkeypatch.setattr(trial, "as_final", told)
     said = Console(file=io.StringIO(), width=300)
     setup = dataclasses.replace(TINY, recipe=RECIPE.changed({"epochs": 9}), space=space)
     with pytest.raises(UserError, match="^9 epochs$"):  # and neither 1, which led, nor 30, which nothing was judged by
@@ -54,3 +61,101 @@ def test_hyperband_trains_what_it_judged_and_says_when_it_judges_none(store, pai
     with pytest.raises(UserError, match="epochs$"):
         run_setup(setup, Options(data=str(pairs), trials=3, tuner="grid"), said)
     assert "the grid has 88 points; the 3 trials are spread over it" in said.file.getvalue()
+
+
+def test_the_best_trial_s_model_is_the_final_one_and_nothing_is_trained_or_validated_again(store, pairs, monkeypatch):
+    fits, scorings = [], []
+    real_fit, real_score = fit.fit, trial.score_predicted
+    monkeypatch.setattr(
+        fit, "fit", lambda build, recipe, *a, **k: fits.append(recipe) or real_fit(build, recipe, *a, **k)
+    )
+
+    def scored(bench, maps, recipe, rows, *rest):
+        scorings.append("test" if rows is bench.split.test else "validation")
+        return real_score(bench, maps, recipe, rows, *rest)
+
+    monkeypatch.setattr(trial, "score_predicted", scored)
+    options = Options(data=str(pairs), trials=3, seed=1, models="best", precision="float32")
+    summary = run_setup(TINY, options, QUIET)
+    assert len(fits) == 3 and scorings.count("validation") == 3
+    children, best = children_of(summary.run_id), final_of(summary.run_id)
+    assert len(children) == 3 and best.data.metrics["val/native_dice"] == max(
+        child.data.metrics["val/native_dice"] for child in children
+    )
+    client = mlflow.MlflowClient()
+    (model,) = client.search_logged_models([summary.experiment_id])
+    assert model.source_run_id == best.info.run_id and model.tags["role"] == "final"
+    assert {"val/native_dice", "test/native_dice"} <= {metric.key for metric in model.metrics}
+    # what it replaces: the best recipe trained once more, from the same seed, by itself
+    recipe = fits[int(best.data.tags["trial"])]
+    alone = run_setup(dataclasses.replace(TINY, recipe=recipe), dataclasses.replace(options, trials=1), QUIET)
+    for name in ("val/native_dice", "val/auc", "test/native_dice", "test/auc", "train/loss", "val/loss"):
+        assert summary.figures[name] == pytest.approx(alone.figures[name], abs=1e-6), name
+
+
+def test_of_a_search_the_reference_and_the_best_so_far_are_kept(tmp_path):
+    bench = types.SimpleNamespace(kept=resume.Kept("run", tmp_path))
+    kept = search._Kept(bench, epochs=9)
+    order = [(3, 0.9, 3), (0, 0.5, None), (1, 0.4, 9), (2, 0.7, 9), (4, 0.7, 9), (5, float("nan"), 9), (6, 0.95, 1)]
+    for number, objective, epochs in order:
+        (tmp_path / f"trial-{number}.done.npz").touch()
+        kept.add(number, trial.Judged(objective, object()), None if epochs is None else Rung(epochs, None))
+        assert len(kept.outcomes) <= 2
+        assert {path.name for path in tmp_path.iterdir()} == {f"trial-{k}.done.npz" for k in kept.outcomes}
+    assert set(kept.outcomes) == {0, 2}  # 3 and 6 were trained for less, 4 is no better than 2
+    kept.add(7, trial.Judged(0.8, object()), None)
+    kept.add(8, trial.Judged(0.99, None), None)  # of an earlier attempt, its weights are gone
+    assert set(kept.outcomes) == {0, 7}
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_run_that_was_killed_while_its_final_model_was_scored_trains_nothing_again(store, pairs, monkeypatch, lost):
+    options = Options(data=str(pairs), trials=2, seed=1, models="best", precision="float32")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+
+        def killed(*_):
+            raise KeyboardInterrupt
+
+        patch.setattr(final, "_log_pictures", killed)
+        run_setup(TINY, options, QUIET)
+    left = list((cache.root() / "unfinished").glob("*/trial-*.done.npz"))
+    assert left
+    for path in left if lost else ():
+        path.unlink()
+    fits, real = [], fit.fit
+    monkeypatch.setattr(fit, "fit", lambda *a, **told: fits.append(a[1]) or real(*a, **told))
+    summary = run_setup(TINY, options, QUIET)
+    assert bool(fits) == lost  # without the weights that were kept the model can only be trained again
+    finals = [child for child in children_of(summary.run_id) if child.data.tags["role"] == "final"]
+    assert {child.info.status for child in children_of(summary.run_id)} == {"FINISHED"}
+    assert summary.figures["test/native_dice"] == finals[-1].data.metrics["test/native_dice"]
+    if not lost:
+        assert len(finals) == 1 and len(mlflow.MlflowClient().search_logged_models([summary.experiment_id])) == 1
+
+
+def test_a_promoted_trial_goes_on_where_the_other_paused_and_ends_where_an_undisturbed_one_does(store, pairs):
+    recipe = RECIPE.changed({"epochs": 3, "dropout": 0.2, "brightness": 0.1, "schedule": "cosine"})
+    setup = dataclasses.replace(TINY, recipe=recipe)
+    options = Options(data=str(pairs), trials=5, tuner="hyperband", seed=1, models="best", precision="float32")
+    tf.config.run_functions_eagerly(True)  # such trainings take less time than their graphs
+    try:
+        summary = run_setup(setup, options, QUIET)
+        by_name = {child.data.tags["training"]: child for child in children_of(summary.run_id)}
+        promoted = by_name["trial 4"]
+        paused = by_name[promoted.data.tags["goes_on_with"]]
+        assert (paused.data.tags["until_epoch"], promoted.data.tags["until_epoch"]) == ("1", "3")
+        changed = {name: promoted.data.params[name] for name in ("image_size", "learning_rate", "loss")}
+        values = {**changed, "image_size": int(changed["image_size"]), "learning_rate": float(changed["learning_rate"])}
+        whole = dataclasses.replace(setup, recipe=recipe.changed(values))
+        alone = run_setup(whole, dataclasses.replace(options, trials=1), QUIET)
+    finally:
+        tf.config.run_functions_eagerly(False)
+    (undisturbed,) = children_of(alone.run_id)
+    for name in ("val/native_dice", "val/auc", "train/best_epoch"):
+        assert promoted.data.metrics[name] == pytest.approx(undisturbed.data.metrics[name], abs=1e-6), name
+
+    def losses(run):
+        return [point.value for point in mlflow.MlflowClient().get_metric_history(run.info.run_id, "epoch/loss")]
+
+    assert losses(promoted) == pytest.approx(losses(undisturbed), abs=1e-6) and len(losses(promoted)) == 3
+    assert losses(paused) == losses(promoted)[:1]

@@ -52,7 +52,7 @@ def telling(plan: showdown.Plan, **changes) -> showdown.Plan:
     return dataclasses.replace(plan, told=dataclasses.replace(plan.told, **changes))
 
 
-def test_a_showdown_of_real_trainings_goes_on_where_it_stopped_and_ends_in_a_report(store, plan, monkeypatch):
+def test_a_showdown_of_real_trainings_goes_on_where_it_stopped_and_ends_in_a_report(store, plan, light, monkeypatch):
     plan = dataclasses.replace(plan, repeats=1)
     real, calls = showdown.run_setup, []
 

@@ -17,8 +17,8 @@ from unetlab.training import callbacks, fit
 
 def test_trials_are_children_and_a_failed_one_keeps_its_traceback(searched):
     children = children_of(searched.run_id)
-    assert [c.data.tags["role"] for c in children] == ["trial", "trial", "trial", "final"]
-    assert [c.info.status for c in children] == ["FINISHED", "FAILED", "FINISHED", "FINISHED"]
+    assert sorted(c.data.tags["role"] for c in children) == ["final", "trial", "trial"]  # the best one is the final
+    assert [c.info.status for c in children] == ["FINISHED", "FAILED", "FINISHED"]
     reference = children[0]
     assert reference.info.run_name == "trial 00 reference"
     assert {k: reference.data.params[k] for k in ("image_size", "learning_rate", "loss", "epochs", "filters")} == {
@@ -35,7 +35,8 @@ def test_trials_are_children_and_a_failed_one_keeps_its_traceback(searched):
         history = MlflowClient().get_metric_history(child.info.run_id, "epoch/loss")
         assert [point.step for point in history] == [1, 2]
         assert {f"val/{name}" for name in ALL} <= set(child.data.metrics)
-        assert not [name for name in child.data.metrics if name.startswith("test/")]
+        tested = [name for name in child.data.metrics if name.startswith("test/")]
+        assert bool(tested) == (child.data.tags["role"] == "final")
 
 
 def test_every_trial_failing_is_said_in_one_line(store, pairs, monkeypatch):
@@ -48,7 +49,7 @@ def test_every_trial_failing_is_said_in_one_line(store, pairs, monkeypatch):
     assert mlflow.search_runs(search_all_experiments=True)["status"].eq("FAILED").all()
 
 
-def test_the_same_seed_gives_the_same_scores(store, pairs):
+def test_the_same_seed_gives_the_same_scores(store, pairs, light):
     options = Options(data=str(pairs), trials=1, seed=3, precision="float32")
     one, two = (run_setup(TINY, options, QUIET).figures for _ in range(2))
     keys = [key for key in one if key.startswith(("val/", "test/")) and key != "test/ms_per_image"]  # a wall time
@@ -69,7 +70,7 @@ def test_memory_does_not_grow_over_trials(store, pairs):
     assert peak() - before < 150_000  # KiB; a graph kept for each trial would be 600,000
 
 
-def test_without_weights_every_trial_trains_the_encoder(store, pairs):
+def test_without_weights_every_trial_trains_the_encoder(store, pairs, light):
     from experiments import load_setup
 
     nuclei = load_setup("nuclei")
@@ -86,7 +87,7 @@ def test_without_weights_every_trial_trains_the_encoder(store, pairs):
     assert MlflowClient().get_run(summary.run_id).data.tags["encoder"] == "random, trained"
 
 
-def test_the_threshold_that_is_best_on_validation_is_served_on_request(store, pairs, monkeypatch):
+def test_the_threshold_that_is_best_on_validation_is_served_on_request(store, pairs, light, monkeypatch):
     monkeypatch.setattr(thresholds, "best_threshold", lambda *_: 0.15)
     options = Options(data=str(pairs), trials=1, models="best", seed=1, precision="float32")
     own, best = (

@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
+from benchmarks.scoring import plain_boundary_f1
 from unetlab.metrics import boundary
 
 
@@ -40,3 +42,20 @@ def test_the_image_s_frame_is_no_boundary():
     inset = half.copy()
     inset[:, 0] = False  # foreground that ends one pixel before the frame does end there
     assert 0.6 < boundary.boundary_f1(half, inset)[0] < 1.0
+
+
+@pytest.mark.parametrize("height, width", [(1, 1), (1, 2), (2, 1), (2, 63), (3, 64), (64, 65), (40, 129), (129, 3)])
+def test_packed_words_say_what_erosion_and_dilation_say(height, width):
+    rng = np.random.default_rng(height * width)
+    noise = rng.random((6, height, width))
+    smooth = gaussian_filter(noise, (0, 2, 2)) > 0.5
+    blank = np.zeros_like(smooth)
+    stacks = [noise < 0.5, noise < 0.03, noise > 0.03, smooth, np.roll(smooth, 2, axis=2), blank, ~blank]
+    for predicted in stacks:
+        for truth in stacks:
+            found = boundary.boundary_f1(predicted, truth)
+            assert found.dtype == np.float64 and np.array_equal(found, plain_boundary_f1(predicted, truth))
+
+
+def test_no_image_at_all_has_no_score():
+    assert boundary.boundary_f1(np.zeros((0, 4, 4), bool), np.zeros((0, 4, 4), bool)).shape == (0,)

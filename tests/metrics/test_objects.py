@@ -5,6 +5,7 @@ import time
 import numpy as np
 import pytest
 
+from benchmarks.scoring import plain_overlaps
 from unetlab.images.regions import components
 from unetlab.metrics.objects import average_precision, f1, overlaps, panoptic_quality, score_objects
 
@@ -87,6 +88,17 @@ def test_agrees_with_one_loop_per_pair_of_objects():
                 hits += iou > np.arange(10, 20) / 20 + 1e-9
     expected = hits / (true.max() + predicted.max() - hits)
     assert average_precision(overlaps(true, predicted)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (30, 40), (0, 3)])
+@pytest.mark.parametrize("density", [0.0, 0.02, 0.5, 1.0])
+def test_runs_of_pixels_say_what_all_pixels_say(shape, density):
+    rng = np.random.default_rng(int(100 * density))
+    for kind in (np.uint8, np.uint16, np.int32):
+        true = (rng.integers(0, 250, shape) * (rng.random(shape) < density)).astype(kind)
+        predicted = 7 * components(rng.random(shape) < density)
+        for found, plain in zip(overlaps(true, predicted), plain_overlaps(true, predicted), strict=True):
+            assert np.array_equal(found, plain)
 
 
 def test_shapes_must_agree():

@@ -1,9 +1,14 @@
 """The table of scores against arithmetic done by hand and against scikit-learn."""
 
+import zipfile
+
 import numpy as np
+import pandas as pd
 import pytest
 from small_scores import masks_of, random_case, stack
 
+from benchmarks.scoring import answers, plain_scores
+from unetlab.data import open_dataset
 from unetlab.images.otsu import otsu_mask
 from unetlab.images.regions import components
 from unetlab.metrics import membranes
@@ -99,3 +104,37 @@ def test_score_native_takes_any_mask():
 def test_errors_say_what_came(probabilities, masks, message):
     with pytest.raises(ValueError, match=message):
         score_images(probabilities.astype(np.float32), masks.astype(np.uint8), ["a"] * len(masks))
+
+
+def _same_as_plain(masks, truths):
+    found = score_native(lambda i, height, width: masks[i], lambda i: truths[i], len(truths))
+    plain = pd.DataFrame([plain_scores(*each) for each in zip(masks, truths, strict=True)])
+    pd.testing.assert_frame_equal(found[list(plain)], plain, rtol=1e-12, atol=0)
+    assert set(found) == set(plain)
+
+
+def test_native_scores_are_those_of_the_plain_way():
+    touching = np.zeros((33, 70), np.uint16)
+    touching[2:20, 3:30], touching[2:20, 30:66], touching[20:31, 10:40] = 1, 2, 700
+    one = np.ones((1, 1), np.uint8)
+    truths = [touching, touching * 0, touching * 0 + 1, touching, touching, one, one, one * 0]
+    unknown = touching > 0
+    unknown[:, 25:45] = False  # where labels are unknown nothing is true and nothing found
+    truths[4] = np.where(unknown, touching, 0).astype(np.uint16)
+    every = np.ones_like(touching, bool)
+    masks = [np.roll(touching > 0, 1, axis=0), every, every, ~every, np.roll(touching > 0, 2, axis=1) & unknown]
+    masks += [one > 0, one < 1, one < 1]
+    _same_as_plain(masks, truths)
+
+
+def test_real_nuclei_have_the_scores_of_the_plain_way(real_data, tmp_path):
+    with zipfile.ZipFile(real_data / "stage1_train.zip") as every, zipfile.ZipFile(tmp_path / "few.zip", "w") as few:
+        names = [name for name in every.namelist() if name.endswith(".png")]
+        for kept in sorted({name.split("/")[1] for name in names})[::30]:
+            for name in names:
+                if f"/{kept}/" in name:
+                    few.writestr(name, every.read(name))
+    dataset = open_dataset(str(tmp_path / "few.zip"))
+    truths = [dataset.objects(i) for i in range(len(dataset))]
+    assert len(truths) > 10 and min(truth.max() for truth in truths) > 1
+    _same_as_plain(answers(truths), truths)

@@ -41,6 +41,29 @@ def test_the_decoder_is_that_of_the_table():
     assert build((64, 64, 3), train_encoder=True).get_layer("encoder").trainable_weights
 
 
+def test_frozen_skips_leave_the_first_layers_of_pretrained_weights_alone(tmp_path):
+    weights = tmp_path / "encoder.weights.h5"
+    row = ENCODERS["mobilenetv2"]
+    row.build((64, 64, 3), None, **row.options).save_weights(weights)
+    model = build((64, 64, 3), weights=str(weights), train_encoder=True, frozen_skips=2, decoder_filters=16)
+    encoder = model.get_layer("encoder")
+    names = [layer.name for layer in encoder.layers]
+    last = names.index(row.skips[1])
+    learning = {layer.name for layer in encoder.layers if layer.trainable_weights}
+    assert learning and not learning & set(names[: last + 1])
+    before = [layer.get_weights() for layer in encoder.layers[: last + 1]]
+    model.compile("sgd", "mse")
+    model.train_on_batch(IMAGES[:, :, :64], np.ones((2, 64, 64, 1), np.float32))
+    for layer, old in zip(encoder.layers, before, strict=False):
+        assert all(np.array_equal(*pair) for pair in zip(layer.get_weights(), old, strict=True))
+
+
+def test_without_pretrained_weights_no_layer_stays_at_random():
+    learns = build((64, 64, 3), train_encoder=True, frozen_skips=2, decoder_filters=16)
+    every = build((64, 64, 3), train_encoder=True, decoder_filters=16)
+    assert len(learns.trainable_weights) == len(every.trainable_weights)
+
+
 def test_a_pixel_of_the_image_reaches_the_answer_at_full_resolution():
     keras.utils.set_random_seed(0)
     model = build((64, 64, 3), decoder_filters=16)

@@ -6,9 +6,22 @@ import time
 import keras_tuner
 import numpy as np
 import pytest
+import scipy.optimize
 
 from unetlab.errors import Stopped
+from unetlab.search import hyperband
 from unetlab.search.keras_tuner import grid_size, search, spread, trained_in_full, trials_to_a_promotion
+
+
+@pytest.fixture(autouse=True)
+def _short_climbs(monkeypatch):
+    """ "bayesian" climbs from fifty points for each proposal, which takes seconds; two steps of each do here."""
+    climb = scipy.optimize.minimize
+
+    def climb_shortly(*told, **options):
+        return climb(*told, **options, options={"maxiter": 2})
+
+    monkeypatch.setattr(scipy.optimize, "minimize", climb_shortly)
 
 
 def _space():
@@ -36,7 +49,7 @@ def test_the_first_trial_is_the_reference_and_trials_differ(tuner):
     assert table["number"].tolist() == list(range(6))
     assert table["objective"].tolist() == [0, 1, 2, 3, 4, 5]
     if tuner == "hyperband":
-        assert all(epochs == 1 for _, epochs in seen[1:])
+        assert all(rung == (1, None) for _, rung in seen[1:])
 
 
 def test_epochs_as_a_hyperparameter_are_told_apart_from_hyperband_s():
@@ -51,7 +64,7 @@ def test_hyperband_promotes_the_better_half_to_more_epochs():
     epochs = []
 
     def evaluate(number, values, asked):
-        epochs.append(asked)
+        epochs.append(asked and asked.epochs)
         return -abs(np.log10(values["learning_rate"]) + 3)
 
     search(_space(), evaluate, tuner="hyperband", trials=40, epochs=3, seed=0)
@@ -62,7 +75,8 @@ def test_hyperband_promotes_the_better_half_to_more_epochs():
 def test_only_trials_trained_in_full_win(epochs):
     asked = []
 
-    def evaluate(number, values, given):
+    def evaluate(number, values, rung):
+        given = rung and rung.epochs
         asked.append(given)
         return 0.9 if given is not None and given < epochs else 0.5 + number / 1000
 
@@ -136,19 +150,20 @@ def test_random_and_grid_propose_the_same_whatever_runs_at_once(tuner):
     assert tables[0].equals(tables[1]) and tables[0].equals(tables[2]) and len(tables[0]) == 9
 
 
-@pytest.mark.parametrize("tuner", ["bayesian", "hyperband"])
-def test_what_the_others_propose_depends_on_how_many_run_at_once_and_not_on_which_is_faster(tuner):
+@pytest.mark.parametrize(("tuner", "trials"), [("bayesian", 7), ("hyperband", 14)])
+def test_what_the_others_propose_depends_on_how_many_run_at_once_and_not_on_which_is_faster(tuner, trials):
+    told = {"tuner": tuner, "trials": trials, "epochs": 3, "seed": 3}
+
     def by_the_clock(delay):
         def evaluate(number, values, epochs):
             time.sleep(delay(number))
             return _slow_where_odd(0, values, epochs)
 
-        told = {"tuner": tuner, "trials": 14, "epochs": 3, "seed": 3, "at_once": 3}
-        return search(_space(), evaluate, **told)
+        return search(_space(), evaluate, **told, at_once=3)
 
     first = by_the_clock(lambda number: 0.02 * (number % 3))
     assert first.equals(by_the_clock(lambda number: 0.02 * (number % 2 == 0)))
-    assert not first.equals(search(_space(), _slow_where_odd, tuner=tuner, trials=14, epochs=3, seed=3))
+    assert not first.equals(search(_space(), _slow_where_odd, **told))
 
 
 def test_as_many_are_evaluated_at_once_as_was_said_and_a_stop_ends_them_all():
@@ -173,7 +188,58 @@ def test_how_long_hyperband_takes_to_train_one_in_full(at_once):
     asked = []
     search(
         _space(),
-        lambda number, values, given: asked.append((number, given)) or 0.1 * number,
+        lambda number, values, rung: asked.append((number, rung and rung.epochs)) or 0.1 * number,
         **{"tuner": "hyperband", "trials": 40, "epochs": 9, "seed": 0, "at_once": at_once},
     )
     assert trials_to_a_promotion(9, at_once) == min(number for number, given in asked if number and given == 9) + 1
+
+
+def _rungs(evaluate, epochs=9, trials=60, tuner="hyperband"):
+    """Each trial's rung by its number, and the table."""
+    rungs = {}
+
+    def noted(number, values, rung):
+        rungs[number] = rung
+        return evaluate(number, values, rung)
+
+    return rungs, search(_space(), noted, tuner=tuner, trials=trials, epochs=epochs, seed=0)
+
+
+def _by_rate(number, values, rung):
+    return -abs(np.log10(values["learning_rate"]) + 3)
+
+
+def test_a_promoted_trial_says_which_one_it_goes_on_with_and_has_its_values():
+    rungs, table = _rungs(_by_rate)
+    promoted = {number: rung for number, rung in rungs.items() if rung and rung.past is not None}
+    assert promoted and all(rung.epochs > rungs[rung.past].epochs for rung in promoted.values())
+    same = table.set_index("number")[list(REFERENCE)]
+    assert all(same.loc[number].equals(same.loc[rung.past]) for number, rung in promoted.items())
+    assert len({rung.past for rung in promoted.values()}) == len(promoted)  # no one is promoted twice
+
+
+def test_without_failures_hyperband_proposes_what_keras_tuner_does(monkeypatch):
+    ours = _rungs(_by_rate)
+    monkeypatch.setattr(hyperband.Hyperband, "_promoted", lambda *_: None)
+    theirs = _rungs(_by_rate)
+    assert ours[0] == theirs[0] and ours[1].equals(theirs[1])
+
+
+@pytest.mark.parametrize("failing", [0.2, 0.5, 0.8])
+def test_failed_trials_cost_hyperband_no_promotions(failing, monkeypatch):
+    def evaluate(number, values, rung):
+        if rung and np.random.default_rng(number).random() < failing:
+            raise RuntimeError("out of luck")
+        return _by_rate(number, values, rung)
+
+    def promotions():
+        rungs, table = _rungs(evaluate)
+        done = set(table.loc[table["status"] == "COMPLETED", "number"])
+        rounds = [number for number, rung in rungs.items() if rung and rung.past is not None]
+        assert all(rungs[number].past in done for number in rounds)  # a failed trial is never gone on with
+        return len(rounds), sum(rungs[number].epochs == 9 for number in done if rungs[number])
+
+    ours = promotions()
+    monkeypatch.setattr(hyperband.Hyperband, "_promoted", lambda *_: None)
+    theirs = promotions()
+    assert ours[0] > theirs[0] and ours[1] >= theirs[1]

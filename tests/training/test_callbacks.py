@@ -1,9 +1,11 @@
 """What ends a training before its last epoch, and how its learning rate goes."""
 
+import keras
+import numpy as np
 import pytest
 from small_training import RECIPE, fit_disks
 
-from unetlab.training.callbacks import TrainingFailed
+from unetlab.training.callbacks import KeepPace, Paced, TrainingFailed
 
 
 def test_training_stops_early():
@@ -26,3 +28,24 @@ def test_cosine_warms_up_over_an_epoch_and_decays_to_nothing():
 def test_training_ends_when_its_minutes_are_over():
     fitted = fit_disks(RECIPE.changed({"epochs": 500}), minutes=2 / 60)
     assert 1 <= len(fitted.history) < 500 and fitted.seconds < 30
+
+
+@pytest.mark.parametrize(("spent", "ahead"), [(0, 0), (5, 0), (30, 40), (90, 90)])
+def test_a_training_slower_than_its_minutes_allow_moves_its_rate_on(spent, ahead):
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    decay = keras.optimizers.schedules.CosineDecay(1e-2, 100)
+    rate = Paced(decay)
+    model.compile(keras.optimizers.SGD(rate), "mse")
+    model.optimizer.iterations.assign(10)
+    pace = KeepPace(rate, steps=100, minutes=1, spent=spent)
+    pace.set_model(model)
+    pace.on_epoch_begin(1)
+    assert float(rate.ahead.value) == pytest.approx(ahead, abs=1)
+    assert float(model.optimizer.learning_rate) == pytest.approx(float(decay(10 + ahead)), abs=2e-4)
+
+
+def test_minutes_enough_change_nothing():
+    recipe = RECIPE.changed({"schedule": "cosine"})
+    fast, free = fit_disks(recipe, minutes=60).history, fit_disks(recipe).history
+    assert fast["learning_rate"].tolist() == free["learning_rate"].tolist()
+    np.testing.assert_allclose(fast["val_loss"], free["val_loss"], rtol=1e-3)  # the same sums in another order

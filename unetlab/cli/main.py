@@ -22,6 +22,7 @@ COMMANDS = (
     service.sync,
     service.rollback,
     service.predict,
+    service.export,
     service.live,
     service.ui,
     service.server,

@@ -1,4 +1,4 @@
-"""The commands around finished models and servers: evaluate, register, sync, rollback, predict, live, ui, server."""
+"""The commands around finished models and servers: evaluate to predict, export, live, ui, server."""
 
 import sys
 from pathlib import Path
@@ -78,6 +78,24 @@ def predict(
 
     with spreading(workers, scheduler) as spread:
         predict_folder(model, images, out, threshold, channels=channels, pages=pages, spread=spread)
+
+
+@command("export", "--model models:/unetlab-nuclei@champion --format litert --precision int8")
+def export(model: str, format: str, precision: str, data: str, allow_loss: float) -> None:
+    """Write a model's network for another runtime, check it against Keras on its test images, and time both.
+
+    The file goes to the model's artifacts, beside an export.json that says what it takes and gives.
+    """
+    quiet.import_tensorflow()
+    from rich.console import Console
+
+    from unetlab.jobs.export import export as exported
+    from unetlab.jobs.export import table
+
+    found = exported(model, format, precision, data, allow_loss)
+    Console().print(table(found))
+    click.echo(found.headline())
+    click.echo(f"run {found.run_id}; mlflow artifacts download -u {found.address}")
 
 
 @command("live", "--model models:/unetlab-nuclei@champion --source FOLDER")

@@ -74,13 +74,14 @@ class Predictor:
         model: from float32 images (n, h, w, c) in [0, 1] to probabilities (n, h, w, k) in [0, 1]: a Keras model called
             directly, since `predict` would trace a graph for each model of a search, or a traced function.
         recipe: image_size, channels, normalise, threshold, view, scale, tta, objects, seeds and least_object.
+        tile: of patches, the largest side that the network sees; what is larger is seen in tiles of it.
     """
 
-    def __init__(self, model: Callable[[np.ndarray], Any], recipe: Prepared) -> None:
+    def __init__(self, model: Callable[[np.ndarray], Any], recipe: Prepared, tile: int = tiles.TILE) -> None:
         def network(images: np.ndarray) -> np.ndarray:
             return np.asarray(model(images))
 
-        self.network, self.recipe = with_symmetries(network, recipe.tta), recipe
+        self.network, self.recipe, self.tile = with_symmetries(network, recipe.tta), recipe, tile
 
     def maps(self, fitted: Sequence[np.ndarray] | np.ndarray, rows: np.ndarray | None = None) -> Maps:
         """What the network says of images at its size, uint8 (h, w, c) as `view.fitted` gives them, or of `rows` alone.
@@ -104,7 +105,7 @@ class Predictor:
             levels = geometry.percentile_in_parts(image.parts())
         else:
             levels = self._levels(image.read(0, 1))  # which no pixel changes
-        yield from tiles.bands(self.network, image, levels, self.recipe.image_size)
+        yield from tiles.bands(self.network, image, levels, self.recipe.image_size, self.tile)
 
     def native_bands(self, image: Rows, threshold: Threshold | None = None) -> Iterator[Band]:
         """Mask and head of a large image at its own size, band by band, as `answers` has them of a whole one.
@@ -129,9 +130,9 @@ class Predictor:
         out: list[np.ndarray] = [np.empty(0)] * len(rows)
         waiting: dict[tuple[int, ...], list[int]] = {}
         for place, size in enumerate(padded):
-            if max(size) > tiles.TILE:
+            if max(size) > self.tile:
                 image = np.asarray(fitted[rows[place]])
-                out[place] = tiles.tiled(self.network, image, self._levels(image), self.recipe.image_size)
+                out[place] = tiles.tiled(self.network, image, self._levels(image), self.recipe.image_size, self.tile)
             else:
                 waiting.setdefault(size, []).append(place)
         for size, places in waiting.items():

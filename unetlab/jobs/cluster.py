@@ -31,6 +31,7 @@ from unetlab.service.shards import Spread, in_turn
 
 if TYPE_CHECKING:
     from unetlab.jobs.trial import Bench, Judged
+    from unetlab.search.rung import Rung
     from unetlab.setup import Recipe
 
 PIECE = 2**24
@@ -119,7 +120,7 @@ class Cluster:
             with contextlib.suppress(OSError, TypeError):  # it is gone
                 os.kill(nanny.pid, signal.SIGKILL)
 
-    def judge(self, bench: "Bench", recipe: "Recipe", name: str, number: int) -> "Judged":
+    def judge(self, bench: "Bench", recipe: "Recipe", name: str, number: int, rung: "Rung | None" = None) -> "Judged":
         """`trial.judge` by one of the workers, by another if that one is lost.
 
         Raises TrialLost if the trial's own process dies or hangs, or several workers died of it, with its run FAILED
@@ -132,7 +133,7 @@ class Cluster:
 
         began = time.time()
         folders = {bench.dataset.folder, bench.truth.folder}
-        work = worker.packed_trial(cloudpickle.dumps, bench, recipe, name, number)
+        work = worker.packed_trial(cloudpickle.dumps, bench, recipe, name, number, rung)
         try:
             judged: Judged = cloudpickle.loads(self.do(work, bench.progress, sorted(folders)))
         except TrialLost as lost:

@@ -26,19 +26,22 @@ TIMED = 16
 """Test images, at most, whose answers are timed."""
 
 
-def fit_final(bench: trial.Bench, recipe: Recipe, rounds: int) -> trial.Outcome:
-    """Fits the best recipe once more; on made labels so many rounds follow, each taught by the one before."""
+def fit_final(bench: trial.Bench, recipe: Recipe, rounds: int, best: trial.Outcome | None = None) -> trial.Outcome:
+    """The final model: that of the best trial, or the recipe's where there was no search or its weights are lost; on
+    made labels so many rounds follow, each taught by the one before."""
     name = bench.setup.name
     if not rounds:
-        return trial.train(bench, recipe, f"{name} final", "final")
-    outcome = trial.train(bench, recipe, f"{name} round 0 {bench.dataset.name}", "round", {"round": "0"})
+        if best is None:
+            return trial.train(bench, recipe, f"{name} final", "final")
+        return trial.as_final(bench, best)
+    outcome = best or trial.train(bench, recipe, f"{name} round 0 {bench.dataset.name}", "round", {"round": "0"})
     for number in range(1, rounds + 1):
         masks = self_training.corrected_masks(trial.model_of(bench, outcome), recipe, bench.dataset, bench.split.train)
         if missing := self_training.missing_class(masks[row] for row in bench.split.train):
             bench.progress.done(
                 f"{name} round {number}: left out, since round {number - 1} finds no {missing}; its model is final"
             )
-            return trial.as_final(outcome)
+            return trial.as_final(bench, outcome)
         last = number == rounds
         title = f"{name} final" if last else f"{name} round {number}"
         outcome = trial.train(bench, recipe, title, "final" if last else "round", {"round": str(number)}, masks)
@@ -53,7 +56,7 @@ def finish(
         model = trial.model_of(bench, final)
         tested = trial.score(bench, model, final.served, bench.split.test, bench.truth, final.val["best_threshold"])
         write.log_scores("test", tested.figures, final.model_id, test_input)
-        table, rivals = _with_rivals(bench, tested, final.recipe, reference)
+        table, rivals = _with_rivals(bench, tested, final, reference)
         rivals |= _without_symmetries(bench, model, final, table)
         cuts = _other_cuts(bench, final, tested)
         _log_pictures(bench, final, tested, table)
@@ -139,11 +142,11 @@ def _train_figures(final: trial.Outcome) -> dict[str, float]:
 
 
 def _with_rivals(
-    bench: trial.Bench, tested: trial.Scored, recipe: Recipe, reference: trial.Outcome | None
+    bench: trial.Bench, tested: trial.Scored, final: trial.Outcome, reference: trial.Outcome | None
 ) -> tuple[pd.DataFrame, dict[str, float]]:
     """Adds the scores of rivals and reference trial on each test image, and the paired gains with their intervals."""
     rows = bench.split.test
-    fitted = bench.truth.fitted(recipe)
+    fitted = bench.truth.fitted(final.recipe)
     # where made labels stand in for the truth, what they do not know counts for neither, as in trial.score
     found = [
         (otsu_mask(np.asarray(fitted.images[row]), bench.rivals.polarity) & (fitted.masks[row][..., 0] != UNKNOWN))
@@ -158,8 +161,7 @@ def _with_rivals(
     )
     names = ["otsu", "constant"]
     if reference is not None:
-        model, cut = trial.model_of(bench, reference), reference.val["best_threshold"]
-        scored = trial.score(bench, model, reference.recipe, rows, bench.truth, cut).table
+        scored = _reference_scores(bench, tested, final, reference)
         kept = ["dice", *(name for name in ("native_dice", *membranes.SCORES) if name in scored)]
         table = table.join(scored[kept].add_prefix("reference_"))
         names.append("reference")
@@ -175,6 +177,16 @@ def _with_rivals(
                 gain = intervals.paired_interval(table[column], table[f"{name}_{column}"], bench.test_scenes)
                 rivals |= {key: gain.mean, f"{key}_low": gain.low, f"{key}_high": gain.high}
     return table, rivals
+
+
+def _reference_scores(
+    bench: trial.Bench, tested: trial.Scored, final: trial.Outcome, reference: trial.Outcome
+) -> pd.DataFrame:
+    """The reference trial's scores on test: the final model's own where it is that, served as its recipe says."""
+    if reference.run_id == final.run_id and final.served == reference.recipe:
+        return tested.table
+    model, cut = trial.model_of(bench, reference), reference.val["best_threshold"]
+    return trial.score(bench, model, reference.recipe, bench.split.test, bench.truth, cut).table
 
 
 def _untrained(bench: trial.Bench, name: str, mask: Callable[[int], np.ndarray]) -> pd.DataFrame:

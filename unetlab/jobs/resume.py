@@ -1,5 +1,6 @@
 """What a killed command left, and how the same command goes on with it: its run, its trainings, their saved states."""
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -92,15 +93,24 @@ class Kept:
         said = {name: write.short(value) for name, value in params.items()}
         return Checkpoint(self._path(training, "state"), json.dumps(said, sort_keys=True))
 
+    def hand_on(self, past: str, training: str) -> None:
+        """Gives the saved state of a training to another, which goes on with it, unless that has one of its own."""
+        if self.folder is not None and not self._path(training, "state").exists():
+            with contextlib.suppress(FileNotFoundError):  # saved on another machine's disk: the other begins anew
+                os.replace(self._path(past, "state"), self._path(training, "state"))
+
     def finish(
         self, training: str, about: Mapping[str, Any], history: pd.DataFrame, weights: Sequence[np.ndarray]
     ) -> None:
-        """Saves what a finished training found, but of a search's other trials, whose weights nobody asks for again."""
-        if self.folder is None:
-            return
-        if not training.startswith("trial ") or training == "trial 0":
+        """Saves what a finished training found."""
+        if self.folder is not None:
             columns = {name: [float(value) for value in history[name]] for name in history}
             save_arrays(self._path(training, "done"), {**about, "history": columns}, weights)
+
+    def forget(self, training: str) -> None:
+        """Removes what `finish` saved of a training whose weights nobody asks for again."""
+        if self.folder is not None:
+            self._path(training, "done").unlink(missing_ok=True)
 
     def forget_state(self, training: str) -> None:
         """Removes the state of a training whose run has ended; until then a kill would want it."""

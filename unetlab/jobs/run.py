@@ -22,7 +22,7 @@ from unetlab.jobs.final import finish, fit_final
 from unetlab.jobs.known import refuse_unknown
 from unetlab.jobs.progress import SearchProgress
 from unetlab.jobs.recipe import recipe_of, refuse_numbers, say_pointless
-from unetlab.jobs.search import search_recipe
+from unetlab.jobs.search import Found, search_recipe
 from unetlab.labels import made
 from unetlab.metrics import baselines
 from unetlab.models import NETWORKS
@@ -31,8 +31,8 @@ from unetlab.options import DEPENDENT, PLACES, Options
 from unetlab.service.registry import register
 from unetlab.setup import Recipe, Setup
 from unetlab.tracking import outbox, ui, write
+from unetlab.training import pace
 from unetlab.training.memory import refuse_too_large
-from unetlab.training.precision import resolve_precision
 
 NOT_THE_PLAN = ("data", "register", "fresh", "stall", "twin_seed", *PLACES)
 """Options that leave it the same work."""
@@ -73,7 +73,6 @@ def run_setup(
     console = console or Console(stderr=True)
     refuse_unknown(setup)
     refuse_numbers(setup, options)
-    precision = resolve_precision(options.precision)
     cluster.refuse_unreachable(options)
 
     # the encoder's weights; a frozen random encoder is worthless, so without weights it is trained
@@ -86,24 +85,25 @@ def run_setup(
 
     configured = None
     if setup.adapts:
-        configured = configure(setup, options, images.learnt, images.card, images.sides, precision)
+        configured = configure(setup, options, images.learnt, images.card, images.sides)
         setup, options, weights = configured.setup, configured.options, configured.weights
         console.print(configured.table())
     recipe = recipe_of(setup, options, weights, images.learnt, images.sides)
-    refuse_too_large(NETWORKS[setup.network].build, recipe, precision)
+    refuse_too_large(NETWORKS[setup.network].build, recipe, options.precision)
     say_pointless(recipe, images.learnt, images.sides, console)
 
     experiment_id = ui.open_experiment()
     outbox.sync()  # what an earlier run could not send
     rounds = options.rounds if images.learnt is not images.dataset else 0
-    trainings = (1 if options.trials == 1 else options.trials + 1) + rounds
+    trainings = options.trials + rounds
+    key = _plan(setup, recipe, options, images.dataset, images.sides, own_tags)
+    if own_tags and not options.fresh and (run := resume.finished_run(experiment_id, key)) is not None:
+        console.print(f"{setup.name}: done before", highlight=False)
+        return Summary(run.info.run_id, experiment_id, run.data.tags["final_model"], run.data.metrics, setup.name)
+    precision, measured = _precision(setup, recipe, weights, options, experiment_id, key, console)
     with SearchProgress(trainings, console) as progress:
         bench = _bench(setup, options, images, precision, weights, progress)
-        key = _plan(setup, recipe, options, images.dataset, images.sides, own_tags)
-        if own_tags and not options.fresh and (run := resume.finished_run(experiment_id, key)) is not None:
-            console.print(f"{setup.name}: done before", highlight=False)
-            return Summary(run.info.run_id, experiment_id, run.data.tags["final_model"], run.data.metrics, setup.name)
-        told, name = {**own_tags, **_tags(bench, options)}, _name(setup, images.dataset, options)
+        told, name = {**own_tags, **measured, **_tags(bench, options)}, _name(setup, images.dataset, options)
         with resume.going_on(experiment_id, key, name, told, asdict(options), options.fresh) as kept:
             bench = replace(bench, kept=kept)
             inputs = _log_data(bench, images.dataset, images.card)
@@ -111,9 +111,9 @@ def run_setup(
                 write.log_table(configured.frame(), "configuration.csv")
 
             # search -> final -> scores on test, once
-            reference, best = (None, recipe) if options.trials == 1 else search_recipe(bench, recipe, options)
-            final = fit_final(bench, best, rounds)
-            figures = finish(bench, final, reference, inputs["test"])
+            found = Found(None, recipe, None) if options.trials == 1 else search_recipe(bench, recipe, options)
+            final = fit_final(bench, found.recipe, rounds, found.best)
+            figures = finish(bench, final, found.reference, inputs["test"])
             outbox.sync()  # what a server that was away for a while still lacks of these trainings
             _end(kept.parent, {**figures, **setup.published_metrics()}, final, options, console)
             return Summary(kept.parent, experiment_id, str(final.model_id), figures, setup.name)
@@ -144,6 +144,27 @@ def _look(setup: Setup, options: Options, console: Console) -> Images:
     scenes = card.scenes.sections if options.split == "blocks" else card.groups
     learnt = dataset if options.labels == "masks" else made.made_labels(dataset, options.labels, console)
     return Images(dataset, card, sides, scenes, learnt, dataset if dataset.has_masks else learnt)
+
+
+def _precision(
+    setup: Setup,
+    recipe: Recipe,
+    weights: str | None,
+    options: Options,
+    experiment_id: str,
+    key: str,
+    console: Console,
+) -> tuple[str, dict[str, str]]:
+    """What is computed in, and the tag that says what that was decided by; what goes on keeps what it began with."""
+    if options.precision == "auto" and not options.fresh:
+        begun = resume.unfinished_run(experiment_id, key)
+        if begun is not None and "precision" in begun.data.tags:
+            return begun.data.tags["precision"], {}
+    precision, found = pace.resolve(options.precision, setup.network, recipe, weights)
+    if found is None:
+        return precision, {}
+    console.print(f"precision: {precision} ({found.said()})", highlight=False)
+    return precision, {"precision_measured": found.said()}
 
 
 def _bench(

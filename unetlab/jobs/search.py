@@ -1,50 +1,82 @@
 """The search of a run: recipes proposed, trained and scored on validation; the best one found."""
 
+import threading
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras_tuner
 import mlflow
 import numpy as np
+import pandas as pd
 
 from unetlab.errors import Stopped, UserError
 from unetlab.jobs import cluster, trial
 from unetlab.models import NETWORKS
 from unetlab.options import Options
 from unetlab.search.keras_tuner import grid_size, search, trained_in_full, trials_to_a_promotion
+from unetlab.search.rung import Rung
 from unetlab.search.space import ranges
 from unetlab.setup import Recipe
 from unetlab.tracking import figures, write
 
 
-def search_recipe(bench: trial.Bench, reference: Recipe, options: Options) -> tuple[trial.Outcome | None, Recipe]:
-    """Runs the trials; returns the reference trial's outcome (None if it failed) and the best recipe.
+class Found(NamedTuple):
+    """What a search leaves: the reference trial's outcome, None if it failed; the best recipe; and the outcome of the
+    trial that had it, None where its weights were lost with the folder they were kept in."""
 
-    The best is sought among trials that were judged as long as the final model is trained.
+    reference: trial.Outcome | None
+    recipe: Recipe
+    best: trial.Outcome | None
+
+
+class _Kept:
+    """Outcomes of the reference trial and of the best one so far, in memory and on disk; those of others are forgotten.
+
+    Args:
+        bench: that keeps them.
+        epochs: of a whole training; who was judged after fewer is behind all who were not.
     """
-    declared, space = keras_tuner.HyperParameters(), keras_tuner.HyperParameters()
-    bench.setup.space(declared, reference)
-    fixed = {"train_encoder"} if NETWORKS[bench.setup.network].pretrained and bench.weights is None else set()
-    if options.epochs or options.tuner == "hyperband":  # which gives out epochs itself
-        fixed |= {"epochs"}
-    if options.data == "synthetic":  # small, so that a first try takes minutes
-        fixed |= {"epochs", *bench.setup.on_twin}
-    space.merge([hp for hp in declared.space if hp.name not in fixed])
-    outcomes: dict[int, trial.Outcome] = {}
-    reasons: list[str] = []
 
-    def evaluate(number: int, values: Mapping[str, Any], epochs: int | None) -> float:
-        recipe = reference.changed(dict(values) | ({"epochs": epochs} if epochs else {}))
+    def __init__(self, bench: trial.Bench, epochs: int) -> None:
+        self.bench, self.epochs = bench, epochs
+        self.outcomes: dict[int, trial.Outcome] = {}
+        self.best: tuple[bool, float, int] | None = None
+        self.lock = threading.Lock()  # several trials may be under way
+
+    def add(self, number: int, judged: trial.Judged, rung: Rung | None) -> None:
+        """Takes what was judged; of equals the earlier trial is better, as in the table of trials."""
+        if judged.outcome is None:
+            return
+        with self.lock:
+            rank = rung is None or rung.epochs >= self.epochs, judged.objective, -number
+            leads = not np.isnan(judged.objective) and (self.best is None or rank > self.best)
+            behind = number if not leads else None if self.best is None else -self.best[2]
+            if leads:
+                self.best = rank
+            if leads or number == 0:
+                self.outcomes[number] = judged.outcome
+            if behind:  # the reference trial is wanted whatever becomes of it
+                self.outcomes.pop(behind, None)
+                self.bench.kept.forget(f"trial {behind}")
+
+
+def search_recipe(bench: trial.Bench, reference: Recipe, options: Options) -> Found:
+    """Runs the trials. The best is sought among those that were trained in full, as `trained_in_full` has it."""
+    space = _space(bench, reference, options)
+    kept, reasons = _Kept(bench, reference.epochs), []
+
+    def evaluate(number: int, values: Mapping[str, Any], rung: Rung | None) -> float:
+        recipe = reference.changed(values)
         name = f"trial {number:02d} " + ("reference" if number == 0 else _difference(reference, recipe))
+        name += f" to epoch {rung.epochs}" if rung else ""
         try:
-            judged = trial.known(bench, recipe, name, number) or workers.judge(bench, recipe, name, number)
+            judged = trial.known(bench, recipe, name, number) or workers.judge(bench, recipe, name, number, rung)
         except Stopped:
             raise
         except Exception as error:
             reasons.append(f"trial {number}: {str(error) or repr(error)}")
             raise
-        if judged.outcome is not None:
-            outcomes[number] = judged.outcome
+        kept.add(number, judged, rung)
         return judged.objective
 
     with cluster.workers(options, bench.progress.console) as workers:
@@ -61,24 +93,41 @@ def search_recipe(bench: trial.Bench, reference: Recipe, options: Options) -> tu
             begun=sum(name.startswith("trial ") for name in bench.kept.left),
             at_once=workers.at_once,
         )
+    _log_search(bench, space, table)
+    full = trained_in_full(table)
+    if full.empty:
+        raise UserError(
+            f"every trial failed, {reasons[0] if reasons else ''}; the trial runs in MLflow hold a traceback.txt each, "
+            "and fresh=true tries again"
+        )
+    row = full.loc[full["objective"].idxmax()]
+    values = {hp.name: _plain(row[hp.name]) for hp in space.space}
+    if not np.isnan(row["tuner_epochs"]):  # the reference failed: trained as long as it was judged
+        values["epochs"] = int(row["tuner_epochs"])
+    return Found(kept.outcomes.get(0), reference.changed(values), kept.outcomes.get(int(row["number"])))
+
+
+def _space(bench: trial.Bench, reference: Recipe, options: Options) -> keras_tuner.HyperParameters:
+    """What of the setup's space is searched: the rest is told, or is not for this data."""
+    declared, space = keras_tuner.HyperParameters(), keras_tuner.HyperParameters()
+    bench.setup.space(declared, reference)
+    fixed = {"train_encoder"} if NETWORKS[bench.setup.network].pretrained and bench.weights is None else set()
+    if options.epochs or options.tuner == "hyperband":  # which gives out epochs itself
+        fixed |= {"epochs"}
+    if options.data == "synthetic":  # small, so that a first try takes minutes
+        fixed |= {"epochs", *bench.setup.on_twin}
+    space.merge([hp for hp in declared.space if hp.name not in fixed])
+    return space
+
+
+def _log_search(bench: trial.Bench, space: keras_tuner.HyperParameters, table: pd.DataFrame) -> None:
     write.log_table(table, "search/trials.csv")
     mlflow.log_dict(ranges(space), "search/space.json")
     shown = table.drop(columns=["status", "tuner_epochs"])
     measure = "validation V_rand" if bench.setup.membranes else "validation Dice"
     write.log_figure(figures.trials_plot(shown, measure), "search/trials.png")
-    completed = table[table["status"] == "COMPLETED"]
-    mlflow.log_metrics({"search/trials": len(table), "search/failed": len(table) - len(completed)})
-    if completed.empty:
-        raise UserError(
-            f"every trial failed, {reasons[0] if reasons else ''}; the trial runs in MLflow hold a traceback.txt each, "
-            "and fresh=true tries again"
-        )
-    full = trained_in_full(table)
-    row = full.loc[full["objective"].idxmax()]
-    values = {hp.name: _plain(row[hp.name]) for hp in space.space}
-    if not np.isnan(row["tuner_epochs"]):  # the reference failed: trained as long as it was judged
-        values["epochs"] = int(row["tuner_epochs"])
-    return outcomes.get(0), reference.changed(values)
+    completed = (table["status"] == "COMPLETED").sum()
+    mlflow.log_metrics({"search/trials": len(table), "search/failed": len(table) - completed})
 
 
 def _short_of(space: keras_tuner.HyperParameters, options: Options, epochs: int, at_once: int) -> str:

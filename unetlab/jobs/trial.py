@@ -29,6 +29,7 @@ from unetlab.metrics import membranes, thresholds
 from unetlab.metrics.baselines import Rivals
 from unetlab.metrics.table import score_images, summarise
 from unetlab.models import NETWORKS
+from unetlab.search.rung import Rung
 from unetlab.setup import Recipe, Setup
 from unetlab.tracking import epochs, figures, write
 from unetlab.training import fit
@@ -139,34 +140,42 @@ class Scored:
 
 
 class Judged(NamedTuple):
-    """What a search learns of a trial: its objective and, of the reference trial, all of its outcome."""
+    """What a search learns of a trial: its objective and its outcome, None where its weights are not kept."""
 
     objective: float
     outcome: Outcome | None
 
 
-def judge(bench: Bench, recipe: Recipe, name: str, number: int) -> Judged:
+def judge(bench: Bench, recipe: Recipe, name: str, number: int, rung: Rung | None = None) -> Judged:
     """Trains a trial of a search, unless it finished before. Raises as `train` and `known` do."""
     if (before := known(bench, recipe, name, number)) is not None:
         return before
-    outcome = train(bench, recipe, name, "trial", {"trial": str(number)})
-    return Judged(float(outcome.val[bench.objective]), None if number else outcome)
+    outcome = train(bench, recipe, name, "trial", {"trial": str(number)}, rung=rung)
+    return Judged(float(outcome.val[bench.objective]), outcome)
 
 
 def known(bench: Bench, recipe: Recipe, name: str, number: int) -> Judged | None:
-    """A trial that finished in an earlier attempt; None for the reference trial, whose weights are wanted too.
+    """A trial that finished in an earlier attempt; None for the reference trial without its weights, which are wanted
+    too.
 
     Raises FailedBefore and Stopped as `Kept.objective` does.
     """
     params = params_of(recipe, bench.seed, bench.precision, bench.weights)
-    before = bench.kept.objective(f"trial {number}", params, f"val/{bench.objective}")
-    if not number or before is None:
-        return None
-    bench.progress.done(f"{name}: done before, {before:.4f}")
-    return Judged(before, None)
+    if (done := bench.kept.finished(f"trial {number}", params)) is not None:
+        outcome = _outcome_again(recipe, *done)
+        judged = Judged(float(outcome.val[bench.objective]), outcome)
+    else:
+        before = bench.kept.objective(f"trial {number}", params, f"val/{bench.objective}")
+        if not number or before is None:
+            return None
+        judged = Judged(before, None)
+    bench.progress.done(f"{name}: done before, {judged.objective:.4f}")
+    return judged
 
 
-def judge_elsewhere(told: Any, root: Path, bench: Bench, recipe: Recipe, name: str, number: int) -> Judged:
+def judge_elsewhere(
+    told: Any, root: Path, bench: Bench, recipe: Recipe, name: str, number: int, rung: Rung | None = None
+) -> Judged:
     """`judge` in another process, maybe on another machine and maybe after another worker that was lost.
 
     Args:
@@ -179,7 +188,11 @@ def judge_elsewhere(told: Any, root: Path, bench: Bench, recipe: Recipe, name: s
     folder = None if bench.kept.folder is None else cache.root() / bench.kept.folder.relative_to(root)
     left = trainings(experiment, bench.kept.parent, f"trial {number}")
     kept = replace(bench.kept, folder=folder, left=left)
-    return judge(replace(bench, dataset=dataset, truth=truth, kept=kept, progress=told), recipe, name, number)
+    here = replace(bench, dataset=dataset, truth=truth, kept=kept, progress=told)
+    judged = judge(here, recipe, name, number, rung)
+    if folder is not None and not folder.with_suffix(".lock").exists():  # this disk is not the one who asks has
+        kept.forget(f"trial {number}")
+    return judged
 
 
 def _here(dataset: Dataset, root: Path) -> Dataset:
@@ -193,11 +206,13 @@ def train(
     role: str,
     tags: Mapping[str, str] | None = None,
     masks: Sequence[np.ndarray] | np.ndarray | None = None,
+    rung: Rung | None = None,
 ) -> Outcome:
     """Trains a recipe inside a child run of the active one and logs everything it saw.
 
-    `masks`, as `FittedDataset` has them, are learnt instead of the data set's own if given. A training that raises
-    leaves a FAILED run with `traceback.txt`, and raises on; Stopped leaves a KILLED one.
+    `masks`, as `FittedDataset` has them, are learnt instead of the data set's own if given. `rung` has a trial pause
+    after so many of the recipe's epochs, and go on where another one paused, with its weights and optimiser. A training
+    that raises leaves a FAILED run with `traceback.txt`, and raises on; Stopped leaves a KILLED one.
     """
     training, params = training_name(role, tags or {}), params_of(recipe, bench.seed, bench.precision, bench.weights)
     if (done := bench.kept.finished(training, params)) is not None:
@@ -205,6 +220,10 @@ def train(
         return _outcome_again(recipe, *done)
     run_id = bench.kept.unfinished(training, params)
     told = {**bench.tags(role), **(tags or {}), "training": training}
+    if rung is not None:
+        told |= {"until_epoch": str(rung.epochs)} | (
+            {} if rung.past is None else {"goes_on_with": f"trial {rung.past}"}
+        )
     begun = write.run(name, tags=told, params=params, run_id=run_id, parent=bench.kept.parent)
     with stoppable(), begun as active:
         try:
@@ -214,7 +233,7 @@ def train(
                     sides = [inputs["train"], inputs["validation"]]
                     mlflow.log_inputs(sides, ["training", "validation"], [None, None])
                 own = active.info.run_id
-                outcome = _train(bench, recipe, name, role, own, inputs, masks, training, run_id is not None)
+                outcome = _train(bench, recipe, name, role, own, inputs, masks, training, run_id is not None, rung)
         except Stopped:
             raise
         except Exception as error:
@@ -222,7 +241,8 @@ def train(
             mlflow.set_tag("failed", redacted(f"{type(error).__name__}: {error}")[:500])
             bench.progress.done(f"{name}: failed; its run holds traceback.txt")
             raise
-    bench.kept.forget_state(training)
+    if rung is None or rung.epochs >= recipe.epochs:  # else it may be promoted
+        bench.kept.forget_state(training)
     return outcome
 
 
@@ -236,11 +256,14 @@ def _train(
     learnt: Sequence[np.ndarray] | np.ndarray | None,
     training: str,
     again: bool,
+    rung: Rung | None,
 ) -> Outcome:
     data = bench.dataset.fitted(recipe)
     logger = epochs.EpochLogger(run_id, again)
     params = params_of(recipe, bench.seed, bench.precision, bench.weights)
     started = time.perf_counter()
+    if rung is not None and rung.past is not None:
+        bench.kept.hand_on(f"trial {rung.past}", training)
     try:
         fitted = fit.fit(
             NETWORKS[bench.setup.network].build,
@@ -252,10 +275,12 @@ def _train(
             seed=bench.seed,
             precision=bench.precision,
             weights=bench.weights,
-            callbacks=[logger, bench.progress.start(name, recipe.epochs)],
+            callbacks=[logger, bench.progress.start(name, rung.epochs if rung else recipe.epochs)],
             minutes=bench.minutes,
             checkpoint=bench.kept.checkpoint(training, params),
+            until=rung.epochs if rung else 0,
         )
+        logger.complete(fitted.history)
     finally:
         logger.close()
     tell_unsent(bench.progress.console, logger.unsent)
@@ -319,12 +344,19 @@ def _shown(figures: Mapping[str, float]) -> str:
     return f"dice {figures['native_dice']:.4f}" + ("" if lines is None else f", v_rand {lines:.4f}")
 
 
-def as_final(outcome: Outcome) -> Outcome:
-    """Makes a finished training the final one."""
+def as_final(bench: Bench, outcome: Outcome) -> Outcome:
+    """Makes a finished training the final one, and logs its model where that was left out."""
     client = MlflowClient()
     client.set_tag(outcome.run_id, "role", "final")
     if outcome.model_id:
         client.set_logged_model_tags(outcome.model_id, {"role": "final"})
+        return outcome
+    with mlflow.start_run(run_id=outcome.run_id, nested=True):
+        best = outcome.val["best_threshold"]
+        model_id = _log_model(bench, model_of(bench, outcome), outcome.served, "final", best)
+        write.log_scores("val", outcome.val, model_id, bench.inputs()["validation"])
+    outcome = replace(outcome, model_id=model_id)
+    keep(bench, client.get_run(outcome.run_id).data.tags["training"], outcome)  # or a later attempt would log it again
     return outcome
 
 

@@ -24,6 +24,7 @@ from unetlab.errors import Stopped, UserError, redacted
 
 if TYPE_CHECKING:
     from unetlab.jobs.trial import Bench, Judged
+    from unetlab.search.rung import Rung
     from unetlab.setup import Recipe
 
 PROCESSES: list[Any] = []
@@ -147,7 +148,7 @@ class Workers:
     def __exit__(self, *_: object) -> None:
         self.child.end()
 
-    def judge(self, bench: "Bench", recipe: "Recipe", name: str, number: int) -> "Judged":
+    def judge(self, bench: "Bench", recipe: "Recipe", name: str, number: int, rung: "Rung | None" = None) -> "Judged":
         """`trial.judge`, in the other process.
 
         Raises TrialLost if that dies or hangs, with the trial's run FAILED for that reason; RuntimeError with the
@@ -155,9 +156,9 @@ class Workers:
         """
         from unetlab.jobs import trial
 
-        work = self._packed(bench, recipe, name, number) if self.apart else None
+        work = self._packed(bench, recipe, name, number, rung) if self.apart else None
         if work is None:
-            return trial.judge(bench, recipe, name, number)
+            return trial.judge(bench, recipe, name, number, rung)
         began = time.time()
         try:
             return pickle.loads(self.child.do(work, _Shown(bench), self.stall))  # type: ignore[no-any-return]

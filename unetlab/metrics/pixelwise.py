@@ -1,6 +1,7 @@
 """Counts and ratios of pixels; where a denominator is empty, 1 if nothing was there and nothing was found, else 0."""
 
 import re
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -33,7 +34,8 @@ def classification_report(table: pd.DataFrame) -> str:
 
 
 def area(stack: np.ndarray) -> np.ndarray:
-    return np.asarray(np.count_nonzero(stack, axis=(1, 2)))
+    """Pixels that are set in each mask of a bool (n, h, w), int64 (n,)."""
+    return np.array([np.count_nonzero(mask) for mask in stack], np.int64)  # with `axis` it is ten times as slow
 
 
 def count(predicted: np.ndarray, truth: np.ndarray) -> dict[str, np.ndarray]:
@@ -58,8 +60,9 @@ def pooled_soft_dice(overlap: np.ndarray, total: np.ndarray, axis: int = -1) -> 
     return np.asarray(((2 * above + SMOOTH) / (below + SMOOTH)).mean(axis=axis))
 
 
-def ratios(counts: pd.DataFrame) -> dict[str, np.ndarray]:
-    tp, fp, fn, tn = (counts[name].to_numpy() for name in ("tp", "fp", "fn", "tn"))
+def ratios(counts: pd.DataFrame | Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Dice, IoU, accuracy, precision and recall of what `count` gives, float64 (n,) each."""
+    tp, fp, fn, tn = (np.asarray(counts[name]) for name in ("tp", "fp", "fn", "tn"))
     neither = tp + fp + fn == 0
     return {
         "dice": ratio(2 * tp, 2 * tp + fp + fn, neither),

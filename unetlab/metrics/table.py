@@ -88,9 +88,7 @@ class Native:
 
     def __init__(self, predicted: np.ndarray, truth: np.ndarray) -> None:
         self.predicted, self.truth = predicted[None], truth[None]
-        self.ratios = {
-            name: values[0] for name, values in ratios(pd.DataFrame(count(self.predicted, self.truth))).items()
-        }
+        self.ratios = {name: values[0] for name, values in ratios(count(self.predicted, self.truth)).items()}
 
 
 def _auc(pixels: Pixels) -> float | None:

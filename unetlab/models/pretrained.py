@@ -54,6 +54,7 @@ def full_unet(
     encoder: str = "mobilenetv2",
     decoder_filters: int = 256,
     train_encoder: bool = False,
+    frozen_skips: int = 0,
     dropout: float = 0.0,
     heads: int = 0,
     **options: Any,
@@ -62,18 +63,25 @@ def full_unet(
 
     Args:
         decoder_filters: channels of the decoder's first step; the next have a half, three eighths and a quarter.
+        frozen_skips: of an encoder that learns, the skips from large to small up to which pretrained weights stay as
+            they came. Edges and spots are the same in all images, and at full size they are most of a step's work.
         others: as `encoder_unet` takes them.
 
     Returns and raises what `encoder_unet` does; UserError if there is no such encoder.
     """
     inputs = layers.Input(input_shape, name="image")
-    image, bottom, skips = _features(encoder, inputs, weights, train_encoder, options)
+    image, bottom, skips = _features(encoder, inputs, weights, train_encoder, options, frozen_skips)
     outputs = decode_full(image, bottom, skips, decoder_filters, dropout, heads)
     return keras.Model(inputs, outputs, name="pretrained_unet")
 
 
 def _features(
-    encoder: str, inputs: keras.KerasTensor, weights: str | None, train_encoder: bool, options: dict[str, Any]
+    encoder: str,
+    inputs: keras.KerasTensor,
+    weights: str | None,
+    train_encoder: bool,
+    options: dict[str, Any],
+    frozen_skips: int = 0,
 ) -> tuple[keras.KerasTensor, keras.KerasTensor, list[keras.KerasTensor]]:
     """The image as the encoder takes it, the encoder's bottom, and its skips from large to small."""
     row = get_encoder(encoder)
@@ -84,6 +92,9 @@ def _features(
     outputs = [network.get_layer(name).output for name in (*row.skips, row.bottom)]
     features = keras.Model(network.input, outputs, name=ENCODER_NAME)
     features.trainable = train_encoder
+    if weights is not None and frozen_skips:
+        for layer in network.layers[: network.layers.index(network.get_layer(row.skips[frozen_skips - 1])) + 1]:
+            layer.trainable = False
     for layer in network.layers:
         if isinstance(layer, layers.BatchNormalization):
             # Keras' momentum of 0.999 needs thousands of steps to follow, which a small set does not have: a random

@@ -16,13 +16,15 @@ from sklearn.exceptions import ConvergenceWarning
 
 from unetlab.errors import Stopped
 from unetlab.options import DEPENDENT
+from unetlab.search.hyperband import Hyperband
+from unetlab.search.rung import Rung, rung_of
 
 log = logging.getLogger(__name__)
 
 OBJECTIVE = "objective"
 
-Evaluate = Callable[[int, Mapping[str, Any], int | None], float]
-"""(trial number, hyperparameters, epochs or None for all) -> objective, higher is better."""
+Evaluate = Callable[[int, Mapping[str, Any], Rung | None], float]
+"""(trial number, hyperparameters, Hyperband's rung or None for a whole training) -> objective, higher is better."""
 
 
 def search(
@@ -102,11 +104,8 @@ def _run(oracle: keras_tuner.Oracle, evaluate: Evaluate, at_once: int, in_order:
 
 def _begin(pool: ThreadPoolExecutor | None, evaluate: Evaluate, trial: Any) -> "Future[float]":
     values = dict(trial.hyperparameters.values)
-    # Hyperband asks for few epochs first; a promoted trial is trained anew, since a recipe's
-    # learning-rate schedule and early stopping only mean something over its whole length.
-    epochs = values.get("tuner/epochs")
-    values = {name: value for name, value in values.items() if not name.startswith("tuner/")}
-    told = (int(trial.trial_id), values, epochs)
+    own = {name: value for name, value in values.items() if not name.startswith("tuner/")}
+    told = (int(trial.trial_id), own, rung_of(values))
     if pool is not None:
         return pool.submit(evaluate, *told)
     done: Future[float] = Future()
@@ -146,8 +145,8 @@ def trials_to_a_promotion(epochs: int, at_once: int = 1) -> int:
     space, seen = keras_tuner.HyperParameters(), []
     space.Float("x", 0.0, 1.0)
 
-    def evaluate(number: int, _: Mapping[str, Any], given: int | None) -> float:
-        if number and given == epochs:
+    def evaluate(number: int, _: Mapping[str, Any], rung: Rung | None) -> float:
+        if rung is not None and rung.epochs == epochs:
             seen.append(number + 1)
             raise Stopped("one is enough")
         return 0.0
@@ -202,7 +201,7 @@ def _oracle(tuner: str, space: keras_tuner.HyperParameters, trials: int, epochs:
     }
     if tuner == "hyperband":
         del common["max_trials"]
-        oracle = keras_tuner.oracles.HyperbandOracle(max_epochs=epochs, **common)
+        oracle = Hyperband(max_epochs=epochs, **common)
         oracle.max_trials = trials
     elif tuner == "bayesian":
         # KerasTuner's own default, three random trials a hyperparameter, would leave nothing for the model

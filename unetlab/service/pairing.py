@@ -8,11 +8,10 @@ import numpy as np
 import pandas as pd
 from mlflow.entities.model_registry import ModelVersion
 
-from experiments import SETUPS
-from unetlab.data import Dataset, open_dataset
+from unetlab.data import Dataset
 from unetlab.errors import UserError
-from unetlab.options import Reading
 from unetlab.service import gate, scoring
+from unetlab.service.own import open_again
 from unetlab.service.predict import load
 from unetlab.service.seen import SIDES, Origin, origin, seen, spread_over_scenes
 from unetlab.tracking import read
@@ -107,19 +106,13 @@ def _scenes(sides: pd.DataFrame | None, ids: pd.Index) -> np.ndarray | None:
 
 def _data_of(challenger: Record) -> Dataset:
     """The data a run was tested on, opened again. Raises UserError where they are gone, changed or without masks."""
-    params = challenger.params
-    if "data" not in params:
+    if "data" not in challenger.params:
         raise UserError("its run does not say which data it was tested on, so the champion cannot be scored on them")
-    seed = params.get("seed", "0") if params.get("twin_seed", "None") == "None" else params["twin_seed"]
-    twin = SETUPS[challenger.setup].twin if challenger.setup in SETUPS else "nuclei"
-    reading = Reading(
-        masks=params.get("masks", "auto"), channels=params.get("channels", ""), pages=params.get("pages", "all")
-    )
-    dataset = open_dataset(params["data"], int(seed), twin, **reading)
+    dataset = open_again(challenger)
     if dataset.digest != challenger.tags.get("dataset_digest"):
         raise UserError(
-            f"the champion was tested on other images, and cannot be scored on these: {params['data']} is no longer "
-            f"what the challenger was tested on (digest {dataset.digest}, was "
+            "the champion was tested on other images, and cannot be scored on these: "
+            f"{challenger.params['data']} is no longer what the challenger was tested on (digest {dataset.digest}, was "
             f"{challenger.tags.get('dataset_digest')})"
         )
     if not dataset.has_masks:

@@ -5,6 +5,7 @@ import time
 from typing import Any
 
 import keras
+import pandas as pd
 from mlflow.entities import Metric
 from mlflow.tracking import MlflowClient
 
@@ -33,6 +34,7 @@ class EpochLogger(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         if epoch + 1 in self.known:
             return
+        self.known.add(epoch + 1)
         started, now = time.perf_counter(), int(time.time() * 1000)
         self.outbox.put(
             [
@@ -42,6 +44,11 @@ class EpochLogger(keras.callbacks.Callback):
             ]
         )
         self.seconds += time.perf_counter() - started
+
+    def complete(self, history: pd.DataFrame) -> None:
+        """Writes the epochs that were trained before this run began, of which it saw nothing; one row an epoch."""
+        for row in history.to_dict("records"):
+            self.on_epoch_end(int(row.pop("epoch")) - 1, row)
 
     def close(self) -> None:
         """Sends what waits; `seconds` adds up what training waited for, `unsent` says how many metrics stay on disk."""

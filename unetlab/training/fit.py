@@ -16,7 +16,7 @@ from unetlab.data.targets import HEADS, names
 from unetlab.setup import Recipe
 from unetlab.training import losses
 from unetlab.training.batches import batches_of
-from unetlab.training.callbacks import EpochClock, StopAfter, StopWhenNotFinite
+from unetlab.training.callbacks import EpochClock, KeepPace, Paced, StopAfter, StopWhenNotFinite
 from unetlab.training.checkpoint import Checkpoint
 from unetlab.training.precision import POLICIES
 from unetlab.training.thaw import LateAdam, Thaw
@@ -72,6 +72,7 @@ def fit(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     minutes: float = 0.0,
     checkpoint: Checkpoint | None = None,
+    until: int = 0,
 ) -> Fitted:
     """Trains a model as its recipe says.
 
@@ -87,6 +88,7 @@ def fit(
         callbacks: called after the clock, with loss, accuracy, dice, learning_rate, seconds and their val_ kin.
         minutes: after which training ends with the best epoch so far; 0 for no limit.
         checkpoint: saves the state of each epoch, and has the one that training goes on from, if any.
+        until: epochs after which training pauses, within a schedule of all the recipe's; 0 for all of them.
 
     Raises:
         TrainingFailed: if the loss is not finite.
@@ -97,21 +99,25 @@ def fit(
     keras.mixed_precision.set_global_policy(POLICIES[precision])
     try:
         batches = batches_of(images, masks, train, recipe, seed, training=True)
-        model = _compiled(build, recipe, weights, len(batches))
+        rate = SCHEDULES[recipe.schedule](recipe, len(batches))
+        paced = Paced(rate) if minutes and isinstance(rate, keras.optimizers.schedules.LearningRateSchedule) else None
+        model = compiled(build, recipe, weights, paced or rate)
         thaw = [Thaw(recipe.thaw)] if recipe.thaw else []
         best = keras.callbacks.EarlyStopping(
             monitor="val_loss", mode="min", patience=recipe.patience or recipe.epochs, restore_best_weights=True
         )
-        first = checkpoint.begin(model, best, batches, recipe.epochs)
+        epochs = min(until or recipe.epochs, recipe.epochs)
+        first = checkpoint.begin(model, best, batches, epochs)
         started = time.perf_counter() - checkpoint.seconds
         model.fit(
             batches,
             validation_data=batches_of(images, masks, validation, recipe, seed, training=False),
-            epochs=recipe.epochs,
+            epochs=epochs,
             initial_epoch=first,
             shuffle=False,  # Batches does it, from the seed and the epoch alone; Keras goes by what was drawn before
             verbose=0,
             callbacks=[
+                *([KeepPace(paced, recipe.epochs * len(batches), minutes, checkpoint.seconds)] if paced else ()),
                 *(*thaw, StopWhenNotFinite(), StopAfter(minutes, checkpoint.seconds), EpochClock()),
                 *(*callbacks, best, checkpoint),
             ],
@@ -125,13 +131,13 @@ def fit(
     return Fitted(served, table, int(table["val_loss"].argmin()) + 1, seconds)
 
 
-def _compiled(build: Callable[..., keras.Model], recipe: Recipe, weights: str | None, steps: int) -> keras.Model:
-    """The network as it is trained, for epochs of `steps` steps."""
+def compiled(build: Callable[..., keras.Model], recipe: Recipe, weights: str | None, rate: Any) -> keras.Model:
+    """The network as it is trained; `rate` is a learning rate or its schedule."""
     shape = (recipe.image_size, recipe.image_size, recipe.channels)
     model = build(input_shape=shape, weights=weights, **heads_of(recipe), **recipe.model)
     adam = LateAdam if recipe.thaw else keras.optimizers.Adam
     model.compile(
-        optimizer=adam(SCHEDULES[recipe.schedule](recipe, steps)),
+        optimizer=adam(rate),
         loss=losses.of_recipe(recipe),
         metrics=[losses.accuracy, losses.dice],
         jit_compile=bool(tf.config.list_physical_devices("GPU")),  # XLA halves the speed on processors
@@ -150,7 +156,7 @@ def seconds_a_step(
     forget_models()
     keras.mixed_precision.set_global_policy(POLICIES[precision])
     try:
-        model = _compiled(build, recipe, weights, steps)
+        model = compiled(build, recipe, weights, recipe.learning_rate)
         rng = np.random.default_rng(0)
         shape = (recipe.batch_size, recipe.image_size, recipe.image_size)
         images = rng.random((*shape, recipe.channels), np.float32)

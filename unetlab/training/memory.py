@@ -10,7 +10,8 @@ from unetlab.errors import UserError
 from unetlab.setup import Recipe
 from unetlab.training.fit import heads_of
 
-BYTES = {"float32": 4, "bfloat16": 2}
+BYTES = {"float32": 4, "bfloat16": 2, "auto": 2}
+"""Of a number, by `precision`; what is not settled yet is taken for the smaller."""
 
 
 def needed(model: keras.Model, batch: int, precision: str) -> int:

@@ -36,7 +36,10 @@ class Recorded(NamedTuple):
 
 
 class _Read(NamedTuple):
+    """A frame: what it is called in a line, what its file is called, its pixels or what is wrong."""
+
     name: str
+    file: str
     image: np.ndarray | None
     error: str = ""
 
@@ -47,8 +50,8 @@ def record(predictor: Predictor, source: Source, out: Path, threshold: float | N
     Args:
         predictor: that answers.
         source: image files or a film.
-        out: a film by its ending, such as overlays.mp4; else a folder, of one PNG a frame: its name, or for films its
-            number.
+        out: a film by its ending, such as overlays.mp4; else a folder, of one PNG a frame: its number and, of image
+            files, their name.
         threshold: None for the model's own.
 
     Raises UserError for a camera, an `out` that is the source or cannot be written, and where no frame can be read.
@@ -67,7 +70,7 @@ def record(predictor: Predictor, source: Source, out: Path, threshold: float | N
                 failed.append(f"not shown: {printable(f'{read.name}: {read.error}')}")
                 continue
             found = frame.segment(predictor, read.image, threshold)
-            write(read.name, overlay(read.image, found.labels))
+            write(read.file, overlay(read.image, found.labels))
             done += 1
     finally:
         if writer:
@@ -80,15 +83,16 @@ def record(predictor: Predictor, source: Source, out: Path, threshold: float | N
 def _of_files(source: Frames) -> Iterator[_Read]:
     for number in range(len(source)):
         name = source.name(number)
+        file = f"{number:06d}-{Path(source.file(number)).stem}"
         try:
-            yield _Read(name, source.read(number))
+            yield _Read(name, file, source.read(number))
         except PixelError as error:
-            yield _Read(name, None, str(error))
+            yield _Read(name, file, None, str(error))
 
 
 def _of_film(film: Reader) -> Iterator[_Read]:
     for number, image in enumerate(film):
-        yield _Read(f"{number:06d}", image)
+        yield _Read(f"frame {number + 1}", f"{number:06d}", image)
 
 
 def ahead(items: Iterable[T]) -> Iterator[T]:

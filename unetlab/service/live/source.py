@@ -69,6 +69,10 @@ class Frames:
         stack = called != page or sum(each == number for each, *_ in beside) > 1
         return f"{self.files[number][0]} page {called + 1}" if stack else self.files[number][0]
 
+    def file(self, frame: int) -> str:
+        """The name of the file that a frame is in."""
+        return self.files[self.frames[frame][0]][0]
+
     def read(self, frame: int, most: int | None = None) -> np.ndarray:
         """A frame, uint8 (h, w, 1 or 3), of at most so many pixels. Threads take turns.
 

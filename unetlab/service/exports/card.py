@@ -1,0 +1,72 @@
+"""What an exported file takes and gives, for who runs it without unetlab: `export.json` beside it."""
+
+from typing import Any
+
+from unetlab.images.geometry import PERCENTILES
+from unetlab.images.view import ALIGN
+from unetlab.inference.tiles import TILE
+from unetlab.service.exports.base import Format, Shape
+from unetlab.service.exports.network import Trained
+
+NAME = "export.json"
+
+NORMALISATION = {
+    "scale": "each value divided by 255",
+    "percentile": (
+        f"the image's percentiles {PERCENTILES[0]:g} and {PERCENTILES[1]:g} over all channels, at least one grey level "
+        "apart, become 0 and 1; what lies beyond is clipped"
+    ),
+}
+
+COLOURS = {1: ["grey"], 3: ["red", "green", "blue"]}
+
+
+def card(row: Format, precision: str, address: str, trained: Trained, shape: Shape) -> dict[str, Any]:
+    """The page, without what was measured.
+
+    Only the network is in the file. What comes before it, resizing and normalisation, is in `before`; what comes after,
+    cutting at the threshold and back to the image's size, in `after`.
+    """
+    recipe, outputs = trained.recipe, trained.model.output_shape[-1]
+    sides = {"multiple_of": ALIGN} if shape[1] is None else {}
+    return {
+        "model": address,
+        "format": row.name,
+        "precision": precision,
+        "file": row.file,
+        "input": {
+            "name": "image",
+            "shape": list(shape),
+            **sides,
+            "dtype": "float32",
+            "range": [0.0, 1.0],
+            "channels": COLOURS.get(shape[3], [f"channel {k + 1}" for k in range(shape[3])]),
+        },
+        "output": {
+            "shape": [*shape[:3], outputs],
+            "dtype": "float32",
+            "range": [0.0, 1.0],
+            "channels": _channels(outputs, list(getattr(recipe, "classes", None) or ())),
+        },
+        "before": {"size": _size(recipe, shape), "normalisation": NORMALISATION[recipe.normalise]},
+        "after": {name: getattr(recipe, name) for name in ("threshold", "tta", "objects", "seeds", "least_object")},
+    }
+
+
+def _channels(outputs: int, classes: list[str]) -> list[str]:
+    """What each channel of the answer is the probability of."""
+    if classes:
+        return ["background", *classes]  # a softmax: the largest is the answer, and no threshold applies
+    return ["foreground", *(["what parts objects (border or distance)"] * (outputs - 1))]
+
+
+def _size(recipe: Any, shape: Shape) -> str:
+    if recipe.view == "whole":
+        return f"the whole image squeezed to {shape[2]} x {shape[1]} pixels, bilinear, antialiased"
+    scaled = f"the image at {recipe.scale:g} times its size, bilinear, antialiased"
+    if shape[1] is None:
+        return (
+            f"{scaled}; sides mirrored up to a multiple of {ALIGN} and {recipe.image_size} at least; what is larger "
+            f"than {TILE} pixels in overlapping tiles of that side"
+        )
+    return f"{scaled}; mirrored up to {shape[1]} pixels at least, and in overlapping tiles of that side"

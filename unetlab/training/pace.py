@@ -1,0 +1,184 @@
+"""How long a training step takes here in float32 and in bfloat16, measured on the step that will be trained."""
+
+import hashlib
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from unetlab.data import cache
+from unetlab.data.targets import HEADS, names
+from unetlab.models import NETWORKS
+from unetlab.setup import Recipe
+from unetlab.training.fit import compiled, forget_models
+from unetlab.training.precision import POLICIES
+
+BUDGET = 3.0
+"""Seconds of steps, all of both formats together, once they are traced."""
+
+ROUNDS = (2, 12)
+"""Timed steps of each format: fewer say little, more say the same."""
+
+EDGE = 0.98
+"""bfloat16 has to take less than this share of float32's time: of equals the more exact one."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """What `measure` found.
+
+    Args:
+        float32, bfloat16: seconds of a step of `batch` images, the median.
+        batch: images of a measured step: the recipe's, or fewer where so many would take longer than the budget.
+        traced: seconds that building and tracing took, both formats together.
+        measured: seconds that all steps took after that.
+    """
+
+    float32: float
+    bfloat16: float
+    batch: int
+    traced: float
+    measured: float
+
+    @property
+    def precision(self) -> str:
+        """The faster format."""
+        return "bfloat16" if self.bfloat16 < EDGE * self.float32 else "float32"
+
+    def said(self) -> str:
+        """Both times in a few words."""
+        times = f"float32 {1000 * self.float32:.1f} ms, bfloat16 {1000 * self.bfloat16:.1f} ms"
+        return f"{times} a step of {self.batch}"
+
+
+def resolve(choice: str, network: str, recipe: Recipe, weights: str | None) -> tuple[str, Pace | None]:
+    """Turns `precision` into "float32" or "bfloat16"; with what was measured where `choice` is "auto".
+
+    What was measured is kept in the cache, so that this machine says the same of the same step from then on. A step
+    that cannot be measured, such as one that the machine has no memory for, is left to float32.
+
+    Args:
+        network: a name of NETWORKS.
+        recipe: what is trained.
+        weights: of a pretrained encoder, as the builder takes them.
+    """
+    if choice != "auto":
+        return choice, None
+    step = json.dumps([network, weights is not None, _step_of(recipe), _machine()], sort_keys=True, default=dict)
+    path = cache.root() / "paces" / f"{hashlib.sha256(step.encode()).hexdigest()[:16]}.json"
+    found = _read(path)
+    if found is None:
+        try:
+            found = measure(NETWORKS[network].build, recipe, weights)
+        except (tf.errors.OpError, MemoryError):
+            return "float32", None
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cache.write_text(path, json.dumps(asdict(found)))
+    return found.precision, found
+
+
+def _step_of(recipe: Recipe) -> dict[str, object]:
+    """What of a recipe a step's time depends on."""
+    values = {name: getattr(recipe, name) for name in ("image_size", "channels", "batch_size", "loss")}
+    own = {"head": recipe.objects if recipe.objects in HEADS else "", "gaps": recipe.border_weight > 0}
+    return {**values, **own, "thaw": recipe.thaw > 0, "model": dict(recipe.model)}
+
+
+def _machine() -> list[object]:
+    """What else it depends on: processor, cores, GPUs and libraries."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else [platform.processor()]
+    kind = sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))} or set(lines[:1]))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    gpus = [str(tf.config.experimental.get_device_details(each)) for each in tf.config.list_physical_devices("GPU")]
+    allowed = os.environ.get("ONEDNN_MAX_CPU_ISA", "")
+    return [platform.machine(), kind, cores, gpus, allowed, tf.__version__, keras.__version__]
+
+
+def _read(path: Path) -> Pace | None:
+    try:
+        return Pace(**json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError):  # none yet, or damaged, or of another version
+        return None
+
+
+def measure(build: Callable[..., keras.Model], recipe: Recipe, weights: str | None = None) -> Pace:
+    """Times the recipe's training step in both formats, in turn, so that what else the machine does slows both.
+
+    Measured on noise: what an image shows does not change how long it takes. Each format is traced once, as `fit` does,
+    for batches of any number of images, on a first step of a single one; then come at most BUDGET seconds of steps, of
+    fewer images where a whole batch would not fit. Of a network one image of which takes longer than that, two steps
+    each are measured nevertheless.
+    """
+    forget_models()
+    began = time.perf_counter()
+    try:
+        steps = {name: _Step(build, recipe, weights, name) for name in POLICIES}
+        gpu = bool(tf.config.list_physical_devices("GPU"))  # where each size is compiled anew, and steps are short
+        first = recipe.batch_size if gpu else 1
+        for step in steps.values():
+            step(first)
+        traced = time.perf_counter()
+        batch = recipe.batch_size if gpu else _batch(sum(step(1) for step in steps.values()), recipe.batch_size)
+        for step in steps.values():  # the first step of a size prepares what the next ones use
+            step(batch)
+        took: dict[str, list[float]] = {name: [] for name in steps}
+        least, most = ROUNDS
+        while (done := len(took["float32"])) < most:
+            spent = time.perf_counter() - traced
+            if done >= least and spent + sum(each[-1] for each in took.values()) > BUDGET:
+                break
+            for name, step in steps.items():
+                took[name].append(step(batch))
+        medians = {name: float(np.median(each)) for name, each in took.items()}
+        return Pace(**medians, batch=batch, traced=traced - began, measured=time.perf_counter() - traced)
+    finally:
+        forget_models()
+
+
+def _batch(seconds: float, most: int) -> int:
+    """How many images a step may have, `seconds` being those of a step of one image in each format."""
+    rounds = 1 + ROUNDS[0]  # the first of which is not counted
+    return int(np.clip((BUDGET - seconds) / (rounds * seconds), 1, most))
+
+
+class _Step:
+    """A recipe's training step in one format; called with a number of images, it returns the seconds it took."""
+
+    def __init__(self, build: Callable[..., keras.Model], recipe: Recipe, weights: str | None, precision: str) -> None:
+        keras.mixed_precision.set_global_policy(POLICIES[precision])
+        try:
+            self.model = compiled(build, recipe, weights, recipe.learning_rate)
+        finally:
+            keras.mixed_precision.set_global_policy("float32")
+        rng = np.random.default_rng(0)
+        shape = (recipe.image_size, recipe.image_size)
+        self.images = rng.random((recipe.batch_size, *shape, recipe.channels), np.float32)
+        masks = rng.integers(0, 2, (recipe.batch_size, *shape, 1 + len(names(recipe))))
+        self.masks = masks.astype(np.float32)
+        self.count = 1
+        signature = tuple(tf.TensorSpec((None, *each.shape[1:]), tf.float32) for each in (self.images, self.masks))
+        batches = tf.data.Dataset.from_generator(self._batches, output_signature=signature)
+        options = tf.data.Options()
+        options.experimental_optimization.apply_default_optimizations = False  # which would fetch batches ahead
+        options.autotune.enabled = False
+        self.batches = iter(batches.with_options(options))
+        self.model.make_train_function()
+
+    def _batches(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        while True:
+            yield self.images[: self.count], self.masks[: self.count]
+
+    def __call__(self, count: int) -> float:
+        self.count = count
+        started = time.perf_counter()
+        logs = self.model.train_function(self.batches)
+        float(logs["loss"])  # waits until it is done
+        return time.perf_counter() - started
