@@ -1,5 +1,6 @@
 """`live` without a page: files and films in, outlines out."""
 
+import socket
 import sys
 
 import numpy as np
@@ -44,12 +45,12 @@ def test_a_threshold_replaces_the_model_s_own(images, tmp_path):
 
 
 def test_images_become_a_film_and_a_film_another(images, tmp_path):
-    pytest.importorskip("imageio_ffmpeg")
-    first, second = tmp_path / "first.mp4", tmp_path / "second.webm"
+    pytest.importorskip("av")
+    first, second = tmp_path / "first.mp4", tmp_path / "second.mkv"
     assert record(predictor(), open_source(str(images)), first, None).frames == 3
     film = Reader(first)
     frames = list(film)
-    assert (len(frames), film.rate, film.size) == (3, 10.0, (60, 40))
+    assert (len(frames), film.rate, frames[0].shape) == (3, 10.0, (40, 60, 3))
     (answer,) = predictor().answers([blob(41, 60)[:, :, None]])
     expected = overlay(blob(41, 60)[:, :, None], answer.labels)[:40].astype(int)
     assert np.abs(frames[0].astype(int) - expected).mean() < 12  # the codec halves colours
@@ -86,14 +87,20 @@ def bad_sizes(images, tmp_path):
     return open_source(str(images)), tmp_path / "out.mp4", "a video has frames of one size, and after 60 x 41 pixels"
 
 
+def bad_ending(images, tmp_path):
+    return open_source(str(images)), tmp_path / "out.webm", "out.webm: videos are written as .mp4, .mov, .mkv"
+
+
 def bad_place(images, tmp_path):
     return open_source(str(images)), tmp_path / "nowhere" / "out.mp4", "out.mp4 cannot be written"
 
 
-@pytest.mark.parametrize("make", [bad_camera, bad_same_folder, bad_all, bad_out, bad_film, bad_sizes, bad_place])
+@pytest.mark.parametrize(
+    "make", [bad_camera, bad_same_folder, bad_all, bad_out, bad_film, bad_sizes, bad_ending, bad_place]
+)
 def test_what_cannot_be_had_gets_one_line(make, images, tmp_path):
-    if make in (bad_film, bad_sizes, bad_place):
-        pytest.importorskip("imageio_ffmpeg")
+    if make in (bad_film, bad_sizes, bad_ending, bad_place):
+        pytest.importorskip("av")
     source, out, message = make(images, tmp_path)
     with pytest.raises(UserError) as caught:
         record(predictor(), source, out, None)
@@ -101,18 +108,23 @@ def test_what_cannot_be_had_gets_one_line(make, images, tmp_path):
 
 
 def test_without_ffmpeg_the_line_says_what_to_install(monkeypatch, tmp_path):
-    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
-    with pytest.raises(UserError, match=r"pip install 'unetlab\[video\]', or open the video on the page"):
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(UserError, match=r"pip install -e '.\[video\]', or open the video on the page"):
         Writer(tmp_path / "a.mp4", 10)
 
 
-def test_a_film_that_names_another_address_fetches_nothing(tmp_path):
-    """A playlist in place of a film: ffmpeg would follow it."""
-    pytest.importorskip("imageio_ffmpeg")
-    path = tmp_path / "film.mp4"
-    path.write_text("#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:9/part.ts\n")
-    with pytest.raises(UserError, match="no frame that can be decoded"):
-        Reader(path)
+@pytest.mark.parametrize("name", ["film.mp4", "film.m3u8"])
+def test_a_film_that_names_another_address_fetches_nothing(name, tmp_path):
+    """A playlist in place of a film, which FFmpeg would follow."""
+    pytest.importorskip("av")
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(0.3)
+        path = tmp_path / name
+        path.write_text(f"#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:{listening.getsockname()[1]}/part.ts\n#EXT-X-ENDLIST\n")
+        with pytest.raises(UserError, match="no frame that can be decoded"):
+            Reader(path)
+        with pytest.raises(TimeoutError):
+            listening.accept()
 
 
 def test_items_ahead_are_the_same_and_an_error_comes_through():
