@@ -30,7 +30,7 @@ from unetlab.cli.base import OneLineErrors
 from unetlab.data.twins import nuclei
 from unetlab.errors import UserError
 from unetlab.images import codecs, geometry
-from unetlab.service.predict import image_files
+from unetlab.service.pages import images_of
 
 SHOWN = 60
 """Images that the camera shows in turn."""
@@ -68,7 +68,7 @@ def camera_file(path: Path, side: int, folder: Path | None) -> None:
     if folder is None:
         images = [job().image for job in nuclei.jobs(0)[:SHOWN]]
     else:
-        images = [codecs.decode(each)[0] for each in image_files(folder)[:SHOWN]]
+        images = [codecs.decode(each)[0] for each in images_of(folder)[:SHOWN]]
     with open(path, "wb") as file:
         file.write(b"YUV4MPEG2 W%d H%d F%d:1 Ip A1:1 C420jpeg\n" % (side, side, RATE))
         for image in images:

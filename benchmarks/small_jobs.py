@@ -52,7 +52,7 @@ def write_images(folder: Path, count: int, masks: bool = True) -> Path:
     """Simulated nuclei at half their size, images/ and, if asked for, masks/ of their objects."""
     from unetlab.data.twins import TWINS
 
-    make, _ = TWINS["nuclei"]
+    make = TWINS["nuclei"].jobs
     for kind in ("images", "masks") if masks else ("images",):
         (folder / kind).mkdir(parents=True, exist_ok=True)
     for job in make(0)[:count]:

@@ -5,7 +5,7 @@ pretrained weights are at hand, and how long a step takes on this machine, and c
 loss, augmentation, how objects are parted, and as many epochs as fit the minutes. What it chose and why is printed and
 logged as `configuration.csv`; the rules stand in `unetlab.jobs.configure`.
 
-The recipe here is what does not depend on the data: Adam at 1.5e-3 decaying by a cosine, batches of 8, images
+The recipe here is what does not depend on the data: Adam at 2e-3 decaying by a cosine, batches of 8, images
 stretched between their percentiles. With more minutes a search goes on around the configuration.
 
     mlflow run . -e auto -P data=FOLDER -P minutes=30
@@ -20,7 +20,7 @@ RECIPE = Recipe(
     channels=3,
     epochs=20,
     batch_size=8,
-    learning_rate=1.5e-3,
+    learning_rate=2e-3,
     schedule="cosine",
     loss="bce_dice",
     normalise="percentile",

@@ -109,6 +109,19 @@ def brightness_model(size: int = 32, channels: int = 3) -> keras.Model:
     return model
 
 
+def colour_model(size: int | None = 32, classes: int = 2) -> keras.Model:
+    """A softmax whose likeliest class is 1 where red is bright, 2 where green is, 3 where blue is, background where
+    none is; of equals the first."""
+    inputs = keras.Input((size, size, 3))
+    outputs = keras.layers.Conv2D(1 + classes, 1, activation="softmax")(inputs)
+    model = keras.Model(inputs, outputs)
+    weights = np.zeros((1, 1, 3, 1 + classes), np.float32)
+    for kind in range(classes):
+        weights[0, 0, kind, 1 + kind] = 20
+    model.layers[-1].set_weights([weights, np.float32([10, *[0.0] * classes])])
+    return model
+
+
 def blob(height: int, width: int) -> np.ndarray:
     """uint8 (height, width): two bright squares on black, far enough apart to stay two at any size used here."""
     image = np.zeros((height, width), np.uint8)
@@ -126,17 +139,19 @@ def encoded(image: np.ndarray, form: str = "PNG", mode: str | None = None) -> by
 
 
 def log_tiny(nested=False, **changes):
-    """Logs a segmenter of what is bright, in a run of its own, a child of the active one if `nested`; `changes` of its
-    settings, or as `log_segmenter` takes them."""
+    """Logs a segmenter of what is bright, in a run of its own, a child of the active one if `nested`; with `classes`,
+    their names, one of what is red, green and blue; `changes` of its settings, or as `log_segmenter` takes them."""
     from unetlab.inference.package import log_segmenter  # the modules under test are for those tests that want them
 
     settings = {"image_size": 32, "channels": 3, "normalise": "scale", "threshold": 0.5, "view": "whole", "scale": 1.0}
-    settings |= {"tta": 0, "objects": "components", "seeds": 0.0, "least_object": 0}
+    settings |= {"tta": 0, "objects": "components", "seeds": 0.0, "least_object": 0, "classes": []}
     settings |= {name: changes.pop(name) for name in list(changes) if name in settings}
     told = {"name": "tiny", "example": encoded(blob(32, 32)), "tags": {"setup": "tiny"}, **changes}
     side = None if settings["view"] == "patches" else settings["image_size"]
     with mlflow.start_run(nested=nested):
-        return log_segmenter(brightness_model(side, settings["channels"]), settings=settings, **told)
+        names = settings["classes"]
+        model = colour_model(side, len(names)) if names else brightness_model(side, settings["channels"])
+        return log_segmenter(model, settings=settings, **told)
 
 
 def can_mount() -> bool:

@@ -15,9 +15,12 @@ from conftest import log_tiny
 from fake_runs import IDS, difficulty, log_setup_run
 from PIL import Image
 from scipy.ndimage import uniform_filter
+from small_classes import write_classes
+from tiny_setup import TINY
 
 from benchmarks import (
     augment_speed,
+    classes,
     compare_speed,
     equal_models,
     false_alarms,
@@ -34,6 +37,7 @@ from benchmarks.processes import gone, local_workers, wait_until
 from unetlab.data import open_dataset
 from unetlab.images.regions import components
 from unetlab.inference.objects import METHODS
+from unetlab.options import Options
 from unetlab.tracking import thumbnails
 from unetlab.training.augment import CHANGES
 
@@ -302,3 +306,10 @@ def test_a_killed_worker_takes_its_training_with_it_and_leaves_the_other(tmp_pat
             with contextlib.suppress(psutil.NoSuchProcess):
                 each.kill()
         driver.wait()
+
+
+def test_classes_stand_beside_one_mask_on_the_same_images(store, tmp_path):
+    cells = write_classes(tmp_path / "cells", n=14)
+    several, one = classes.beside(TINY, Options(data=str(cells), seed=1, epochs=1, models="best"))
+    assert several["learnt"] == "classes" and one["learnt"] == classes.ONE_MASK and "cell" in several
+    assert several["union, difference"] == pytest.approx(several["union"] - one["union"], abs=1e-6)

@@ -171,7 +171,8 @@ class Options:
     )
     rounds: int = _said(
         0,
-        "Self-training rounds on labels corrected where the network is sure; none with labels=masks.",
+        "Self-training rounds on labels corrected where the network is sure; with labels=masks none, but where masks "
+        "of several classes leave pixels unknown.",
         low=0,
         high=10,
         shared=False,
@@ -339,7 +340,7 @@ JOBS: Mapping[str, tuple[Option, ...]] = MappingProxyType(
             Option("model", None, "models:/unetlab-nuclei@champion, models:/m-..., or a folder.", required=True),
             Option("images", None, "A folder of images, or one image.", kind=Path, required=True),
             Option("out", None, "Folder for masks, overlays and a CSV.", kind=Path, required=True),
-            Option("threshold", None, "Instead of the model's own.", kind=float, low=0, high=1),
+            Option("threshold", None, "Instead of the model's own; not for classes.", kind=float, low=0, high=1),
             *_of("channels", "pages"),
             *SPREAD,
         ),

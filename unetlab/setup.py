@@ -68,6 +68,8 @@ class Recipe:
         tta: symmetries of an image whose predictions are averaged, 0, 4 or 8.
         thaw: epochs after which a frozen encoder begins to learn; 0 for never.
         threshold: probability above which a pixel is foreground, or "mean": each image's mean prediction.
+        classes: foreground classes that are told apart, by a softmax over them and background; 0 for one mask. No
+            hyperparameter: the job sets it to what the masks of the data set hold.
         model: keyword arguments of the setup's model builder.
     """
 
@@ -108,6 +110,7 @@ class Recipe:
     tta: int = 0
     thaw: int = 0
     threshold: float | Literal["mean"] = 0.5
+    classes: int = 0
     model: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -42,7 +42,7 @@ def test_the_twin_is_neither_trivial_nor_hopeless(twin):
     [("latex", 120, 0.09, 0.14), ("kitchen", 40, 0.015, 0.05), ("membranes", 24, 0.73, 0.82)],
 )
 def test_the_other_twins_are_the_same_for_a_seed_with_the_foreground_of_their_kind(twin, n, low, high):
-    make, _ = TWINS[twin]
+    make = TWINS[twin].jobs
     jobs, another = make(0), make(1)[1]()
     made = [job() for job in (jobs[1], *jobs[:: 4 if n == 24 else 1])]
     again = make(0)[1]()
@@ -53,13 +53,13 @@ def test_the_other_twins_are_the_same_for_a_seed_with_the_foreground_of_their_ki
 
 
 def test_latex_spheres_touch():
-    made = [job() for job in TWINS["latex"][0](0)[:8]]
+    made = [job() for job in TWINS["latex"].jobs(0)[:8]]
     per_cluster = [np.bincount(m.labels[m.labels > 0]).max() for m in made]
     assert max(per_cluster) > 1500  # pixels of many spheres in one aggregate
 
 
 def test_neighbouring_sections_are_alike_and_distant_ones_are_not():
-    jobs = TWINS["membranes"][0](0)
+    jobs = TWINS["membranes"].jobs(0)
     first, second, last = (jobs[k]().labels > 0 for k in (0, 1, 23))
     chance = first.mean() * last.mean() + (1 - first.mean()) * (1 - last.mean())
     assert (first == second).mean() > chance + 0.08

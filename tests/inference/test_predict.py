@@ -14,7 +14,9 @@ SIZES = [(40, 50), (1, 1), (50, 40), (40, 50), (64, 64), (3, 90), (40, 50), (700
 
 def recipe(**changes):
     own = {"image_size": 32, "channels": 1, "normalise": "scale", "threshold": 0.5, "view": "patches", "scale": 1.0}
-    return SimpleNamespace(**{**own, "tta": 0, "objects": "components", "seeds": 0.0, "least_object": 0, **changes})
+    return SimpleNamespace(
+        **{**own, "tta": 0, "objects": "components", "seeds": 0.0, "least_object": 0, "classes": 0, **changes}
+    )
 
 
 def bright(images):

@@ -63,6 +63,13 @@ def test_an_option_must_be_one_of_a_loss_that_is_tried():
         refuse_unknown(_setup(lambda hp, recipe: hp.Float("loss_gamma", 0.5, 3.0)))
 
 
+def test_classes_are_no_hyperparameter():
+    with pytest.raises(UserError, match="setup .*: classes is no hyperparameter"):
+        refuse_unknown(_setup(lambda hp, recipe: hp.Choice("classes", [0, 2])))
+    with pytest.raises(UserError, match="classes is no hyperparameter"):
+        refuse_unknown(_setup(classes=2))
+
+
 def test_a_run_refuses_it_before_it_looks_at_images(monkeypatch):
     monkeypatch.setattr(run, "open_dataset", lambda *args: pytest.fail("images were opened"))
     setup = dataclasses.replace(_setup(), recipe=RECIPE.changed({"loss": "hinge"}))

@@ -78,3 +78,16 @@ def test_large_sets_are_judged_by_images_from_end_to_end():
     some = baselines.few(rows)
     assert len(set(some)) == baselines.MOST_IMAGES and (some[0], some[-1]) == (1000, 1999)
     assert baselines.few([4, 7]) == [4, 7]
+
+
+def test_rivals_of_classes_are_one_class_for_all_and_otsu_taken_for_one():
+    names = ("background", "eggs", "pans")
+    bright, mask = square(20, 200)
+    dark, _ = square(200, 20)
+    pans, eggs = mask.astype(np.uint8) * 2, mask.astype(np.uint8)
+    found = baselines.class_rivals([bright, bright, dark], [pans, pans, eggs], names)
+    assert (found.otsu_class, found.constant, found.polarity) == ("pans", "pans", "smaller")
+    assert found.tags() == {"otsu_polarity": "smaller", "constant_answer": "pans", "otsu_class": "pans"}
+    alone = baselines.class_rivals([dark, dark], [eggs, eggs], names)
+    assert (alone.otsu_class, alone.constant) == ("eggs", "eggs")
+    assert "otsu_class" not in baselines.Rivals().tags()

@@ -13,7 +13,7 @@ from unetlab.images import codecs, rows
 from unetlab.inference import predict as inference
 from unetlab.inference.objects import instances
 from unetlab.inference.predict import Predictor
-from unetlab.service import large, predict
+from unetlab.service import large, segmenting
 from unetlab.service.predict import predict_folder
 
 
@@ -31,7 +31,16 @@ def field(height=700, width=900, seed=0):
 def recipe(**changes):
     own = {"image_size": 64, "channels": 1, "normalise": "percentile", "threshold": 0.5, "view": "patches"}
     return SimpleNamespace(
-        **{**own, "scale": 1.0, "tta": 0, "objects": "components", "seeds": 0.0, "least_object": 0, **changes}
+        **{
+            **own,
+            "scale": 1.0,
+            "tta": 0,
+            "objects": "components",
+            "seeds": 0.0,
+            "least_object": 0,
+            "classes": [],
+            **changes,
+        }
     )
 
 
@@ -190,7 +199,7 @@ def test_what_is_too_large_and_of_another_kind_is_one_line(store, tmp_path, smal
 
 
 def test_a_model_of_an_older_version_looks_at_images_whole(store, tmp_path, small, monkeypatch):
-    monkeypatch.setattr(predict, "_predictor", lambda segmenter: None)
+    monkeypatch.setattr(segmenting, "predictor_of", lambda segmenter: None)
     (tmp_path / "in").mkdir()
     tifffile.imwrite(tmp_path / "in" / "a.tif", field(60, 70), photometric="minisblack")
     predict_folder(log_tiny().model_uri, tmp_path / "in", tmp_path / "out")

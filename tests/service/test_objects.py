@@ -7,7 +7,7 @@ import tifffile
 from PIL import Image
 
 from unetlab.images import codecs
-from unetlab.service.objects import COLUMNS, add_to_table, begin_table, label_tiff, objects_table
+from unetlab.service.objects import COLUMNS, append_table, begin_tables, label_tiff, objects_table
 
 
 def shapes() -> np.ndarray:
@@ -40,10 +40,11 @@ def test_no_objects_make_a_table_of_no_rows_with_the_same_columns_and_kinds():
 
 def test_the_file_grows_image_by_image_and_replaces_an_older_one(tmp_path):
     for _ in range(2):
-        begin_table(tmp_path)
-        add_to_table(tmp_path, "a", shapes(), np.full((12, 15, 1), 7, np.uint8))
-        add_to_table(tmp_path, "none, nothing", np.zeros((4, 4), np.int32), np.zeros((4, 4, 1), np.uint8))
-        add_to_table(tmp_path, "b,c", shapes()[:3], np.full((3, 15, 1), 8, np.uint8))
+        begin_tables(tmp_path)
+        append_table(tmp_path, "a", objects_table(shapes(), np.full((12, 15, 1), 7, np.uint8)))
+        nothing = objects_table(np.zeros((4, 4), np.int32), np.zeros((4, 4, 1), np.uint8))
+        append_table(tmp_path, "none, nothing", nothing)
+        append_table(tmp_path, "b,c", objects_table(shapes()[:3], np.full((3, 15, 1), 8, np.uint8)))
     table = pd.read_csv(tmp_path / "objects.csv")
     assert tuple(table.columns) == COLUMNS
     assert table["image"].tolist() == ["a", "a", "a", "b,c"] and table["label"].tolist() == [3, 5, 9, 3]

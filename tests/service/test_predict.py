@@ -14,8 +14,11 @@ from conftest import blob, encoded, log_tiny
 from unetlab.errors import UserError
 from unetlab.images import codecs
 from unetlab.inference.package import SIGNATURE
-from unetlab.service import predict
-from unetlab.service.predict import OUTLINE, overlay, predict_folder
+from unetlab.service import loading, pages, predict
+from unetlab.service.loading import labels_of
+from unetlab.service.overlays import OUTLINE
+from unetlab.service.predict import predict_folder
+from unetlab.service.segmenting import segment_shard
 
 
 @pytest.fixture
@@ -61,22 +64,13 @@ def test_a_folder_becomes_masks_overlays_and_a_table(model, folder, tmp_path, ca
 def test_small_batches_and_few_pixels_at_once_change_nothing(model, folder, tmp_path, monkeypatch):
     whole = predict_folder(model, folder, tmp_path / "whole")
     pd.testing.assert_frame_equal(predict_folder(model, folder, tmp_path / "pairs", batch=2), whole)
-    monkeypatch.setattr(predict, "BATCH_PIXELS", 1)
+    monkeypatch.setattr(pages, "BATCH_PIXELS", 1)
     pd.testing.assert_frame_equal(predict_folder(model, folder, tmp_path / "singles"), whole)
 
 
 def test_one_file_and_a_threshold_of_ones_own(model, folder, tmp_path):
     table = predict_folder(model, folder / "a.png", tmp_path / "out", threshold=1.0)
     assert table["file"].tolist() == ["a.png"] and table["foreground_fraction"].tolist() == [0]
-
-
-@pytest.mark.parametrize("value", [0, 255])
-def test_an_outline_shows_on_dark_and_on_bright_images(value):
-    mask = np.zeros((20, 20), bool)
-    mask[5:15, 5:15] = True
-    drawn = overlay(np.full((20, 20, 1), value, np.uint8), mask)
-    assert drawn.shape == (20, 20, 3) and drawn.dtype == np.uint8
-    assert (drawn[5, 5:15] == OUTLINE).all() and (drawn[4, 5:15] == 0).all()
 
 
 def test_a_missing_or_empty_folder(model, tmp_path):
@@ -207,17 +201,21 @@ def test_objects_that_the_model_tells_apart_are_written_as_it_says(tmp_path):
     labels[5:15, 5:15], labels[5:15, 15:25] = 1, 700
     answer = {"mask": codecs.encode_mask(labels > 0), "labels": codecs.encode_labels(labels)}
     scores = {"foreground_fraction": 1 / 3, "object_count": 2}
-    segmenter = SimpleNamespace(predict=lambda frame, params: pd.DataFrame([{**answer, **scores}] * len(frame)))
+    segmenter = SimpleNamespace(
+        predict=lambda frame, params: pd.DataFrame([{**answer, **scores}] * len(frame)),
+        metadata=SimpleNamespace(metadata=None),
+    )
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.png").write_bytes(encoded(blob(20, 30)))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(predict, "load", lambda model: segmenter)
+        for module in (predict, loading):
+            patch.setattr(module, "load", lambda model: segmenter)
         predict_folder("any", tmp_path / "in", tmp_path / "out")
     assert np.array_equal(tifffile.imread(tmp_path / "out" / "labels" / "a.tif"), labels)
     assert pd.read_csv(tmp_path / "out" / "objects.csv")["label"].tolist() == [1, 700]
     drawn = codecs.decode((tmp_path / "out" / "overlays" / "a.png").read_bytes())[0]
     assert (drawn[7:13, 14:16] == OUTLINE).all()  # the line between two that touch
-    assert predict.labels_of({"mask": answer["mask"]}).max() == 1
+    assert labels_of({"mask": answer["mask"]}).max() == 1
 
 
 def test_a_killed_prediction_goes_on_and_answers_each_image_once(model, folder, tmp_path, monkeypatch):
@@ -286,4 +284,4 @@ def test_a_machine_that_does_not_see_the_images_says_so(model, folder, tmp_path)
         predict_folder(model, folder, tmp_path / "out", spread=elsewhere)
     folder.rename(tmp_path / "gone")
     with pytest.raises(UserError, match="does not see .*images and out have to lie on storage that all workers share"):
-        predict.segment_shard(shards[0])
+        segment_shard(shards[0])

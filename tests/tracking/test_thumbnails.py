@@ -22,3 +22,17 @@ def test_an_album_gives_back_masks_and_nearly_the_images(size, channels):
     np.testing.assert_array_equal(found.masks, ~masks[:, ::step, ::step])
     if channels == 1 and step == 1:
         assert np.abs(found.images.astype(int) - images).mean() < 12
+
+
+@pytest.mark.parametrize("size", [64, 200])
+def test_an_album_of_classes_gives_back_their_indices(size):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (3, size, size, 1)).astype(np.uint8)
+    truth, found = rng.integers(0, 5, (2, 3, size, size)).astype(np.uint8)
+    album = thumbnails.unpack(thumbnails.pack(["a", "b", "c"], images, truth, found))
+    step = -(-size // thumbnails.SIZE)
+    assert album.truth.dtype == np.uint8
+    np.testing.assert_array_equal(album.truth, truth[:, ::step, ::step])
+    np.testing.assert_array_equal(album.masks, found[:, ::step, ::step])
+    picture, small, _ = thumbnails.squared_classes(images[0], truth[0], found[0])
+    assert picture.shape == (thumbnails.SIZE, thumbnails.SIZE, 3) and set(np.unique(small)) <= set(range(5))

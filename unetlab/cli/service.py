@@ -71,7 +71,10 @@ def predict(
     workers: int,
     scheduler: str,
 ) -> None:
-    """Segment a folder of images with a logged or registered model; of a stack every page: masks/<name>-000.png on."""
+    """Segment a folder of images with a logged or registered model; of a stack every page: masks/<name>-000.png on.
+
+    A model of classes writes their maps too, a legend, and a count of each class.
+    """
     quiet.import_tensorflow()
     from unetlab.jobs.cluster import spreading
     from unetlab.service.predict import predict_folder

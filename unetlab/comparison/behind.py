@@ -10,8 +10,9 @@ import pandas as pd
 from experiments import SETUPS
 from unetlab.comparison import pictures
 from unetlab.comparison.compare import Comparison
-from unetlab.comparison.pictures import overlay
+from unetlab.comparison.pictures import class_overlay, overlay
 from unetlab.health import examine
+from unetlab.images.palette import colours
 from unetlab.metrics.table import METRICS
 from unetlab.options import command, of_setup
 from unetlab.tracking import read, thumbnails
@@ -84,6 +85,13 @@ def cost_plot(comparison: Comparison) -> str:
     return _data("image/png", pictures.cost_plot(rows, METRICS[comparison.metric]))
 
 
+def legend(comparison: Comparison) -> list[tuple[str, str]]:
+    """The classes that the contenders tell apart, each with its colour as #rrggbb; empty where they learn one mask."""
+    said = next((own[0].tags.get("classes", "") for own in comparison.records if own), "")
+    names = said.split(", ") if said else []
+    return [(name, "#" + bytes(colour).hex()) for name, colour in zip(names, colours(len(names))[1:], strict=True)]
+
+
 def trials_plot(comparison: Comparison) -> str:
     """The trials of all searches as a PNG's address; "" where there was no search."""
     trials: dict[str, pd.DataFrame] = {}
@@ -135,10 +143,18 @@ def _pictures(image: dict[str, Any], albums: dict[str, thumbnails.Album | None])
         if kept is None or image["id"] not in kept.ids:
             continue
         i = kept.ids.index(image["id"])
+        several = bool(record.tags.get("classes"))
         if not pictures:
-            plain = overlay(kept.images[i], kept.truth[i], None)
+            plain = (
+                class_overlay(kept.images[i], kept.truth[i])
+                if several
+                else overlay(kept.images[i], kept.truth[i], None)
+            )
             pictures.append({"label": "truth", "source": _data("image/jpeg", plain)})
-        drawn = overlay(kept.images[i], kept.truth[i], kept.masks[i])
+        if several:
+            drawn = class_overlay(kept.images[i], kept.masks[i])
+        else:
+            drawn = overlay(kept.images[i], kept.truth[i], kept.masks[i])
         label = f"{name}: Dice {image['dice'][name]:.3f}"
         pictures.append({"label": label, "source": _data("image/jpeg", drawn)})
     return pictures

@@ -13,14 +13,15 @@ from unetlab.comparison.contenders import (
     names_of,
     refuse_different,
     refuse_other_budgets,
+    refuse_other_classes,
     scenes_of,
     test_share_of,
 )
 from unetlab.errors import UserError
 from unetlab.metrics import significance
-from unetlab.metrics.table import METRICS
+from unetlab.metrics.table import METRICS, word_of
 from unetlab.options import BUDGET
-from unetlab.tracking.read import Record, budget, find, score_arrays
+from unetlab.tracking.read import Record, budget, class_arrays, find, score_arrays
 
 
 def ranking_metric(names: Collection[str]) -> str:
@@ -47,7 +48,7 @@ class Comparison:
         records: the runs behind each: one, or one a repeat.
         units: what scores are taken over: test image ids, or split digests of repeats.
         scenes: the scene of each test image; empty where runs do not say, and for repeats: then each is one of its own.
-        scores: metric to float64 (contenders, units).
+        scores: metric to float64 (contenders, units); of a class NaN where no contender has anything of it.
         repeats: number of different splits; 1 is a comparison over the images of one split.
         test_share: test images over training images.
         pairs: a row for each pair and metric: metric, a, b (names, a the one with the better Dice), difference (a - b),
@@ -95,7 +96,7 @@ class Comparison:
         Columns rank, name, setup, each metric's mean, _low and _high of the one that ranks, behind_best (of that one),
         behind_low, behind_high, p_holm against the first, and among_best.
         """
-        means = {metric: values.mean(axis=1) for metric, values in self.scores.items()}
+        means = {metric: np.nanmean(values, axis=1) for metric, values in self.scores.items()}
         first = self.metric
         against = self.pairs[(self.pairs["metric"] == first) & (self.pairs["a"] == self.names[0])].set_index("b")
         against = against.reindex(list(self.names))
@@ -123,7 +124,7 @@ class Comparison:
         if not others:
             return f"{first} is better than {'the other' if beaten == 1 else f'all {beaten} others'}, on {over}."
         shown = listed(others)
-        word = METRICS.get(self.metric, self.metric)
+        word = word_of(self.metric)
         tied = f"{first} has the highest mean {word}, but {shown} cannot be told from it on {over}"
         if not beaten:
             return f"{tied}: no winner."
@@ -140,7 +141,8 @@ def compare(
 
     - the mean difference and its 95 % interval: bias-corrected bootstrap over scenes, 10,000 draws;
     - the p-value of the paired test over scenes (sign flips and Student's t, see `significance.paired_test`);
-    - Holm's correction over all pairs, for each metric on its own; Dice is the metric that ranks, the others explain;
+    - Holm's correction over all pairs, for each metric on its own, but for the Dice of each of several classes over
+      all pairs and classes; Dice is the metric that ranks, the others explain;
     - Cohen's d of paired data: the mean difference in standard deviations of the differences; 0.2 is called small, 0.8
       large.
 
@@ -190,11 +192,12 @@ def compare(
     if len(records) < 2:
         found = ", ".join(each.name for each in records) or "none"
         raise UserError(f"a comparison needs two finished setup runs or more, found: {found}; give others or run more")
+    refuse_other_classes(records)
     if all("repeat" in each.tags for each in records):
         return _compare_repeats(records, seed)
     evaluated = any(each.tags.get("role") == "evaluation" for each in records)  # then only the images have to agree
     refuse_different(records, ("dataset_digest",) if evaluated else ("dataset_digest", "split_digest"))
-    ids, scores = score_arrays(records, list(METRICS))
+    ids, scores = _scores(records)
     return contest(names_of(records), scores, ids, [(each,) for each in records], scenes_of(records, ids), seed=seed)
 
 
@@ -257,13 +260,19 @@ def _pairs(
     a, b = which.T
     family = len(names) * (len(names) - 1) // 2
     tables = []
+    tested = {}
     for metric, values in scores.items():
-        differences = values[a] - values[b]
+        there = ~np.isnan(values).any(axis=0)  # of a class the images in which it is there
+        if there.sum() < 2:
+            continue
+        differences = (values[a] - values[b])[:, there]
         if repeats > 1:
-            found = significance.corrected_resampled_t(differences, test_share)
+            tested[metric] = significance.corrected_resampled_t(differences, test_share)
         else:
-            found = significance.paired(differences, scenes or None, seed=seed)
-        adjusted = significance.holm(found.p_value, family)
+            own = [scene for scene, kept in zip(scenes, there, strict=True) if kept] if scenes else None
+            tested[metric] = significance.paired(differences, own, seed=seed)
+    for metric, found in tested.items():
+        adjusted = _holm(metric, {name: other.p_value for name, other in tested.items()}, family)
         verdict = np.where(found.mean > 0, "a better", "b better")
         tables.append(
             pd.DataFrame(
@@ -282,6 +291,16 @@ def _pairs(
             )
         )
     return pd.concat(tables, ignore_index=True)
+
+
+def _holm(metric: str, p_values: Mapping[str, np.ndarray], family: int) -> np.ndarray:
+    """The p-values of a metric over all pairs, a family of its own, but those of the classes of a score are one."""
+    score, _, kind = metric.partition("/")
+    if not kind:
+        return significance.holm(p_values[metric], family)
+    kin = [name for name in p_values if name.startswith(f"{score}/")]
+    every = significance.holm(np.concatenate([p_values[name] for name in kin]), family * len(kin))
+    return np.asarray(np.split(every, len(kin))[kin.index(metric)])
 
 
 def _compare_repeats(records: Sequence[Record], seed: int) -> Comparison:
@@ -303,16 +322,23 @@ def _compare_repeats(records: Sequence[Record], seed: int) -> Comparison:
                 f"repeats must have every setup on every split: {listed(missing)} has no run on split {split} "
                 f"(repeat {there[0].tags['repeat']}); finish it, or leave that repeat out"
             )
-        ids, scores = score_arrays(there, list(METRICS))
+        ids, scores = _scores(there)
         rows = [[i for i, each in enumerate(there) if each.setup == setup] for setup in setups]
         per_split.append({name: np.stack([v[own].mean(axis=0) for own in rows]) for name, v in scores.items()})
     behind = [tuple(each for each in records if each.setup == setup) for setup in setups]
     if len(splits) == 1:
         return contest(setups, per_split[0], ids, behind, scenes_of(records, ids), seed=seed)
-    shared = [name for name in METRICS if all(name in each for each in per_split)]
-    means = {name: np.stack([each[name].mean(axis=1) for each in per_split], axis=1) for name in shared}
+    shared = [name for name in per_split[0] if all(name in each for each in per_split)]
+    means = {name: np.stack([np.nanmean(each[name], axis=1) for each in per_split], axis=1) for name in shared}
     share = test_share_of(records[0])
     return contest(setups, means, splits, behind, repeats=len(splits), test_share=share, seed=seed)
+
+
+def _scores(records: Sequence[Record]) -> tuple[list[str], dict[str, np.ndarray]]:
+    """What runs are compared by: METRICS, then the Dice of each class where they tell classes apart."""
+    ids, scores = score_arrays(records, list(METRICS))
+    several = bool(records[0].tags.get("classes"))
+    return ids, scores | (class_arrays(records, ids, "native_dice") if several else {})
 
 
 def _counted(images: int, scenes: Sequence[str]) -> str:

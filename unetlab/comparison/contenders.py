@@ -51,6 +51,21 @@ def refuse_different(records: Sequence[Record], tags: Sequence[str]) -> None:
                 )
 
 
+def refuse_other_classes(records: Sequence[Record]) -> None:
+    """Raises UserError for the first run that tells other classes apart than the first of all, or none: a Dice of
+    classes is not a Dice of one mask."""
+    first = records[0]
+    for other in records[1:]:
+        if other.tags.get("classes", "") != first.tags.get("classes", ""):
+            learnt = [
+                f"the classes {tag}" if (tag := each.tags.get("classes")) else "one mask" for each in (first, other)
+            ]
+            raise UserError(
+                f"runs must learn the same: {first.name} ({first.run_id}) learns {learnt[0]}, {other.name} "
+                f"({other.run_id}) {learnt[1]}; their scores do not mean the same, so compare them apart"
+            )
+
+
 def refuse_other_budgets(records: Sequence[Record]) -> None:
     """Raises UserError if repeats of one setup were given different budgets: their mean would be of two things."""
     first = records[0]

@@ -13,6 +13,8 @@ from matplotlib.ticker import EngFormatter
 from PIL import Image
 from scipy import ndimage
 
+from unetlab.tracking.class_figures import coloured
+
 SERIES = ["#1f6fb4", "#d9730d", "#2b8a57", "#8e5bb5", "#b03a48", "#7a7a7a"]
 
 GREEN, MAGENTA = (0, 208, 96), (255, 47, 208)
@@ -120,6 +122,16 @@ def overlay(image: np.ndarray, truth: np.ndarray, mask: np.ndarray | None, size:
             picture[large & ~ndimage.binary_erosion(large, border_value=0)] = color
     out = io.BytesIO()
     Image.fromarray(picture).save(out, format="JPEG", quality=88, subsampling=0)
+    return out.getvalue()
+
+
+def class_overlay(image: np.ndarray, classes: np.ndarray, size: int = 200) -> bytes:
+    """An image as JPEG with each class of an index map (h, w) in its colour; image and size as `overlay` takes them."""
+    scale = max(1, -(-size // image.shape[0]))
+    large = [each.repeat(scale, axis=0).repeat(scale, axis=1) for each in (image, classes.astype(np.uint8))]
+    out = io.BytesIO()
+    shown = coloured(large[0], large[1], int(large[1].max()))
+    Image.fromarray(shown).save(out, format="JPEG", quality=88, subsampling=0)
     return out.getvalue()
 
 

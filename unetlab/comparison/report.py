@@ -14,7 +14,7 @@ from rich.table import Table
 from experiments import SETUPS
 from unetlab.comparison import behind
 from unetlab.comparison.compare import Comparison
-from unetlab.metrics.table import METRICS
+from unetlab.metrics.table import word_of
 from unetlab.tracking import read
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
@@ -72,7 +72,7 @@ def files(comparison: Comparison) -> dict[str, str]:
 
 def table(comparison: Comparison) -> Table:
     """The ranking for the terminal; the conclusion is its caption."""
-    ranks, word = comparison.metric, METRICS[comparison.metric]
+    ranks, word = comparison.metric, word_of(comparison.metric)
     title = f"Ranking by {word} at the images' own size, {_units(comparison)}"
     # without edges it fits 80 columns
     shown = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
@@ -105,7 +105,7 @@ def html(comparison: Comparison) -> str:
         ranking=_ranking(comparison),
         axes=_axes(comparison),
         left_out=max(0, len(comparison.names) - MOST_ROWS),
-        metrics=METRICS,
+        metrics={metric: word_of(metric) for metric in comparison.scores},
         pairs=_pairs(comparison),
         splits=_splits(comparison),
         gains=[behind.gain(name, own) for name, own in behind.named(comparison)],
@@ -117,6 +117,7 @@ def html(comparison: Comparison) -> str:
         published=[row for name, own in behind.named(comparison) for row in behind.published(name, own)],
         health=[behind.health(name, own) for name, own in behind.named(comparison)],
         commands=behind.commands([record for own in comparison.records[:MOST_ROWS] for record in own]),
+        classes=behind.legend(comparison),
         width=WIDTH,
     )
 
@@ -141,7 +142,7 @@ def _headline(comparison: Comparison) -> str:
 def _facts(comparison: Comparison) -> list[str]:
     """Sentences below the headline, for a reader who has not seen the project."""
     ranking = comparison.ranking()
-    top, ranks, word = ranking.iloc[0], comparison.metric, METRICS[comparison.metric]
+    top, ranks, word = ranking.iloc[0], comparison.metric, word_of(comparison.metric)
     does = "finds the right area" if ranks == "native_dice" else "tells cells apart"
     facts = [comparison.conclusion()]
     if len(ranking) > 1:
@@ -230,7 +231,8 @@ def _pairs(comparison: Comparison) -> dict[str, list[dict[str, Any]]]:
     for row in rows:
         row["p_text"], row["p_holm_text"] = _p(row["p"]), _p(row["p_holm"])
         row["verdict"] = verdicts[row["verdict"]](row) if row["verdict"] in verdicts else "cannot tell"
-    return {metric: [row for row in rows if row["metric"] == metric][:MOST_ROWS] for metric in comparison.scores}
+    shown = list(dict.fromkeys(found["metric"]))
+    return {metric: [row for row in rows if row["metric"] == metric][:MOST_ROWS] for metric in shown}
 
 
 def _splits(comparison: Comparison) -> list[dict[str, Any]]:

@@ -267,7 +267,12 @@ def _mask_findings(dataset: Dataset, shares: np.ndarray, some: Callable[[np.ndar
         add("D010", "notice", text, f"every value above 0 is foreground; {other}")
     if dataset.meaning == "classes":
         names = ", ".join(dataset.classes[1:])
-        add("D013", "notice", f"classes {names}", "training takes all of them for one foreground")
+        several = "training tells them apart; masks=binary takes all of them for one foreground"
+        add("D013", "notice", f"classes {names}", several if dataset.learnt_classes else "it is the foreground")
+        shown = {int(kind) for kinds in dataset.object_classes if kinds is not None for kind in kinds}
+        if absent := [name for index, name in enumerate(dataset.classes) if index and index not in shown]:
+            text = f"no mask shows the class{'es' * (len(absent) > 1)} {', '.join(absent)}"
+            add("D014", "warning", text, "nothing is learnt of it; give images that show it, or leave it out")
     empty = np.flatnonzero(shares == 0)
     if len(empty) == n:
         add("D007", "error", "all masks are empty", "masks must be above 0 where there is foreground")

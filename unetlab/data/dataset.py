@@ -33,7 +33,8 @@ class FittedDataset(NamedTuple):
         images: uint8 (n, s, s, c), s and c the recipe's image_size and channels; in patches a Ragged of (h, w, c) at
             the recipe's scale.
         masks: uint8 alike, with k channels: first 1 where at least half of what a pixel covers is foreground, UNKNOWN
-            where at least half is unknown, 0 elsewhere; then what the recipe's head and border weight learn from, as
+            where at least half is unknown, 0 elsewhere, or where the recipe tells classes apart the index of the class
+            that covers most; then what the recipe's head and border weight learn from, as
             `data.targets` has it.
     """
 
@@ -85,6 +86,12 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def learnt_classes(self) -> int:
+        """How many foreground classes a network learns to tell apart: all where there are two or more, else 0."""
+        several = len(self.classes) - 1
+        return several if self.meaning == "classes" and several > 1 else 0
+
     @functools.cached_property
     def _starts(self) -> tuple[np.ndarray, np.ndarray]:
         """Where each image and each label image begins in its file, in bytes."""
@@ -121,6 +128,11 @@ class Dataset:
         found = (objects > 0).astype(np.uint8) if of_object is None else of_object[objects]
         return np.where(self.known(i), found, np.uint8(UNKNOWN))
 
+    def class_truth(self, i: int) -> np.ndarray:
+        """The same with 0 where labels are unknown, as scores take it."""
+        found = self.class_map(i)
+        return np.where(found == UNKNOWN, np.uint8(0), found)
+
     def fitted(self, recipe: Recipe) -> FittedDataset:
         """The data set as a recipe trains on it, made once and kept in the cache."""
         at = f"x{recipe.scale:g}" if recipe.view == "patches" else str(recipe.image_size)
@@ -128,7 +140,8 @@ class Dataset:
         images = self._kept(
             f"images-{at}-{recipe.channels}", recipe, recipe.channels, lambda i: view.fitted(self.image(i), recipe)
         )
-        masks = self._kept("-".join(["masks", at, *extra]), recipe, 1 + len(extra), lambda i: self._target(i, recipe))
+        kind = f"classes{recipe.classes}" if recipe.classes else "masks"
+        masks = self._kept("-".join([kind, at, *extra]), recipe, 1 + len(extra), lambda i: self._target(i, recipe))
         return FittedDataset(images, masks)
 
     def _kept(self, name: str, recipe: Recipe, channels: int, make: Callable[[int], np.ndarray]) -> np.ndarray | Ragged:
@@ -148,7 +161,10 @@ class Dataset:
     def _target(self, i: int, recipe: Recipe) -> np.ndarray:
         objects, unknown = self.objects(i), ~self.known(i)
         height, width = view.size_of(objects.shape, recipe)
-        mask = _covered(objects > 0, height, width).astype(np.uint8)
+        if recipe.classes:
+            mask = _commonest(self.class_map(i), recipe.classes, height, width)
+        else:
+            mask = _covered(objects > 0, height, width).astype(np.uint8)
         if unknown.any():
             mask[_covered(unknown, height, width)] = UNKNOWN
         if not (names := targets.names(recipe)):
@@ -185,7 +201,7 @@ def open_dataset(
     if masks not in (allowed := OPTIONS["masks"].choices):
         raise UserError(f"masks must be one of {', '.join(allowed)}. Received: {masks!r}")
     if source == "synthetic" or source.startswith("synthetic-"):
-        return _open_twin(source.removeprefix("synthetic").removeprefix("-") or twin, seed)
+        return _open_twin(source.removeprefix("synthetic").removeprefix("-") or twin, seed, masks)
     told = (masks, channels, pages)
     if source in public.SOURCES:
         files: Files = public.fetch(source)
@@ -198,7 +214,8 @@ def open_dataset(
 
     def prepare(stack: ExitStack) -> tuple[list[Job], dict[str, Any]]:
         verify()
-        return _jobs(stack.enter_context(closing(Reader(files, channels, pages))), masks)
+        table = public.SOURCES[source].classes if source in public.SOURCES and masks == "classes" else ""
+        return _jobs(stack.enter_context(closing(Reader(files, channels, pages, table))), masks)
 
     dataset = _open(name, label, fingerprint, prepare, lenient=lenient)
     return replace(dataset, groups=given_groups(files))
@@ -227,19 +244,35 @@ def _covered(mask: np.ndarray, height: int, width: int) -> np.ndarray:
     return geometry.resize_map(mask.astype(np.float32), height, width) >= 0.5
 
 
-def _open_twin(twin: str, seed: int) -> Dataset:
+def _commonest(index: np.ndarray, classes: int, height: int, width: int) -> np.ndarray:
+    """The class that covers most of each pixel of an index map resized, uint8 (height, width); of equals the first, but
+    background, as of one mask, only where it covers more than any other."""
+    if index.shape == (height, width):
+        return index.copy()
+    found, most = np.zeros((height, width), np.uint8), np.zeros((height, width), np.float32)
+    for kind in (*range(1, classes + 1), 0):
+        share = geometry.resize_map((index == kind).astype(np.float32), height, width)
+        more = share > most
+        found[more], most[more] = kind, share[more]
+    return found
+
+
+def _open_twin(twin: str, seed: int, masks: str) -> Dataset:
     if twin not in TWINS:
         raise UserError(f"data: no twin synthetic-{twin}; there are {', '.join(f'synthetic-{name}' for name in TWINS)}")
-    make, version = TWINS[twin]
-    name = f"synthetic-{twin}"
-    about = {"has_masks": True, "masks": "objects", "why": "simulated objects"}
-    jobs: list[Job] = [functools.partial(_made, job) for job in make(seed)]
-    return _open(name, name, f"{twin} twin {version} seed {seed}", lambda _: (jobs, about), "simulating")
+    made, name = TWINS[twin], f"synthetic-{twin}"
+    about: dict[str, Any] = {"has_masks": True, "masks": "objects", "why": "simulated objects"}
+    several = bool(made.classes) and masks in ("auto", "classes")
+    if several:
+        about |= {"masks": "classes", "why": "simulated objects of several classes", "classes": made.classes}
+    jobs: list[Job] = [functools.partial(_made, job, several) for job in made.jobs(seed)]
+    alone = " as one class" if made.classes and not several else ""
+    return _open(name, name, f"{twin} twin {made.version} seed {seed}{alone}", lambda _: (jobs, about), "simulating")
 
 
-def _made(job: Job) -> cache.Decoded:
+def _made(job: Job, several: bool) -> cache.Decoded:
     made = cache.Decoded(*job())
-    return made._replace(labels=classes.smallest(made.labels))
+    return made._replace(labels=classes.smallest(made.labels), classes=made.classes if several else None)
 
 
 def _jobs(reader: Reader, masks: str) -> tuple[list[Job], dict[str, Any]]:

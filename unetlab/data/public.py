@@ -24,6 +24,7 @@ class Source:
         sha256: over the lines "<path relative to base>\\0<sha256 of the file>\\n", sorted by path. The host makes the
             archive on the fly and may change its bytes, so the content is pinned instead.
         licence: what its owners ask.
+        classes: with masks=classes, what a classes.csv among the files would say; "" where there are none.
     """
 
     url: str
@@ -33,6 +34,7 @@ class Source:
     files: int
     sha256: str
     licence: str
+    classes: str = ""
 
     def relative(self, name: str) -> str | None:
         """The path below `base` of a name in the zip, None for a file that is not used."""
@@ -73,6 +75,7 @@ SOURCES = {
         files=736,
         sha256="5c51db2425a4e35e76edd0145e0f99c158f7ca3e1daae184e069ad8f41a80d9f",
         licence="none stated: measure with it, publish none of it",
+        classes="value,name\n128,eggs\n170,unknown\n255,pans\n",  # a bottle in two of the masks is 170
     ),
     "vnc": Source(
         url="https://github.com/unidesigner/groundtruth-drosophila-vnc/archive/"

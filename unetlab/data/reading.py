@@ -32,10 +32,11 @@ class Reader:
         files: of the data set.
         channels: which channels of an image, as `codecs.open_pages` takes them.
         pages: which pages of a stack, likewise.
+        table: of classes, in place of a classes.csv among the files.
     """
 
-    def __init__(self, files: Files, channels: str = "", pages: str = "all") -> None:
-        self.files, self.channels, self.pages = files, channels, pages
+    def __init__(self, files: Files, channels: str = "", pages: str = "all", table: str = "") -> None:
+        self.files, self.channels, self.pages, self.table = files, channels, pages, table
         # channels chosen are those of images, but where they are images of their own that holds for masks too
         self._mask_channels = channels if channels == "pages" else ""
         self._open: dict[tuple[str, str], tuple[Pages, threading.Lock]] = {}
@@ -127,6 +128,8 @@ class Reader:
         return classes.decide(asked, seen, table, self.files.label)
 
     def _table(self) -> str | None:
+        if self.table:
+            return self.table
         found = [name for name in self.files.names if PurePosixPath(name).name == classes.TABLE]
         if len(found) > 1:
             raise UserError(f"{self.files.label}: {found[0]} and {found[1]}: there can be one {classes.TABLE}")

@@ -62,6 +62,7 @@ def gather(record: Record, seeds: Sequence[Record] = ()) -> RunData:
     if finals:
         validation = table(read.record(finals[-1]), "scores/validation.csv", ["id"])
     tested = _tested_alike(record)
+    peers = [each for each in tested if each.tags.get("classes") == record.tags.get("classes")]
     others = {}
     column = ranked_by(scores)
     for other in seeds:
@@ -79,7 +80,7 @@ def gather(record: Record, seeds: Sequence[Record] = ()) -> RunData:
         validation_ids=[] if validation is None else validation["id"].tolist(),
         sides=table(record, "split.csv"),
         test_scorings=_scorings(record, below, tested),
-        peers=_peers(scores, tested),
+        peers=_peers(scores, peers),
         seeds=others,
         split=record.tags.get("split_digest", ""),
     )

@@ -149,6 +149,18 @@ def encode_image(image: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
+def encode_classes(classes: np.ndarray, colours: np.ndarray) -> bytes:
+    """A class map, uint8 (h, w), to a PNG of 8 bits that holds the indices and shows them in `colours`, uint8 (k, 3).
+
+    `decode_labels` gives the indices back.
+    """
+    picture = Image.fromarray(classes)
+    picture.putpalette(colours.tobytes())  # makes it one of mode P
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG", bits=8)  # ImageJ takes no palette of fewer
+    return buffer.getvalue()
+
+
 def encode_labels(labels: np.ndarray) -> bytes:
     """A label image (h, w) to a grey PNG that holds the values as they are: uint8 in 8 bits, other integers in 16.
 

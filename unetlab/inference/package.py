@@ -4,7 +4,7 @@ import importlib.metadata
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import pandas as pd
 from mlflow.models import ModelSignature
 from mlflow.models.model import ModelInfo
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+from mlflow.types.schema import Array
 
 HERE = Path(__file__).parent
 TRAVELS = ("images", "inference")
@@ -23,9 +24,10 @@ version of unetlab is installed beside it."""
 
 SETTINGS = (
     *("image_size", "channels", "normalise", "threshold", "view", "scale", "tta"),
-    *("objects", "seeds", "least_object"),
+    *("objects", "seeds", "least_object", "classes"),
 )
-"""What of a recipe a served model keeps: all that turns an image into a mask and objects."""
+"""What a served model keeps: all of its recipe that turns an image into a mask and objects, and `classes`: the names of
+the classes it tells apart, without background; none where it finds one mask."""
 
 NEEDED = (
     "mlflow",
@@ -40,24 +42,41 @@ NEEDED = (
     "imagecodecs",
 )
 
-SIGNATURE = ModelSignature(
-    inputs=Schema([ColSpec(DataType.binary, "image")]),
-    outputs=Schema(
-        [
-            ColSpec(DataType.binary, "mask"),
-            ColSpec(DataType.double, "foreground_fraction"),
-            ColSpec(DataType.long, "object_count"),
-            ColSpec(DataType.binary, "labels"),
-        ]
-    ),
-    params=ParamSchema(
-        [
-            ParamSpec("threshold", DataType.double, -1.0),
-            ParamSpec("channels", DataType.string, ""),
-            ParamSpec("pages", DataType.string, "all"),
-        ]
-    ),
+PARAMS = ParamSchema(
+    [
+        ParamSpec("threshold", DataType.double, -1.0),
+        ParamSpec("channels", DataType.string, ""),
+        ParamSpec("pages", DataType.string, "all"),
+    ]
 )
+
+
+def _signature(*more: ColSpec) -> ModelSignature:
+    """Of a model that answers `more` besides mask and objects."""
+    answered = [
+        ColSpec(DataType.binary, "mask"),
+        ColSpec(DataType.double, "foreground_fraction"),
+        ColSpec(DataType.long, "object_count"),
+        ColSpec(DataType.binary, "labels"),
+    ]
+    return ModelSignature(Schema([ColSpec(DataType.binary, "image")]), Schema([*answered, *more]), PARAMS)
+
+
+SIGNATURE = _signature()
+"""Of a model of one mask."""
+
+CLASS_SIGNATURE = _signature(
+    ColSpec(DataType.binary, "classes"),
+    ColSpec(Array(DataType.string), "class_names"),
+    ColSpec(Array(DataType.long), "object_classes"),
+)
+"""Of a model of classes."""
+
+
+def settings_of(recipe: Any, classes: Sequence[str] = ()) -> dict[str, Any]:
+    """The values of SETTINGS of a recipe and the names of its classes, without background; none for one mask."""
+    own = {name: getattr(recipe, name) for name in SETTINGS if name != "classes"}
+    return {**own, "classes": list(classes)}
 
 
 def log_segmenter(
@@ -96,11 +115,12 @@ def log_segmenter(
             python_model=str(HERE / "segmenter.py"),
             artifacts={"model": str(keras_file), "settings": str(settings_file)},
             code_paths=[str(code)],
-            signature=SIGNATURE,
+            signature=CLASS_SIGNATURE if settings["classes"] else SIGNATURE,
             input_example=pd.DataFrame({"image": [example]}),
             pip_requirements=requirements(),
             params={key: str(value) for key, value in settings.items()},
             tags=dict(tags),
+            metadata={"classes": list(settings["classes"])} if settings["classes"] else None,
         )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from ..images import geometry, view
 from ..images.rows import SPACE, FittedRows, Rows
 from . import tiles
-from .objects import METHODS, instances
+from .objects import METHODS, instances, instances_of_classes
 from .symmetries import with_symmetries
 
 BATCH = 8
@@ -35,18 +35,24 @@ class Prepared(view.Viewed, Protocol):
     def seeds(self) -> float: ...
     @property
     def least_object(self) -> int: ...
+    @property
+    def classes(self) -> int | Sequence[str]: ...
 
 
 class Maps(NamedTuple):
     """What a network says of n images, at the size at which it works.
 
     Args:
-        mask: foreground probabilities, float32 (n, s, s), or where images differ in size n of (h, w).
+        mask: foreground probabilities, float32 (n, s, s), or where images differ in size n of (h, w); of a network of
+            classes what it does not give to background.
         head: of networks with a head, what it says, alike; else None.
+        classes: of networks of classes, the probability of each, background first, float32 (n, s, s, 1 + k) or n of
+            (h, w, 1 + k); else None.
     """
 
     mask: Sequence[np.ndarray] | np.ndarray
     head: Sequence[np.ndarray] | np.ndarray | None = None
+    classes: Sequence[np.ndarray] | np.ndarray | None = None
 
     def head_of(self, i: int) -> np.ndarray | None:
         """What the head says of the i-th image, None without one."""
@@ -54,17 +60,28 @@ class Maps(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What is served of one image, at its own size: mask, bool (h, w), and objects, int32 (h, w), 0 background."""
+    """What is served of one image, at its own size.
+
+    Args:
+        mask: bool (h, w); of a network of classes, where the likeliest is not background.
+        labels: objects, int32 (h, w), 0 background, 1..n.
+        classes: of networks of classes, the likeliest of each pixel, uint8 (h, w), 0 background; else None.
+        object_classes: of networks of classes, the class of each object by its number, uint8 (n + 1,); else None.
+    """
 
     mask: np.ndarray
     labels: np.ndarray
+    classes: np.ndarray | None = None
+    object_classes: np.ndarray | None = None
 
 
 class Band(NamedTuple):
-    """Some rows of a large image at its own size: mask, bool (h, w), and head, float32 (h, w), None without one."""
+    """Some rows of a large image at its own size: mask, bool (h, w); head, float32 (h, w), None without one; classes,
+    uint8 (h, w), None where there is one mask."""
 
     mask: np.ndarray
     head: np.ndarray | None
+    classes: np.ndarray | None = None
 
 
 class Predictor:
@@ -72,8 +89,11 @@ class Predictor:
 
     Args:
         model: from float32 images (n, h, w, c) in [0, 1] to probabilities (n, h, w, k) in [0, 1]: a Keras model called
-            directly, since `predict` would trace a graph for each model of a search, or a traced function.
-        recipe: image_size, channels, normalise, threshold, view, scale, tta, objects, seeds and least_object.
+            directly, since `predict` would trace a graph for each model of a search, or a traced function. The k
+            channels are the mask's and perhaps a head's; with classes, those of a softmax over background and classes.
+        recipe: image_size, channels, normalise, threshold, view, scale, tta, objects, seeds, least_object and classes:
+            their names or number, none for one mask. A threshold does not apply to classes, of which the likeliest is
+            taken.
         tile: of patches, the largest side that the network sees; what is larger is seen in tiles of it.
     """
 
@@ -92,8 +112,12 @@ class Predictor:
         if self.recipe.view == "whole":
             found = [self._together([fitted[row] for row in rows[k : k + BATCH]]) for k in range(0, len(rows), BATCH)]
             whole = np.concatenate(found)
+            if self.recipe.classes:
+                return Maps(1 - whole[..., 0], None, whole)
             return Maps(whole[..., 0], whole[..., 1] if whole.shape[-1] > 1 else None)
         each = self._in_patches(fitted, rows)
+        if self.recipe.classes:
+            return Maps([1 - one[..., 0] for one in each], None, each)
         return Maps([one[..., 0] for one in each], [one[..., 1] for one in each] if each[0].shape[-1] > 1 else None)
 
     def bands(self, image: FittedRows) -> Iterator[np.ndarray]:
@@ -108,11 +132,17 @@ class Predictor:
         yield from tiles.bands(self.network, image, levels, self.recipe.image_size, self.tile)
 
     def native_bands(self, image: Rows, threshold: Threshold | None = None) -> Iterator[Band]:
-        """Mask and head of a large image at its own size, band by band, as `answers` has them of a whole one.
+        """Mask and head, or classes, of a large image at its own size, band by band, as `answers` has them of a whole
+        one.
 
         With the threshold "mean" the network is asked twice, since the mean must be known first.
         """
         fitted = FittedRows(image, self.recipe)
+        if self.recipe.classes:
+            for band in resized_bands(self.bands(fitted), fitted.shape[:2], image.shape[:2]):
+                classes = band.argmax(axis=-1).astype(np.uint8)
+                yield Band(classes > 0, None, classes)
+            return
         cut = self.recipe.threshold if threshold is None else threshold
         if cut == "mean":
             cut = sum(float(band[..., 0].sum(dtype=np.float64)) for band in self.bands(fitted))
@@ -156,14 +186,24 @@ class Predictor:
         return thresholds(maps.mask, self.recipe.threshold)
 
     def answers(self, images: Sequence[np.ndarray], threshold: Threshold | None = None) -> list[Answer]:
-        """Masks and objects of images uint8 (h, w, 1 or 3) at their own sizes; `threshold` replaces the recipe's."""
+        """Masks and objects of images uint8 (h, w, 1 or 3) at their own sizes; `threshold` replaces the recipe's, and
+        does not apply to classes."""
         maps = self.maps([view.fitted(image, self.recipe) for image in images])
+        if maps.classes is not None:
+            return [
+                self._in_classes(classes_at(each, image.shape[:2]))
+                for each, image in zip(maps.classes, images, strict=True)
+            ]
         cuts = thresholds(maps.mask, self.recipe.threshold if threshold is None else threshold)
         answers = []
         for i, image in enumerate(images):
             mask = mask_at(maps.mask[i], cuts[i], image.shape[:2])
             answers.append(Answer(mask, objects_at(mask, maps.head_of(i), self.recipe)))
         return answers
+
+    def _in_classes(self, classes: np.ndarray) -> Answer:
+        labels, object_classes = class_objects_at(classes, self.recipe)
+        return Answer(classes > 0, labels, classes, object_classes)
 
 
 def thresholds(probabilities: Sequence[np.ndarray] | np.ndarray, threshold: Threshold) -> np.ndarray:
@@ -179,18 +219,39 @@ def mask_at(probability: np.ndarray, cut: float, size: Sequence[int]) -> np.ndar
     return np.asarray(geometry.resize_map(probability, height, width) > np.float32(cut))
 
 
+def probabilities_at(probabilities: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """Probabilities of classes, float32 (s, s, 1 + k), each resized to (height, width): float32 (height, width, 1 + k),
+    as `mask_at` does it with a mask's."""
+    height, width = size
+    return np.stack([geometry.resize_map(plane, height, width) for plane in np.moveaxis(probabilities, -1, 0)], axis=-1)
+
+
+def classes_at(probabilities: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """The likeliest class of each pixel of `probabilities_at`, uint8 (height, width), of equals the first."""
+    height, width = size
+    best: np.ndarray = np.full((height, width), -np.inf, np.float32)
+    found = np.zeros((height, width), np.uint8)
+    for kind, plane in enumerate(np.moveaxis(probabilities, -1, 0)):  # one by one, since the image may be large
+        resized = geometry.resize_map(plane, height, width)
+        found[resized > best] = kind
+        np.maximum(best, resized, out=best)
+    return found
+
+
 def resized_bands(bands: Iterable[np.ndarray], size: Sequence[int], to: Sequence[int]) -> Iterator[np.ndarray]:
     """Bands of an image of a size (height, width), float32 (rows, w, k), as bands of it resized, as `resize_map` does
-    it with the whole; of SPACE pixels at most, or a row."""
-    step, several = size[0] / to[0], max(1, SPACE // to[1])
+    it with the whole; of SPACE pixels at most, fewer where they have more than two channels, or a row."""
+    step = size[0] / to[0]
     if tuple(size) == tuple(to):
         for band in bands:
+            several = max(1, 2 * SPACE // (to[1] * max(2, band.shape[-1])))
             yield from (band[first : first + several] for first in range(0, len(band), several))
         return
     edge = geometry.reach(step)
     held: np.ndarray | None = None
     top = done = 0
     for band in bands:
+        several = max(1, 2 * SPACE // (to[1] * max(2, band.shape[-1])))
         held = band if held is None else np.concatenate([held, band])
         there = top + len(held)
         ready = to[0] if there >= size[0] else max(done, int((there - edge) / step))
@@ -210,3 +271,9 @@ def objects_at(mask: np.ndarray, head: np.ndarray | None, recipe: Prepared) -> n
     if head is not None:
         head = geometry.resize_map(head, *mask.shape)
     return instances(mask, head, recipe.objects, recipe.seeds or METHODS[recipe.objects].default, recipe.least_object)
+
+
+def class_objects_at(classes: np.ndarray, recipe: Prepared) -> tuple[np.ndarray, np.ndarray]:
+    """Objects of each class of a map, uint8 (h, w), as the recipe parts them: what `instances_of_classes` returns."""
+    seeds = recipe.seeds or METHODS[recipe.objects].default
+    return instances_of_classes(classes, recipe.objects, seeds, recipe.least_object)

@@ -4,6 +4,7 @@ This file, `images` and `predict.py` travel inside every logged model, which the
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,11 +19,11 @@ from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.pyfunc import PythonModel
 
 try:  # the copies beside this file in a logged model
-    from unetlab_served.images import codecs, view
+    from unetlab_served.images import codecs, palette, view
     from unetlab_served.inference import guard
     from unetlab_served.inference.predict import Answer, Predictor, Threshold
 except ModuleNotFoundError:
-    from unetlab.images import codecs, view
+    from unetlab.images import codecs, palette, view
     from unetlab.inference import guard
     from unetlab.inference.predict import Answer, Predictor, Threshold
 
@@ -32,6 +33,12 @@ OWN_THRESHOLD = -1.0
 MOST_OBJECTS = 2**16 - 1
 
 BATCH = 8
+
+COLUMNS = ("mask", "foreground_fraction", "object_count", "labels")
+"""Of an answer."""
+
+CLASS_COLUMNS = (*COLUMNS, "classes", "class_names", "object_classes")
+"""Of an answer of a model of classes."""
 
 
 class Segmenter(PythonModel):
@@ -74,14 +81,25 @@ class Segmenter(PythonModel):
 
         Returns:
             Columns mask (PNG bytes of 0 and 255 at the image's own size), foreground_fraction (0 to 1), object_count
-            and labels (PNG bytes of 16 bits: 0 is background, each object has a number of its own).
+            and labels (PNG bytes of 16 bits: 0 is background, each object has a number of its own). A model of classes
+            answers besides: classes (PNG bytes of 8 bits with a palette: each pixel is the index of its likeliest
+            class, 0 background), class_names (by index, "background" first) and object_classes (the index of each
+            object's class, by its number in `labels`, 0 first for background). Its mask is where classes are not 0.
 
         Raises:
             MlflowException: for a row that is no image, or a stack of several pages since a row has one answer, naming
-                the row; for more pixels than a server takes in a request; and for a threshold out of range.
+                the row; for more pixels than a server takes in a request; for a threshold out of range; and for one
+                given to a model of classes, to which none applies.
         """
         asked = params or {}
         threshold = _threshold(asked.get("threshold", OWN_THRESHOLD))
+        names = self.predictor.recipe.classes
+        if names and threshold is not None:
+            raise MlflowException(
+                "a model of classes answers the likeliest class of each pixel, to which no threshold applies; leave "
+                "threshold out",
+                error_code=INVALID_PARAMETER_VALUE,
+            )
         choice = asked.get("channels", ""), asked.get("pages", "all")
         images, left, look = [], self.most, self.predictor.recipe.image_size**2
         for row, data in enumerate(model_input["image"]):
@@ -92,8 +110,9 @@ class Segmenter(PythonModel):
         rows = []
         for start in range(0, len(images), BATCH):
             chunk = images[start : start + BATCH]
-            rows += [_answer(start + i, found) for i, found in enumerate(self.predictor.answers(chunk, threshold))]
-        return pd.DataFrame(rows, columns=["mask", "foreground_fraction", "object_count", "labels"])
+            for i, found in enumerate(self.predictor.answers(chunk, threshold)):
+                rows.append((*_answer(start + i, found), *(_of_classes(found, names) if names else ())))
+        return pd.DataFrame(rows, columns=list(CLASS_COLUMNS if names else COLUMNS))
 
 
 def _decode(row: int, data: bytes, channels: str, pages: str, left: int | None) -> np.ndarray:
@@ -135,6 +154,13 @@ def _answer(row: int, found: Answer) -> tuple[bytes, float, int, bytes]:
         )
     labels = codecs.encode_labels(found.labels.astype(np.uint16))
     return codecs.encode_mask(found.mask), float(found.mask.mean()), count, labels
+
+
+def _of_classes(found: Answer, names: Sequence[str]) -> tuple[bytes, list[str], list[int]]:
+    """What a model of classes answers besides."""
+    assert found.classes is not None and found.object_classes is not None
+    drawn = codecs.encode_classes(found.classes, palette.colours(len(names)))
+    return drawn, ["background", *names], found.object_classes.tolist()
 
 
 mlflow.models.set_model(Segmenter())

@@ -98,7 +98,8 @@ def configure(setup: Setup, options: Options, dataset: Dataset, card: DataCard, 
       third; light, as far as the modalities differ: inverted and grey images where images on dark and on light ground
       or grey and coloured ones are mixed.
     - Objects: where they touch in more than TOUCHING of the images, the network learns the borders between them too,
-      and validation chooses between that, a watershed and plain components.
+      and validation chooses between that, a watershed and plain components; of several classes, which have no second
+      output, between the last two.
     - Smallest object: what is smaller than 99 of 100 objects of the training images is a speck, which stays in the
       mask and is counted as no object.
     - Trials: one for up to 90 minutes, beyond that one for every 45, the first of which is this configuration.
@@ -159,7 +160,8 @@ def _what_is_seen(
     setup: Setup, seen: Objects, dataset: Dataset, sides: Split, choices: list[Choice]
 ) -> tuple[Setup, dict[str, Any]]:
     """View, scale, patch, loss and objects."""
-    membranes = seen.foreground > FOREGROUND and seen.mean > CELLS
+    several = bool(setup.recipe.classes)
+    membranes = seen.foreground > FOREGROUND and seen.mean > CELLS and not several
     whole = not membranes and seen.mean < FEW and seen.share > LARGE
     changes: dict[str, Any] = {"view": "whole" if whole else "patches"}
     if membranes:
@@ -202,7 +204,13 @@ def _what_is_seen(
             Choice("view", f"patches of {side}x{side}, tiles in prediction", "squeezing images loses what is small")
         )
         changes |= {"scale": scale, "image_size": side}
-    if not membranes and seen.touching > TOUCHING:
+    if several and seen.touching > TOUCHING:
+        changes |= {"objects": "watershed"}
+        why = f"objects touch in {seen.touching:.0%} of the images, and a softmax over classes has no second output"
+        choices.append(
+            Choice("objects", "a watershed within each class; validation chooses between it and components", why)
+        )
+    elif not membranes and seen.touching > TOUCHING:
         changes |= {"objects": "border"}
         why = f"objects touch in {seen.touching:.0%} of the images: a second output learns the borders between them"
         choices.append(

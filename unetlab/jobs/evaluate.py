@@ -1,7 +1,7 @@
 """The life of an evaluation: a model, labelled data, which of it the model has seen, a run that holds the scores."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import mlflow
@@ -13,9 +13,10 @@ from unetlab.data import Dataset, open_dataset
 from unetlab.data.check import check
 from unetlab.errors import UserError
 from unetlab.health import examine
+from unetlab.metrics import classes
 from unetlab.options import Reading
 from unetlab.service import scoring
-from unetlab.service.predict import load
+from unetlab.service.loading import class_names, in_words, load
 from unetlab.service.seen import Origin, origin, seen, spread_over_scenes
 from unetlab.service.shards import Spread, in_turn
 from unetlab.tracking import ui
@@ -41,8 +42,9 @@ class Evaluation:
         dice = interval("test/native_dice", "")
         return (
             f"{self.model} on {self.data}: Dice {found['test/native_dice']:.4f}{dice} at native size, "
-            f"{found['test/images']:.0f} images of {found['test/scenes']:.0f} scenes; Otsu "
-            f"{found['baseline/otsu_native_dice']:.4f}, gain {found['gain/over_otsu']:+.4f}{interval('gain/over_otsu')}"
+            f"{found['test/images']:.0f} images of {found['test/scenes']:.0f} scenes; "
+            f"{classes.spoken(found)}Otsu {found['baseline/otsu_native_dice']:.4f}, "
+            f"gain {found['gain/over_otsu']:+.4f}{interval('gain/over_otsu')}"
         )
 
 
@@ -71,8 +73,9 @@ def evaluate(
         spread: who scores the images; what a killed command has scored is not scored again.
 
     Raises UserError if the model cannot be loaded or is none of unetlab's, the data have no masks or nothing in them,
-    and, unless `allow_seen`, where the model was trained or validated on some of the images or on others of their
-    scenes. Images are recognised by their pixels; of a model whose run says nothing of them it is told, and tagged.
+    if it is a model of classes and theirs are others, and, unless `allow_seen`, where the model was trained or
+    validated on some of the images or on others of their scenes. Images are recognised by their pixels; of a model
+    whose run says nothing of them it is told, and tagged.
     """
     console = console or Console(stderr=True)
     segmenter = load(model)
@@ -81,14 +84,13 @@ def evaluate(
     reading = reading or Reading(masks="auto", channels="", pages="all")
     dataset = open_dataset(data, 0, twin, **reading)
     _refuse_unlabelled(dataset, data)
+    _refuse_other_classes(model, class_names(segmenter.metadata), data, dataset)
     card = check(dataset, groups)
     met = _seen(model, data, whence, dataset, card.groups, allow_seen, console)
     ui.open_experiment()
     name = model.removeprefix("models:/")
     kept = f"models:/{whence.model_id}" if whence.model_id else model
-    options = f"-P model={shlex.quote(kept)} -P data={shlex.quote(data)}" + (" -P allow_seen=true" * allow_seen)
     told = {**reading, "groups": groups}
-    options += "".join(f" -P {key}={shlex.quote(str(value))}" for key, value in told.items() if value)
     run_id, figures, _ = scoring.log(
         f"evaluate {name} on {dataset.name}",
         segmenter,
@@ -97,7 +99,7 @@ def evaluate(
         np.arange(len(dataset)),
         card.groups,
         split_digest=scoring.digest_of(dataset.ids),
-        tags={"seen_images": met, "command": f"mlflow run . -e evaluate --env-manager local {options}"},
+        tags={"seen_images": met, "command": _command(kept, data, allow_seen, told)},
         params={"model": model, "data": data, "allow_seen": allow_seen, **told},
         model=kept,
         spread=spread,
@@ -108,6 +110,13 @@ def evaluate(
     return Evaluation(run_id, name, dataset.name, figures)
 
 
+def _command(model: str, data: str, allow_seen: bool, told: Mapping[str, object]) -> str:
+    """What gives this evaluation again."""
+    options = f"-P model={shlex.quote(model)} -P data={shlex.quote(data)}" + (" -P allow_seen=true" * allow_seen)
+    options += "".join(f" -P {key}={shlex.quote(str(value))}" for key, value in told.items() if value)
+    return f"mlflow run . -e evaluate --env-manager local {options}"
+
+
 def _refuse_unlabelled(dataset: Dataset, data: str) -> None:
     if not dataset.has_masks:
         raise UserError(
@@ -115,6 +124,18 @@ def _refuse_unlabelled(dataset: Dataset, data: str) -> None:
         )
     if not any(dataset.objects(i).any() for i in range(len(dataset))):
         raise UserError(f"all masks of {data} are empty, so there is nothing to find; they must be above 0 somewhere")
+
+
+def _refuse_other_classes(model: str, names: Sequence[str], data: str, dataset: Dataset) -> None:
+    """A model of one mask is scored on the foreground of any classes; one of classes on its own, in whatever order."""
+    own = dataset.classes[1:]
+    if not names or dataset.meaning == "classes" and set(own) == set(names):
+        return
+    there = f"classes are {', '.join(own)}" if dataset.meaning == "classes" else "values mean one foreground"
+    raise UserError(
+        f"{model} {in_words(names)}, and in the masks of {data} {there}; give masks whose values are named the same in "
+        "a classes.csv beside them, and masks=classes"
+    )
 
 
 def _seen(

@@ -21,8 +21,8 @@ from unetlab.service.exports.card import NAME, card
 from unetlab.service.exports.check import Loss, calibration_images, loss
 from unetlab.service.exports.network import trained
 from unetlab.service.exports.speed import speed
+from unetlab.service.loading import load
 from unetlab.service.own import Own, own_images
-from unetlab.service.predict import load
 from unetlab.service.seen import Origin, origin
 from unetlab.tracking import ui
 from unetlab.tracking import write as tracking

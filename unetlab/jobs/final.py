@@ -13,7 +13,7 @@ from unetlab.data.classes import UNKNOWN
 from unetlab.images import codecs
 from unetlab.images.otsu import otsu_mask
 from unetlab.inference import predict
-from unetlab.jobs import self_training, trial
+from unetlab.jobs import class_final, self_training, trial
 from unetlab.metrics import baselines, intervals, membranes, pixelwise
 from unetlab.metrics.significance import count_scenes
 from unetlab.metrics.table import pixels_of, score_images
@@ -37,7 +37,8 @@ def fit_final(bench: trial.Bench, recipe: Recipe, rounds: int, best: trial.Outco
     outcome = best or trial.train(bench, recipe, f"{name} round 0 {bench.dataset.name}", "round", {"round": "0"})
     for number in range(1, rounds + 1):
         masks = self_training.corrected_masks(trial.model_of(bench, outcome), recipe, bench.dataset, bench.split.train)
-        if missing := self_training.missing_class(masks[row] for row in bench.split.train):
+        # of several classes what is given stays, so that none can go
+        if not recipe.classes and (missing := self_training.missing_class(masks[row] for row in bench.split.train)):
             bench.progress.done(
                 f"{name} round {number}: left out, since round {number - 1} finds no {missing}; its model is final"
             )
@@ -54,14 +55,10 @@ def finish(
     """Scores the final model on test, beside the rivals, the reference trial and the labels it learnt."""
     with mlflow.start_run(run_id=final.run_id, nested=True):
         model = trial.model_of(bench, final)
-        tested = trial.score(bench, model, final.served, bench.split.test, bench.truth, final.val["best_threshold"])
-        write.log_scores("test", tested.figures, final.model_id, test_input)
-        table, rivals = _with_rivals(bench, tested, final, reference)
-        rivals |= _without_symmetries(bench, model, final, table)
-        cuts = _other_cuts(bench, final, tested)
-        _log_pictures(bench, final, tested, table)
+        tests = class_final.tested if final.recipe.classes else _tested
+        table, scored, album = tests(bench, model, final, reference, test_input)
     write.log_table(table, "scores/test.csv")
-    write.log_bytes(_album(bench, tested, final.served), thumbnails.PATH)
+    write.log_bytes(album, thumbnails.PATH)
     shown = {"final": "native_dice", "Otsu": "otsu_native_dice"}
     shown |= {name: f"{name}_native_dice" for name in ("reference", "labels")}
     strips = {name: table[column] for name, column in shown.items() if column in table}
@@ -70,7 +67,7 @@ def finish(
     native = intervals.interval(table["native_dice"], bench.test_scenes)
     figures = {
         **{f"val/{key}": value for key, value in final.val.items()},
-        **{f"test/{key}": value for key, value in tested.figures.items()},
+        **scored,
         "test/dice_low": dice.low,
         "test/dice_high": dice.high,
         "test/native_dice_low": native.low,
@@ -78,11 +75,24 @@ def finish(
         "test/images": float(len(table)),
         "test/scenes": float(count_scenes(bench.test_scenes, len(table))),
         "test/ms_per_image": _milliseconds(bench, final),
-        **cuts,
-        **rivals,
         **_train_figures(final),
     }
     return {key: float(value) for key, value in figures.items() if math.isfinite(value)}
+
+
+def _tested(
+    bench: trial.Bench, model: Any, final: trial.Outcome, reference: trial.Outcome | None, test_input: Any
+) -> tuple[pd.DataFrame, dict[str, float], bytes]:
+    """The final model of one mask on test: its scores by image beside those of rivals, figures, and the album; logs the
+    scores and pictures to the active run."""
+    tested = trial.score(bench, model, final.served, bench.split.test, bench.truth, final.val["best_threshold"])
+    write.log_scores("test", tested.figures, final.model_id, test_input)
+    table, rivals = _with_rivals(bench, tested, final, reference)
+    rivals |= _without_symmetries(bench, model, final, table)
+    cuts = _other_cuts(bench, final, tested)
+    _log_pictures(bench, final, tested, table)
+    own = {f"test/{key}": value for key, value in tested.figures.items()}
+    return table, {**own, **cuts, **rivals}, _album(bench, tested, final.served)
 
 
 def _without_symmetries(bench: trial.Bench, model: Any, final: trial.Outcome, table: pd.DataFrame) -> dict[str, float]:

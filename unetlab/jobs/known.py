@@ -38,6 +38,10 @@ def refuse_unknown(setup: Setup) -> None:
     setup.space(space, setup.recipe)
     tried: Mapping[str, list[Any]] = {hp.name: [hp.default, *getattr(hp, "values", ())] for hp in space.space}
     recipe = setup.recipe.flat()
+    if recipe["classes"] or "classes" in tried or "classes" in setup.on_twin:
+        raise UserError(
+            f"setup {setup.name}: classes is no hyperparameter; the masks of the data say what is told apart"
+        )
     for name, table in TABLES.items():
         for word in (recipe[name], setup.on_twin.get(name, recipe[name]), *tried.get(name, ())):
             _require(setup, name, word, table)

@@ -1,5 +1,6 @@
 """What the options make of a setup's recipe, and what of them is refused."""
 
+from dataclasses import replace
 from typing import Any
 
 from rich.console import Console
@@ -9,6 +10,7 @@ from unetlab.data.scale import LEAST, objects_of, scale_for
 from unetlab.data.split import Split
 from unetlab.data.targets import HEADS
 from unetlab.errors import UserError
+from unetlab.jobs.class_scores import not_learnt
 from unetlab.jobs.configure import refuse_no_minutes
 from unetlab.metrics import baselines
 from unetlab.models import NETWORKS
@@ -29,7 +31,13 @@ def recipe_of(setup: Setup, options: Options, weights: str | None, learnt: Datas
         changes["scale"] = _number(options.scale)
     if NETWORKS[setup.network].pretrained and weights is None:
         changes["train_encoder"] = True
-    return setup.recipe.changed(changes)
+    return without_heads(setup.recipe.changed({**changes, "classes": learnt.learnt_classes}))
+
+
+def without_heads(recipe: Recipe) -> Recipe:
+    """The recipe itself, but where it tells classes apart and wants a head: its softmax has none, so a watershed of
+    each class's mask takes its place."""
+    return recipe.changed({"objects": "watershed"}) if recipe.classes and recipe.objects in HEADS else recipe
 
 
 def refuse_numbers(setup: Setup, options: Options) -> None:
@@ -48,6 +56,34 @@ def _number(scale: str) -> float:
     if not LEAST <= number <= 8:
         raise UserError(f"scale must be auto or a number from {LEAST:g} to 8. Received: {scale!r}")
     return number
+
+
+def of_classes(setup: Setup, options: Options, learnt: Dataset, sides: Split, console: Console) -> Setup:
+    """A setup that learns several classes, and says what that means for it; its published figures are of one mask, and
+    V_rand asks for one.
+
+    Raises UserError where no training image shows any class.
+    """
+    names = ", ".join(learnt.classes[1:])
+    said = [f"classes {names}: each pixel is of one, the likeliest; masks=binary takes all of them for one foreground"]
+    if absent := not_learnt(learnt, sides.train):
+        listed = ", ".join(absent)
+        if len(absent) == learnt.learnt_classes:
+            raise UserError(f"no training image shows any of the classes {listed}; give images that do")
+        said.append(
+            f"no training image shows {listed}: nothing can be learnt of it; give images that do, or leave it out"
+        )
+    if options.objects in HEADS or (options.objects == "recipe" and setup.recipe.objects in HEADS):
+        how = options.objects if options.objects in HEADS else setup.recipe.objects
+        said.append(f"objects={how}: a softmax over classes has no head for it; a watershed within each class instead")
+    if options.threshold != "recipe":
+        said.append(f"threshold={options.threshold}: none applies to classes, of which the likeliest is taken")
+    if setup.membranes:
+        said.append("V_rand is of one mask; the mean Dice of the classes ranks")
+    for line in said:
+        console.print(line, highlight=False, markup=False)
+    recipe = without_heads(setup.recipe.changed({"classes": learnt.learnt_classes}))
+    return replace(setup, recipe=recipe, published={}, published_report="", membranes=False)
 
 
 def say_pointless(recipe: Recipe, learnt: Dataset, sides: Split, console: Console) -> None:

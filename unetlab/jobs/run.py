@@ -17,14 +17,15 @@ from unetlab.health import examine
 from unetlab.health.finding import HealthFinding
 from unetlab.jobs import cluster, resume, self_training, trial
 from unetlab.jobs.check import refuse_unusable
+from unetlab.jobs.class_scores import true_classes
 from unetlab.jobs.configure import configure
 from unetlab.jobs.final import finish, fit_final
 from unetlab.jobs.known import refuse_unknown
 from unetlab.jobs.progress import SearchProgress
-from unetlab.jobs.recipe import recipe_of, refuse_numbers, say_pointless
+from unetlab.jobs.recipe import of_classes, recipe_of, refuse_numbers, say_pointless
 from unetlab.jobs.search import Found, search_recipe
 from unetlab.labels import made
-from unetlab.metrics import baselines
+from unetlab.metrics import baselines, classes
 from unetlab.models import NETWORKS
 from unetlab.models.weights import resolve_weights
 from unetlab.options import DEPENDENT, PLACES, Options
@@ -57,7 +58,7 @@ class Summary:
             f"{self.setup}: test Dice {found['test/native_dice']:.4f} at native size (95 % {low:.4f} to {high:.4f}, "
             f"{found['test/images']:.0f} images in {found.get('test/scenes', found['test/images']):.0f} scenes; "
             f"Otsu {found['baseline/otsu_native_dice']:.4f}), "
-            f"{v_rand}accuracy {found['test/accuracy']:.4f}"
+            f"{classes.spoken(found)}{v_rand}accuracy {found['test/accuracy']:.4f}"
         )
 
 
@@ -82,6 +83,8 @@ def run_setup(
 
     # data -> check -> split
     images = _look(setup, options, console)
+    if images.learnt.learnt_classes:
+        setup = of_classes(setup, options, images.learnt, images.sides, console)
 
     configured = None
     if setup.adapts:
@@ -94,7 +97,7 @@ def run_setup(
 
     experiment_id = ui.open_experiment()
     outbox.sync()  # what an earlier run could not send
-    rounds = options.rounds if images.learnt is not images.dataset else 0
+    rounds = _rounds(options, images)
     trainings = options.trials + rounds
     key = _plan(setup, recipe, options, images.dataset, images.sides, own_tags)
     if own_tags and not options.fresh and (run := resume.finished_run(experiment_id, key)) is not None:
@@ -144,6 +147,15 @@ def _look(setup: Setup, options: Options, console: Console) -> Images:
     scenes = card.scenes.sections if options.split == "blocks" else card.groups
     learnt = dataset if options.labels == "masks" else made.made_labels(dataset, options.labels, console)
     return Images(dataset, card, sides, scenes, learnt, dataset if dataset.has_masks else learnt)
+
+
+def _rounds(options: Options, images: Images) -> int:
+    """Rounds of self-training: on made labels as asked for, on given ones where masks of several classes leave pixels
+    unknown."""
+    if images.learnt is not images.dataset:
+        return options.rounds
+    several = bool(options.rounds and images.learnt.learnt_classes)
+    return options.rounds if several and self_training.has_unknown(images.learnt, images.sides.train) else 0
 
 
 def _precision(
@@ -233,6 +245,9 @@ def _split(dataset: Dataset, card: DataCard, options: Options) -> Split:
 def _rivals(learnt: Dataset, sides: Split, given: bool) -> baselines.Rivals:
     """The rivals of a run, settled on what is learnt; without given masks Otsu's polarity is left to each image."""
     rows = baselines.few(sides.train)
+    if learnt.learnt_classes:
+        truths = (true_classes(learnt, i) for i in rows)
+        return baselines.class_rivals((learnt.image(i) for i in rows), truths, learnt.classes)
     constant = baselines.constant_answer(learnt.objects(i) for i in rows)
     if not given:
         return baselines.Rivals(constant=constant)

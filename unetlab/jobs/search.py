@@ -11,6 +11,7 @@ import pandas as pd
 
 from unetlab.errors import Stopped, UserError
 from unetlab.jobs import cluster, trial
+from unetlab.jobs.recipe import without_heads
 from unetlab.models import NETWORKS
 from unetlab.options import Options
 from unetlab.search.keras_tuner import grid_size, search, trained_in_full, trials_to_a_promotion
@@ -66,7 +67,7 @@ def search_recipe(bench: trial.Bench, reference: Recipe, options: Options) -> Fo
     kept, reasons = _Kept(bench, reference.epochs), []
 
     def evaluate(number: int, values: Mapping[str, Any], rung: Rung | None) -> float:
-        recipe = reference.changed(values)
+        recipe = without_heads(reference.changed(values))
         name = f"trial {number:02d} " + ("reference" if number == 0 else _difference(reference, recipe))
         name += f" to epoch {rung.epochs}" if rung else ""
         try:

@@ -6,8 +6,8 @@ import keras
 import numpy as np
 
 from unetlab.data import Dataset
-from unetlab.data.classes import rather_foreground
-from unetlab.inference.predict import Predictor
+from unetlab.data.classes import UNKNOWN, rather_foreground
+from unetlab.inference.predict import Maps, Predictor
 from unetlab.metrics.table import score_native
 from unetlab.setup import Recipe
 
@@ -53,6 +53,9 @@ def corrected_masks(
     Leaving out what it is not sure of instead would lose most of the foreground to a model that was trained for a few
     epochs, and with it what the next could learn.
 
+    Masks of several classes are given by people, so what they say stays: only a pixel that they leave unknown gets its
+    likeliest class, where that has a probability above SURE.
+
     Args:
         model: trained on the made labels.
         recipe: its recipe.
@@ -60,12 +63,29 @@ def corrected_masks(
         rows: the images to label anew, those trained on; all others keep their made labels.
 
     Returns:
-        uint8 (n, s, s, k), in patches n of (h, w, k), the first channel of 0, 1 and UNKNOWN.
+        uint8 (n, s, s, k), in patches n of (h, w, k), the first channel of 0, 1 (or the index of a class) and UNKNOWN.
     """
     data = dataset.fitted(recipe)
-    found = Predictor(model, recipe).maps(data.images, rows).mask
+    predictor = Predictor(model, recipe)
     taught = [np.array(mask) for mask in data.masks]
-    for row, sure in zip(rows, found, strict=True):
-        mask = taught[row][..., 0]
-        mask[sure > SURE], mask[sure < 1 - SURE] = 1, 0
+    if recipe.classes:
+        for row in rows:  # one by one: the probabilities of many classes are many
+            _complete(taught[row][..., 0], predictor.maps(data.images, np.array([row])))
+    else:
+        for row, sure in zip(rows, predictor.maps(data.images, rows).mask, strict=True):
+            mask = taught[row][..., 0]
+            mask[sure > SURE], mask[sure < 1 - SURE] = 1, 0
     return taught if recipe.view == "patches" else np.stack(taught)
+
+
+def _complete(mask: np.ndarray, maps: Maps) -> None:
+    """Writes the likeliest class into the unknown pixels of a mask (h, w) where the network is sure of it."""
+    assert maps.classes is not None
+    said = maps.classes[0]
+    taken = (mask == UNKNOWN) & (said.max(axis=-1) > SURE)
+    mask[taken] = said.argmax(axis=-1)[taken]
+
+
+def has_unknown(dataset: Dataset, rows: np.ndarray) -> bool:
+    """Whether the masks of some images leave pixels unknown."""
+    return any(not dataset.known(int(row)).all() for row in rows)

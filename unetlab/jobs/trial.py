@@ -21,8 +21,10 @@ from unetlab.errors import Stopped, redacted
 from unetlab.images import codecs, geometry
 from unetlab.inference import predict
 from unetlab.inference.objects import METHODS
-from unetlab.inference.package import SETTINGS, log_segmenter
+from unetlab.inference.package import log_segmenter, settings_of
 from unetlab.inference.predict import Maps, Predictor, objects_at
+from unetlab.jobs import class_scores
+from unetlab.jobs.class_scores import ClassScored
 from unetlab.jobs.progress import SearchProgress
 from unetlab.jobs.resume import Kept, params_of, stoppable, tell_unsent, training_name, trainings
 from unetlab.metrics import membranes, thresholds
@@ -78,6 +80,11 @@ class Bench:
         return None if self.scenes is None else self.scenes[self.split.test]
 
     @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the foreground classes that are told apart; none where one mask is learnt."""
+        return self.dataset.classes[1:] if self.dataset.learnt_classes else ()
+
+    @property
     def objective(self) -> str:
         """The validation score that a search maximises: V_rand for membranes, where all inside has a high Dice."""
         return membranes.SCORES[0] if self.setup.membranes else "native_dice"
@@ -91,6 +98,7 @@ class Bench:
             "dataset_digest": self.truth.digest,
             "split_digest": self.split.digest,
             "ranked_by": self.objective,
+            **({"classes": ", ".join(self.classes)} if self.classes else {}),
             **self.rivals.tags(),
         }
 
@@ -111,7 +119,7 @@ class Outcome:
         recipe: what was trained.
         served: the recipe at the threshold that is served and scored: its own, or the best on validation.
         weights: of the best epoch, for `fit.rebuild`.
-        val: validation scores by name, and best_threshold, the one that is best by the objective.
+        val: validation scores by name, and of one mask best_threshold, the one that is best by the objective.
         history: one row an epoch.
         run_id: its MLflow run.
         model_id: its logged model, None where it was not logged.
@@ -284,25 +292,21 @@ def _train(
     finally:
         logger.close()
     tell_unsent(bench.progress.console, logger.unsent)
-    rows = bench.split.validation
-    predicted = Predictor(fitted.model, recipe).maps(data.images, rows)
-    best = _best_threshold(bench, predicted.mask, rows)
-    served = recipe.changed({"threshold": best}) if bench.threshold == "validation" else recipe
-    served = _with_objects(bench, served, predicted, rows)
-    validated = score_predicted(bench, predicted, served, rows, bench.dataset, best)
-    val = {**validated.figures, "best_threshold": best}
+    served, validated, val, true = _validated(bench, recipe, fitted.model)
     if served.threshold != recipe.threshold:  # MLflow shows a run's params on its model; `threshold` is the recipe's
-        mlflow.log_param("served_threshold", best)
+        mlflow.log_param("served_threshold", served.threshold)
     if served.objects != recipe.objects or served.seeds != recipe.seeds:
         mlflow.log_params({"served_objects": served.objects, "served_seeds": served.seeds})
     model_id = None
     if bench.models == "all" or role != "trial":  # any round may turn out to be the last
-        model_id = _log_model(bench, fitted.model, served, role, best)
+        model_id = _log_model(bench, fitted.model, served, role, val.get("best_threshold"))
     write.log_scores("val", val, model_id, inputs["validation"])
     mlflow.log_metrics(bench.setup.published_metrics())
-    if bench.truth is not bench.dataset:  # what the labels' pupil is worth; nothing is chosen by it
-        true = score_predicted(bench, predicted, served, rows, bench.truth, best).figures
+    if true:
         mlflow.log_metrics({f"truth/val_{name}": true[name] for name in ("native_dice", "dice", "accuracy")})
+    if fitted.weights is not None:
+        named = zip(bench.dataset.classes, fitted.weights.tolist(), strict=True)
+        mlflow.log_dict({name: round(weight, 4) for name, weight in named}, "class_weights.json")
     mlflow.log_metrics(
         {
             "train/seconds": fitted.seconds,
@@ -321,6 +325,35 @@ def _train(
     outcome = Outcome(recipe, served, fitted.model.get_weights(), val, fitted.history, run_id, model_id)
     keep(bench, training, outcome)
     return outcome
+
+
+class Validated(NamedTuple):
+    """What validation chooses of a trained network, its scores, those as figures, and of made labels those against the
+    truth, by which nothing is chosen."""
+
+    served: Recipe
+    scored: "Scored | ClassScored"
+    val: dict[str, float]
+    true: Mapping[str, float]
+
+
+def _validated(bench: Bench, recipe: Recipe, model: keras.Model) -> Validated:
+    """Chooses threshold and objects on validation, and scores there."""
+    rows, data = bench.split.validation, bench.dataset
+    if recipe.classes:
+        seen = class_scores.look(model, recipe, rows, data)
+        served = class_scores.with_objects(recipe, seen, rows, data)
+        found = class_scores.score(seen, served, rows, data)
+        return Validated(served, found, dict(found.figures), {})
+    predicted = Predictor(model, recipe).maps(data.fitted(recipe).images, rows)
+    best = _best_threshold(bench, predicted.mask, rows)
+    served = recipe.changed({"threshold": best}) if bench.threshold == "validation" else recipe
+    served = _with_objects(bench, served, predicted, rows)
+    scored = score_predicted(bench, predicted, served, rows, data, best)
+    true: Mapping[str, float] = {}
+    if bench.truth is not bench.dataset:  # what the labels' pupil is worth
+        true = score_predicted(bench, predicted, served, rows, bench.truth, best).figures
+    return Validated(served, scored, {**scored.figures, "best_threshold": best}, true)
 
 
 def keep(bench: Bench, training: str, outcome: Outcome) -> None:
@@ -352,7 +385,7 @@ def as_final(bench: Bench, outcome: Outcome) -> Outcome:
         client.set_logged_model_tags(outcome.model_id, {"role": "final"})
         return outcome
     with mlflow.start_run(run_id=outcome.run_id, nested=True):
-        best = outcome.val["best_threshold"]
+        best = outcome.val.get("best_threshold")
         model_id = _log_model(bench, model_of(bench, outcome), outcome.served, "final", best)
         write.log_scores("val", outcome.val, model_id, bench.inputs()["validation"])
     outcome = replace(outcome, model_id=model_id)
@@ -464,12 +497,12 @@ def _with_objects(bench: Bench, recipe: Recipe, maps: Maps, rows: np.ndarray) ->
     return recipe.changed({"objects": ways[best], "seeds": found[best][0]})
 
 
-def _log_model(bench: Bench, model: Any, recipe: Recipe, role: str, best_threshold: float) -> str:
+def _log_model(bench: Bench, model: Any, recipe: Recipe, role: str, best_threshold: float | None) -> str:
     info = log_segmenter(
         model,
         name=bench.setup.name,
-        settings={name: getattr(recipe, name) for name in SETTINGS},
+        settings=settings_of(recipe, bench.classes if recipe.classes else ()),
         example=codecs.encode_image(bench.dataset.image(int(bench.split.train[0]))),
-        tags={**bench.tags(role), "validation_threshold": f"{best_threshold:g}"},
+        tags=bench.tags(role) | ({} if best_threshold is None else {"validation_threshold": f"{best_threshold:g}"}),
     )
     return str(info.model_id)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from unetlab.images.otsu import POLARITIES, otsu_mask
+from unetlab.metrics import classes
 
 MOST_IMAGES = 200
 """So many training images at most, evenly spread, settle the rivals: the choice is one of three."""
@@ -19,15 +20,18 @@ class Rivals:
 
     Args:
         polarity: which side of Otsu's threshold is foreground, one of `images.otsu.POLARITIES`.
-        constant: what the constant rival calls every pixel, one of CONSTANTS.
+        constant: what the constant rival calls every pixel, one of CONSTANTS, or the name of a class.
+        otsu_class: of several classes, the name of the one that Otsu's foreground is taken for; else "".
     """
 
     polarity: str = "smaller"
     constant: str = "foreground"
+    otsu_class: str = ""
 
     def tags(self) -> dict[str, str]:
         """As runs and models carry them, so that the same rivals meet a model on other data."""
-        return {"otsu_polarity": self.polarity, "constant_answer": self.constant}
+        told = {"otsu_polarity": self.polarity, "constant_answer": self.constant}
+        return told | ({"otsu_class": self.otsu_class} if self.otsu_class else {})
 
 
 def otsu_polarity(images: Iterable[np.ndarray], labels: Iterable[np.ndarray]) -> str:
@@ -56,6 +60,26 @@ def constant_answer(labels: Iterable[np.ndarray]) -> str:
 def constant_mask(answer: str, shape: tuple[int, ...]) -> np.ndarray:
     """One of CONSTANTS for every pixel, bool of that shape."""
     return np.full(shape, answer == "foreground")
+
+
+def class_rivals(images: Iterable[np.ndarray], truths: Iterable[np.ndarray], names: Sequence[str]) -> Rivals:
+    """The rivals of several classes: of one class for every pixel, and of Otsu's foreground taken for one class, those
+    with the best mean over images of the mean Dice of the classes there; of equals the first.
+
+    Args:
+        images: uint8 (h, w, 1 or 3) each, of the training side.
+        truths: index maps uint8 (h, w) each, 0 background and unknown.
+        names: of all classes, background first.
+    """
+    k, sides = len(names) - 1, []
+    constant = []
+    for image, truth in zip(images, truths, strict=True):
+        constant.append([classes.dice_of(np.full(truth.shape, kind, np.uint8), truth, k) for kind in range(k + 1)])
+        masks = [otsu_mask(image, polarity) for polarity in POLARITIES]
+        sides.append([[classes.dice_of(mask * np.uint8(kind), truth, k) for kind in range(1, k + 1)] for mask in masks])
+    polarity, kind = divmod(int(np.mean(sides, axis=0).argmax()), k)
+    best = int(np.mean(constant, axis=0).argmax())
+    return Rivals(POLARITIES[polarity], names[best], names[1 + kind])
 
 
 def few(rows: Sequence[int] | np.ndarray) -> list[int]:

@@ -159,6 +159,13 @@ METRICS = {row.name: row.words for row in TABLE if row.compared}
 membranes, where all inside has a high Dice, else Dice. All are at the images' own size."""
 
 
+def word_of(metric: str) -> str:
+    """A metric in words, of a class too: "native_dice/pans" is the Dice of pans."""
+    name, _, kind = metric.partition("/")
+    word = METRICS.get(name, name)
+    return f"{word} of {kind}" if kind else word
+
+
 def names(at: str, figures: bool = False) -> list[str]:
     """The metrics of TABLE that are computed at a place; with `figures` only those
     that are figures of every run."""

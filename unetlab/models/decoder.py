@@ -11,9 +11,13 @@ SHARES = (1, 1 / 2, 3 / 8, 1 / 4)
 FULL = 16
 """Channels at full resolution: of the skip from the image, and of the last convolution."""
 
+SHARP = 6.0
+"""What the last features are multiplied by when training begins. Adam moves a weight by about the learning rate each
+step, so that the few weights of the last layer would take hundreds of steps to let a probability near 0 or 1."""
+
 
 def decode(
-    bottom: keras.KerasTensor, skips: Sequence[keras.KerasTensor], filters: int, dropout: float, heads: int = 0
+    bottom: keras.KerasTensor, skips: Sequence[keras.KerasTensor], filters: int, dropout: float
 ) -> keras.KerasTensor:
     """Transposed convolutions from the bottom up to twice the size of the first skip, joined with each skip on the way.
 
@@ -22,17 +26,15 @@ def decode(
         skips: from large to small.
         filters: channels of the first transposed convolution; each next one has half, at least 8.
         dropout: rate after each step.
-        heads: channels besides the mask's.
 
-    Returns float32 probabilities (n, ..., 1 + heads).
+    Returns features, for `probabilities`.
     """
     x = bottom
     for step, skip in enumerate(reversed(skips)):
         x = _step(x, max(8, filters // 2**step), dropout)
         x = layers.Concatenate()([x, skip])
     last = max(8, filters // 2 ** len(skips))
-    x = layers.Conv2DTranspose(last, 3, strides=2, padding="same", activation="relu")(x)
-    return probabilities(x, heads)
+    return layers.Conv2DTranspose(last, 3, strides=2, padding="same", activation="relu")(x)
 
 
 def decode_full(
@@ -41,7 +43,6 @@ def decode_full(
     skips: Sequence[keras.KerasTensor],
     filters: int,
     dropout: float,
-    heads: int = 0,
 ) -> keras.KerasTensor:
     """Repeats pixels and convolves from the bottom up to the image's size, joined with each skip and with the image.
 
@@ -55,9 +56,8 @@ def decode_full(
         skips: from large to small, the first at half the image's size.
         filters: channels of the first step; the next ones have `SHARES` of them, in eights.
         dropout: rate after each step.
-        heads: channels besides the mask's.
 
-    Returns float32 probabilities (n, h, w, 1 + heads).
+    Returns features (n, h, w, FULL), for `probabilities`.
     """
     x = bottom
     for step, skip in enumerate(reversed(skips)):
@@ -66,15 +66,18 @@ def decode_full(
         x = _convolve(x, max(8, round(filters * share / 8) * 8))
         x = layers.Dropout(dropout)(x) if dropout else x
     x = layers.Concatenate()([layers.UpSampling2D(2)(x), _convolve(image, FULL)])
-    return probabilities(_convolve(x, FULL), heads)
+    return _convolve(x, FULL, SHARP)
 
 
-def probabilities(x: keras.KerasTensor, heads: int) -> keras.KerasTensor:
-    """The last layer: the mask's sigmoid channel, and one for each head.
+def probabilities(x: keras.KerasTensor, heads: int, classes: int = 0) -> keras.KerasTensor:
+    """The last layer of every network, float32 (n, h, w, 1 + heads): the mask's sigmoid channel, and one for each head.
 
-    It stays in float32 under mixed precision, so that the loss sees all digits.
+    With `classes` a softmax over background and so many classes, (n, h, w, 1 + classes): a pixel of a mask is of one
+    class, so that their probabilities sum to 1. It stays in float32 under mixed precision, so that the loss sees all
+    digits.
     """
-    return layers.Conv2D(1 + heads, 1, activation="sigmoid", dtype="float32", name="probability")(x)
+    activation = "softmax" if classes else "sigmoid"
+    return layers.Conv2D(1 + (classes or heads), 1, activation=activation, dtype="float32", name="probability")(x)
 
 
 def _step(x: keras.KerasTensor, filters: int, dropout: float) -> keras.KerasTensor:
@@ -83,7 +86,8 @@ def _step(x: keras.KerasTensor, filters: int, dropout: float) -> keras.KerasTens
     return layers.Dropout(dropout)(x) if dropout else x
 
 
-def _convolve(x: keras.KerasTensor, filters: int) -> keras.KerasTensor:
+def _convolve(x: keras.KerasTensor, filters: int, scale: float = 1.0) -> keras.KerasTensor:
     x = layers.Conv2D(filters, 3, padding="same", use_bias=False, kernel_initializer="he_normal")(x)
     # Keras' momentum of 0.99 needs hundreds of steps to follow, which a first epoch on a small set does not have
-    return layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
+    normalised = layers.BatchNormalization(momentum=0.9, gamma_initializer=keras.initializers.Constant(scale))(x)
+    return layers.ReLU()(normalised)

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from unetlab.models.decoder import decode, decode_full
+from unetlab.models.decoder import decode, decode_full, probabilities
 from unetlab.models.encoders import get_encoder
 
 ENCODER_NAME = "encoder"
@@ -20,6 +20,7 @@ def encoder_unet(
     train_encoder: bool = False,
     dropout: float = 0.0,
     heads: int = 0,
+    classes: int = 0,
     name: str = "encoder_unet",
     **options: Any,
 ) -> keras.Model:
@@ -34,18 +35,21 @@ def encoder_unet(
         train_encoder: whether the encoder learns; batch normalisation of pretrained weights stays as it is.
         dropout: rate after each decoder step.
         heads: channels of the answer besides the mask's.
+        classes: foreground classes that are told apart; 0 for one mask.
         name: of the model.
         options: of the encoder, where they differ from its row's.
 
     Returns:
-        An uncompiled model from float images (n, h, w, 3) to float32 probabilities (n, h, w, 1 + heads).
+        An uncompiled model from float images (n, h, w, 3) to float32 probabilities, as `decoder.probabilities` has
+        them.
 
     Raises:
         ValueError: if a side is not divisible by the stride.
     """
     inputs = layers.Input(input_shape, name="image")
     _, bottom, skips = _features(encoder, inputs, weights, train_encoder, options)
-    return keras.Model(inputs, decode(bottom, skips, decoder_filters, dropout, heads), name=name)
+    outputs = probabilities(decode(bottom, skips, decoder_filters, dropout), heads, classes)
+    return keras.Model(inputs, outputs, name=name)
 
 
 def full_unet(
@@ -57,6 +61,7 @@ def full_unet(
     frozen_skips: int = 0,
     dropout: float = 0.0,
     heads: int = 0,
+    classes: int = 0,
     **options: Any,
 ) -> keras.Model:
     """Builds the U-Net of any encoder and the decoder that sees the image at its full resolution.
@@ -71,8 +76,8 @@ def full_unet(
     """
     inputs = layers.Input(input_shape, name="image")
     image, bottom, skips = _features(encoder, inputs, weights, train_encoder, options, frozen_skips)
-    outputs = decode_full(image, bottom, skips, decoder_filters, dropout, heads)
-    return keras.Model(inputs, outputs, name="pretrained_unet")
+    features = decode_full(image, bottom, skips, decoder_filters, dropout)
+    return keras.Model(inputs, probabilities(features, heads, classes), name="pretrained_unet")
 
 
 def _features(

@@ -18,6 +18,7 @@ def scratch_unet(
     activation: str = "relu",
     initializer: str = "he_normal",
     heads: int = 0,
+    classes: int = 0,
 ) -> keras.Model:
     """Builds a U-Net with `depth` halvings and filters, 2 * filters, 4 * filters, ... channels.
 
@@ -35,9 +36,11 @@ def scratch_unet(
         activation: of the hidden convolutions.
         initializer: of all kernels but the output's.
         heads: channels of the answer besides the mask's.
+        classes: foreground classes that are told apart; 0 for one mask.
 
     Returns:
-        An uncompiled model from float images (n, h, w, c) to float32 probabilities (n, h, w, 1 + heads).
+        An uncompiled model from float images (n, h, w, c) to float32 probabilities, as `decoder.probabilities` has
+        them.
 
     Raises:
         ValueError: if a side is not divisible by 2 ** depth.
@@ -72,7 +75,7 @@ def scratch_unet(
         x = layers.Dropout(dropout)(x)
     for index in reversed(range(depth)):
         x = level(layers.Concatenate()([skips[index], up(x, index)]), index)
-    return keras.Model(inputs, probabilities(x, heads), name="scratch_unet")
+    return keras.Model(inputs, probabilities(x, heads, classes), name="scratch_unet")
 
 
 def _rise(index: int, depth: int) -> float:

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import tifffile
 
+from unetlab.images.palette import colours
 from unetlab.images.regions import components
 from unetlab.images.rows import Rows
-from unetlab.inference.predict import Band, Predictor, objects_at
+from unetlab.inference.predict import Band, Predictor, class_objects_at, objects_at
 from unetlab.service import objects
 
 TILE = 256
@@ -23,32 +24,33 @@ TILE = 256
 MOST_WAITING = 2**24
 
 Part = Callable[[np.ndarray, np.ndarray | None], np.ndarray]
-"""Mask, bool (h, w), and head, float32 (h, w) or None, to objects, int32 (h, w)."""
+"""Mask, bool (h, w), and what belongs to it, to objects, int32 (h, w)."""
 
 
 class Objects:
     """Objects of bands of rows as they come, numbered from 1 in the order in which they end.
 
     Args:
-        part: parts the objects of a mask.
-        said: called with the labels of objects just finished, int32 (h, w), 0 elsewhere, numbers from 1, the row at
-            which they begin, and how many objects were finished before.
+        part: parts the objects of a mask, given what belongs to it: a head, classes or None.
+        said: called with the labels of objects just finished, int32 (h, w), 0 elsewhere, numbers from 1, what belongs
+            to them, the row at which they begin, and how many objects were finished before.
     """
 
-    def __init__(self, part: Part, said: Callable[[np.ndarray, int, int], None]) -> None:
+    def __init__(self, part: Part, said: Callable[[np.ndarray, np.ndarray | None, int, int], None]) -> None:
         self.part, self.said = part, said
         self.count = self.cut = self.top = 0
         self.mask, self.labels = np.zeros((0, 0), bool), np.zeros((0, 0), np.int32)
-        self.head: np.ndarray | None = None
+        self.beside: np.ndarray | None = None
 
     def add(self, band: Band, last: bool) -> np.ndarray:
         """Takes the next rows; returns those from above that are done, int32 (rows, w)."""
+        beside = _beside(band)
         if self.mask.size:
             self.mask = np.concatenate([self.mask, band.mask])
             self.labels = np.concatenate([self.labels, np.zeros(band.mask.shape, np.int32)])
-            self.head = None if self.head is None or band.head is None else np.concatenate([self.head, band.head])
+            self.beside = None if self.beside is None or beside is None else np.concatenate([self.beside, beside])
         else:
-            self.mask, self.head = band.mask, band.head
+            self.mask, self.beside = band.mask, beside
             self.labels = np.zeros(band.mask.shape, np.int32)
         regions = components(self.mask & (self.labels == 0))
         going_on = np.zeros(int(regions.max(initial=0)) + 1, bool)
@@ -63,23 +65,41 @@ class Objects:
         done = int(np.argmax(waits.any(axis=1))) if waits.any() else len(waits)
         out = self.labels[:done]
         self.mask, self.labels, self.top = self.mask[done:], self.labels[done:], self.top + done
-        self.head = None if self.head is None else self.head[done:]
+        self.beside = None if self.beside is None else self.beside[done:]
         return out
 
     def _finish(self, mask: np.ndarray) -> None:
         if not mask.any():
             return
-        found = self.part(mask, self.head)
-        self.said(found, self.top, self.count)
+        found = self.part(mask, self.beside)
+        self.said(found, self.beside, self.top, self.count)
         self.labels = np.where(found > 0, found + np.int32(self.count), self.labels)
         self.count += int(found.max())
 
 
-class TiledTiff:
-    """A TIFF written as its rows come, in tiles compressed by zlib; BigTIFF, since its size is not known before."""
+def _beside(band: Band) -> np.ndarray | None:
+    """What belongs to the mask of a band; those of models logged before there were classes know nothing of them."""
+    classes = getattr(band, "classes", None)
+    return band.head if classes is None else classes
 
-    def __init__(self, path: Path, size: tuple[int, int], dtype: type) -> None:
+
+class TiledTiff:
+    """A TIFF written as its rows come, in tiles compressed by zlib; BigTIFF, since its size is not known before.
+
+    Args:
+        path: of the file.
+        size: height and width.
+        dtype: of its values.
+        palette: uint8 (k, 3), the colours in which uint8 values show; None for grey.
+    """
+
+    def __init__(self, path: Path, size: tuple[int, int], dtype: type, palette: np.ndarray | None = None) -> None:
         self.path, self.size, self.dtype = path, size, dtype
+        self.shown: dict[str, Any] = {"photometric": "minisblack"}
+        if palette is not None:
+            stored: np.ndarray = np.zeros((3, 256), np.uint16)
+            stored[:, : len(palette)] = palette.T * np.uint16(257)  # which makes 255 65,535
+            self.shown = {"photometric": "palette", "colormap": stored}
 
     def write(self, bands: Iterator[np.ndarray]) -> None:
         """Writes all of it, from bands of rows (rows, w)."""
@@ -89,9 +109,9 @@ class TiledTiff:
                 shape=self.size,
                 dtype=self.dtype,
                 tile=(TILE, TILE),
-                photometric="minisblack",
                 compression="zlib",
                 maxworkers=1,
+                **self.shown,
                 metadata={"axes": "YX"},
             )
 
@@ -119,7 +139,8 @@ def segment(
     """Segments a TIFF too large for memory.
 
     Writes below `out` masks/<name>.tif (0 and 255) and labels/<name>.tif (32 bits), both in tiles, and adds its objects
-    to the objects.csv in `tables`. There is no overlay.
+    to the objects.csv in `tables`; with classes classes/<name>.tif too, indices with a palette, and their counts to the
+    class_counts.csv. There is no overlay.
 
     Returns height, width, mode, foreground_fraction and object_count; `cut`, the number of objects that were too tall
     to wait for.
@@ -127,36 +148,69 @@ def segment(
     Raises PixelError as `Rows` does.
     """
     with Rows(path, out) as image:
-        height, width, _ = image.shape
-
-        def part(mask: np.ndarray, head: np.ndarray | None) -> np.ndarray:
-            return objects_at(mask, head, predictor.recipe)
-
-        def say(labels: np.ndarray, top: int, before: int) -> None:
-            table = objects.objects_table(labels, image.read(top, top + len(labels)))
-            table["label"] += before
-            for column in ("centroid_row", "top", "bottom"):
-                table[column] += top
-            objects.append_table(tables, name, table)
-
-        found, foreground = Objects(part, say), 0
+        (height, width), found = image.shape[:2], _Found(predictor, image, tables, name)
         with tempfile.TemporaryFile(dir=out) as waiting:
             # not made of the labels: specks are in the mask and belong to no object
 
             def labels() -> Iterator[np.ndarray]:
-                nonlocal foreground
-                rows = 0
                 for band in predictor.native_bands(image, threshold):
-                    rows += len(band.mask)
-                    foreground += int(band.mask.sum())
-                    waiting.write((band.mask * np.uint8(255)).tobytes())
-                    yield found.add(band, rows == height)
+                    waiting.write((band.classes if found.names else band.mask * np.uint8(255)).tobytes())
+                    yield found.add(band)
+
+            def waited() -> Iterator[np.ndarray]:
+                waiting.seek(0)
+                for part in iter(lambda: waiting.read(TILE * width), b""):
+                    yield np.frombuffer(part, np.uint8).reshape(-1, width)
 
             TiledTiff(out / "labels" / f"{name}.tif", (height, width), np.uint32).write(labels())
-            waiting.seek(0)
-            parts = iter(lambda: waiting.read(TILE * width), b"")
-            masks = (np.frombuffer(part, np.uint8).reshape(-1, width) for part in parts)
+            masks = ((part > 0) * np.uint8(255) for part in waited())
             TiledTiff(out / "masks" / f"{name}.tif", (height, width), np.uint8).write(masks)
-        share = foreground / (height * width)
+            if found.names:
+                shown = colours(len(found.names))
+                TiledTiff(out / "classes" / f"{name}.tif", (height, width), np.uint8, shown).write(waited())
+                found.write_counts()
+        share = int(found.area[1:].sum()) / (height * width)
         size = {"height": height, "width": width, "mode": image.mode}
-        return {**size, "foreground_fraction": share, "object_count": found.count, "cut": found.cut}
+        return {**size, "foreground_fraction": share, "object_count": found.objects.count, "cut": found.objects.cut}
+
+
+class _Found:
+    """What is found in a large image, band by band: its objects go to a table, its pixels are counted."""
+
+    def __init__(self, predictor: Predictor, image: Rows, tables: Path, name: str) -> None:
+        self.recipe, self.image, self.tables, self.name = predictor.recipe, image, tables, name
+        # names, and not their number, in a logged model; one of before there were classes has none
+        self.names: list[str] = list(getattr(predictor.recipe, "classes", ()))
+        self.objects, self.rows = Objects(self._part, self._say), 0
+        self.area, self.kinds = np.zeros(max(2, 1 + len(self.names)), np.int64), [np.zeros(1, np.uint8)]
+
+    def add(self, band: Band) -> np.ndarray:
+        """Takes the next rows; returns labels that are done, as `Objects.add` does."""
+        self.rows += len(band.mask)
+        values = band.classes if self.names else band.mask.view(np.uint8)
+        self.area += np.bincount(values.ravel(), minlength=len(self.area))
+        return self.objects.add(band, self.rows == self.image.shape[0])
+
+    def write_counts(self) -> None:
+        """Adds what there is of each class to class_counts.csv."""
+        counts = objects.counts_table(self.names, np.concatenate(self.kinds), self.area)
+        objects.append_table(self.tables, self.name, counts, objects.COUNTS)
+
+    def _part(self, mask: np.ndarray, beside: np.ndarray | None) -> np.ndarray:
+        if not self.names:
+            return objects_at(mask, beside, self.recipe)
+        assert beside is not None
+        return class_objects_at(beside * mask, self.recipe)[0]
+
+    def _say(self, labels: np.ndarray, beside: np.ndarray | None, top: int, before: int) -> None:
+        kinds = None
+        if self.names:
+            assert beside is not None
+            kinds = np.zeros(int(labels.max()) + 1, np.uint8)
+            kinds[labels] = beside
+            self.kinds.append(kinds[1:])
+        table = objects.objects_table(labels, self.image.read(top, top + len(labels)), kinds, self.names)
+        table["label"] += before
+        for column in ("centroid_row", "top", "bottom"):
+            table[column] += top
+        objects.append_table(self.tables, self.name, table)

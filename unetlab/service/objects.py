@@ -1,5 +1,6 @@
-"""Objects as files that others open: a table of them, and label images for Fiji, napari and QuPath."""
+"""Objects as files that others open: tables of them, and label images for Fiji, napari and QuPath."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,47 +25,80 @@ PROPERTIES = {
 """scikit-image's names to those of the columns."""
 
 COLUMNS = ("image", *PROPERTIES.values())
-"""Of objects.csv; `image` is the name of the mask, without its ending."""
+"""Of objects.csv; `image` is the name of the mask, without its ending. A model of classes adds `class`, a name, behind
+the label."""
 
 WHOLE = ("label", "area", "top", "left", "bottom", "right")
 
 TABLE = "objects.csv"
 
+COUNTS = "class_counts.csv"
 
-def objects_table(labels: np.ndarray, image: np.ndarray) -> pd.DataFrame:
+COUNT_COLUMNS = ("image", "class", "objects", "area", "area_fraction")
+"""Of class_counts.csv."""
+
+
+def objects_table(
+    labels: np.ndarray, image: np.ndarray, kinds: np.ndarray | None = None, classes: Sequence[str] = ()
+) -> pd.DataFrame:
     """A row an object, in the order of their numbers.
 
     Args:
         labels: unsigned or non-negative integer (h, w), 0 background.
         image: uint8 (h, w, 1 or 3).
+        kinds: with classes, the class of each object by its number, integer (n + 1,), 1 for the first of `classes`.
+        classes: their names, without background; none where there is one mask.
 
-    Returns the columns label; area in pixels; centroid_row and centroid_column, 0 in the middle of the first pixel; the
-    bounding box in pixels, top and left within, bottom and right just outside; mean_intensity of the grey image, 0 to
-    255, as luma where it has colours; eccentricity of the ellipse of the same second moments, 0 for a circle, towards 1
-    for a line.
+    Returns the columns label; class, where there are some; area in pixels; centroid_row and centroid_column, 0 in the
+    middle of the first pixel; the bounding box in pixels, top and left within, bottom and right just outside;
+    mean_intensity of the grey image, 0 to 255, as luma where it has colours; eccentricity of the ellipse of the same
+    second moments, 0 for a circle, towards 1 for a line.
     """
     wanted = ("label", "area", "centroid", "bbox", "intensity_mean", "eccentricity")
     grey = geometry.fit_channels(image, 1)[:, :, 0]
     found = pd.DataFrame(regionprops_table(labels.astype(np.int32), grey, properties=wanted))
     found = found.rename(columns=PROPERTIES)[list(PROPERTIES.values())]
-    return found.astype({name: "int64" if name in WHOLE else "float64" for name in found})
+    found = found.astype({name: "int64" if name in WHOLE else "float64" for name in found})
+    if kinds is not None:
+        found.insert(1, "class", [classes[kinds[label] - 1] for label in found["label"]])
+    return found
 
 
-def begin_table(folder: Path) -> None:
-    """An objects.csv without objects; an older one is replaced."""
-    pd.DataFrame(columns=list(COLUMNS)).to_csv(folder / TABLE, index=False)
+def counts_table(classes: Sequence[str], kinds: np.ndarray, area: np.ndarray) -> pd.DataFrame:
+    """What there is of each class in an image, a row a class, those that are not there too.
+
+    Args:
+        classes: their names, without background.
+        kinds: the class of each object by its number, integer (n + 1,), 0 for background first.
+        area: pixels of background and of each class, integer (k + 1,).
+
+    Returns the columns class; objects, how many there are; area in pixels, of specks too that are no objects; and
+    area_fraction, of the image.
+    """
+    objects = np.bincount(kinds[1:], minlength=1 + len(classes))
+    columns = {"class": list(classes), "objects": objects[1:], "area": area[1:], "area_fraction": area[1:] / area.sum()}
+    return pd.DataFrame(columns)
 
 
-def add_to_table(folder: Path, name: str, labels: np.ndarray, image: np.ndarray) -> None:
-    """Writes an image's objects below those that are there, so that a folder of any length needs no memory."""
-    append_table(folder, name, objects_table(labels, image))
+def begin_tables(folder: Path, classes: Sequence[str] = ()) -> tuple[str, ...]:
+    """An objects.csv without objects, and where there are classes a class_counts.csv without images; older ones go.
+
+    Returns the names of the tables.
+    """
+    columns = [*COLUMNS[:2], "class", *COLUMNS[2:]] if classes else list(COLUMNS)
+    pd.DataFrame(columns=columns).to_csv(folder / TABLE, index=False)
+    if not classes:
+        (folder / COUNTS).unlink(missing_ok=True)
+        return (TABLE,)
+    pd.DataFrame(columns=list(COUNT_COLUMNS)).to_csv(folder / COUNTS, index=False)
+    return TABLE, COUNTS
 
 
-def append_table(folder: Path, name: str, table: pd.DataFrame) -> None:
-    """The same for a table as `objects_table` makes it."""
-    found = table.copy()
+def append_table(folder: Path, name: str, rows: pd.DataFrame, table: str = TABLE) -> None:
+    """Writes an image's rows below those that are there, so that a folder of any length needs no memory."""
+    found = rows.copy()
     found.insert(0, "image", name)
-    found.to_csv(folder / TABLE, mode="a", header=False, index=False, float_format="%.6g")
+    found.to_csv(folder / table, mode="a", header=False, index=False, float_format="%.6g")
 
 
 def label_tiff(path: Path, labels: np.ndarray) -> None:

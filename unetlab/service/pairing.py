@@ -11,8 +11,8 @@ from mlflow.entities.model_registry import ModelVersion
 from unetlab.data import Dataset
 from unetlab.errors import UserError
 from unetlab.service import gate, scoring
+from unetlab.service.loading import class_names, described, in_words, load
 from unetlab.service.own import open_again
-from unetlab.service.predict import load
 from unetlab.service.seen import SIDES, Origin, origin, seen, spread_over_scenes
 from unetlab.tracking import read
 from unetlab.tracking.read import Record
@@ -44,8 +44,10 @@ def pair(challenger: Record, name: str, champion: ModelVersion) -> Pair:
     code and as a run of role evaluation below the challenger's. Images whose scene the champion was trained or
     validated on are left out: on those it would be too good.
 
-    Raises UserError, which says why, where there are no two images to compare them on.
+    Raises UserError, which says why, where there are no two images to compare them on, and where the two tell other
+    classes apart.
     """
+    _refuse_other_classes(challenger, name, champion)
     metric = gate.ranking_metric(challenger.tags)
     own = _scores(challenger, metric)
     sides = read.table(challenger, SIDES)
@@ -79,6 +81,18 @@ def pair(challenger: Record, name: str, champion: ModelVersion) -> Pair:
     other = table.set_index("id")[metric]
     found = _pair(metric, own[left], other, sides, f"the champion, version {champion.version},")
     return Pair(metric, found.differences, found.scenes, run_id, f"; {what} in run {run_id}{said}")
+
+
+def _refuse_other_classes(challenger: Record, name: str, champion: ModelVersion) -> None:
+    own, standing = (
+        class_names(described(f"models:/{model}"))
+        for model in (challenger.tags["final_model"], f"{name}/{champion.version}")
+    )
+    if own != standing:
+        raise UserError(
+            f"it {in_words(own)} and version {champion.version}, the champion, {in_words(standing)}, so the scores of "
+            "one say nothing of the other; train on masks of the same classes in the same order, or let a person decide"
+        )
 
 
 def _pair(metric: str, own: pd.Series, other: pd.Series, sides: pd.DataFrame | None, who: str) -> Pair:

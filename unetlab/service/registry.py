@@ -11,6 +11,7 @@ from mlflow.tracking import MlflowClient
 from unetlab.errors import UserError
 from unetlab.health import examine
 from unetlab.service import gate, pairing
+from unetlab.service.loading import class_names, described
 from unetlab.tracking import read
 
 CHAMPION = "champion"
@@ -99,7 +100,7 @@ def register(run_id: str, margin: float = gate.MARGIN, accept: bool = False, rea
     champion = _holder(client, name, CHAMPION)
     run = _run(run_id)  # its health is on it now
     created = client.create_model_version(
-        name, source=f"models:/{model_id}", run_id=run_id, model_id=model_id, tags=_tags(run)
+        name, source=f"models:/{model_id}", run_id=run_id, model_id=model_id, tags=_tags(run, model_id)
     )
     version = str(created.version)  # a number in some stores
     client.set_registered_model_alias(name, CHALLENGER, version)
@@ -262,11 +263,12 @@ def _ensure(client: MlflowClient, name: str) -> None:
             raise
 
 
-def _tags(run: Run) -> dict[str, str]:
-    """What a version says of itself without a look at its run: run, data, split, commit, test scores."""
+def _tags(run: Run, model_id: str) -> dict[str, str]:
+    """What a version says of itself without a look at its run: run, data, split, commit, test scores, classes."""
     kept = {tag: run.data.tags[tag] for tag in TAGS if tag in run.data.tags}
     scores = {key: f"{run.data.metrics[key]:.4f}" for key in SCORES if key in run.data.metrics}
-    return {"run_id": run.info.run_id, **kept, **scores}
+    classes = class_names(described(f"models:/{model_id}"))
+    return {"run_id": run.info.run_id, **kept, **scores, **({"classes": ", ".join(classes)} if classes else {})}
 
 
 def _describe(metrics: Mapping[str, float]) -> str:

@@ -6,8 +6,7 @@ import hashlib
 import math
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +20,14 @@ from rich.progress import track
 from unetlab.data import Dataset, cache
 from unetlab.data.dataset import stored
 from unetlab.errors import UserError
-from unetlab.images import codecs
-from unetlab.images.otsu import otsu_mask
-from unetlab.metrics import membranes, pixelwise, significance
-from unetlab.metrics.baselines import Rivals, constant_mask, dice_of
-from unetlab.metrics.table import score_native
-from unetlab.service import shards
+from unetlab.metrics import classes, intervals, membranes, significance
+from unetlab.service import class_scoring, mask_scoring, shards
 from unetlab.service.gate import ranking_metric
-from unetlab.service.predict import labels_of, loaded
+from unetlab.service.loading import class_names, loaded
 from unetlab.service.seen import SIDES, Origin
 from unetlab.service.shards import Spread, in_turn
+from unetlab.service.sheets import Shard, Sheet
 from unetlab.tracking import figures, thumbnails, write
-from unetlab.tracking.objects import object_panel
 
 BATCH = 8
 
@@ -45,56 +40,9 @@ MOST_SHOWN = 2000
 PICTURES = ("images", "truths", "drawn")
 """What thumbnails are made of."""
 
-SHOWN = 512
-"""Pixels a side of the pictures at most."""
+CONFUSION = "confusion"
 
 RIVALS = ("otsu", "constant")
-
-MEANS = (
-    *("dice", "iou", "native_dice", "native_iou", "ap50", "ap_dsb", "pq", "f1_50", "f1_70", "count_error"),
-    *membranes.SCORES,
-)
-"""Columns whose mean over images is logged; ratios of pixels are taken over all of them."""
-
-
-@dataclass(frozen=True)
-class Sheet:
-    """Scores of some images.
-
-    Args:
-        table: a row an image, every column at the image's own size, the only one that a served model shows: id, tp, fp,
-            fn, tn, dice, iou, accuracy, precision, recall, those of `metrics.table.score_native`, otsu_native_dice,
-            constant_native_dice, and for membranes those of `metrics.membranes.SCORES`, the rivals' too.
-        album: thumbnails of image, truth and mask.
-    """
-
-    table: pd.DataFrame
-    album: bytes
-
-
-@dataclass(frozen=True)
-class Shard:
-    """Some images of a data set, and all that says how to score a model on them, so that another machine can.
-
-    Args:
-        model: address of it.
-        folder: of the data set, below the cache.
-        rows: the images.
-        shown: those of them that get thumbnails.
-        rivals: that it meets.
-        lines: whether membranes are scored.
-        cut: the threshold of V_rand, chosen on validation; -1 is the model's own.
-        first: how many images come before.
-    """
-
-    model: str
-    folder: Path
-    rows: tuple[int, ...]
-    shown: tuple[int, ...]
-    rivals: Rivals
-    lines: bool
-    cut: float
-    first: int
 
 
 def score(
@@ -111,7 +59,8 @@ def score(
     scored is kept in the cache and not scored again.
     """
     rows = [int(row) for row in rows]
-    rivals = origin.rivals(dataset, rows)
+    several = bool(class_names(segmenter.metadata))
+    rivals = origin.rivals(dataset, rows, several)
     lines = ranking_metric(origin.tags) == membranes.SCORES[0]
     cut = float(origin.tags.get("best_threshold", -1.0))
     shown = frozenset(rows[:: -(-len(rows) // MOST_SHOWN)])
@@ -119,7 +68,7 @@ def score(
     def shard(span: range) -> Shard:
         own = tuple(rows[span.start : span.stop])
         few = tuple(row for row in own if row in shown)
-        return Shard(model, dataset.folder, own, few, rivals, lines, cut, span.start)
+        return Shard(model, dataset.folder, own, few, rivals, lines, cut, span.start, several)
 
     said = repr((origin.model_id or segmenter.metadata.model_uuid, dataset.digest, rows, rivals, lines, cut, SHARD))
     with contextlib.ExitStack() as stack:
@@ -157,55 +106,54 @@ def _stored(folder: Path) -> Dataset:
 
 
 def _scored(segmenter: PyFuncModel, dataset: Dataset, shard: Shard) -> dict[str, np.ndarray]:
-    tables, small = [], []
+    score_some = class_scoring.score_some if shard.classes else mask_scoring.score_some
+    tables, small, confusions = [], [], []
     for start in range(0, len(shard.rows), BATCH):
-        part = shard.rows[start : start + BATCH]
-        masks, objects = zip(*_answers(segmenter, dataset, part), strict=True)
-        found = _table(dataset, part, masks, objects, shard.rivals)
-        if shard.lines:
-            at = {"threshold": shard.cut}
-            cells = masks if shard.cut < 0 else [mask for mask, _ in _answers(segmenter, dataset, part, at)]
-            for prefix, made in {"": cells, **_rival_masks(dataset, part, shard.rivals)}.items():
-                sections = membranes.score_sections(made, (dataset.objects(i) for i in part))
-                found = found.join(sections.add_prefix(prefix))
-        tables.append(found)
-        small += [
-            thumbnails.squared(dataset.image(i), dataset.objects(i) > 0, mask)
-            for i, mask in zip(part, masks, strict=True)
-            if i in shard.shown
-        ]
+        some = score_some(segmenter, dataset, shard.rows[start : start + BATCH], shard)
+        tables.append(some.table)
+        small += some.pictures
+        if some.confusion is not None:
+            confusions.append(some.confusion)
     table = pd.concat(tables, ignore_index=True).drop(columns="id")
     columns = {f"column {name}": table[name].to_numpy() for name in table}
+    if confusions:
+        columns[CONFUSION] = np.sum(confusions, axis=0)
     if not small:
         return columns
-    pictures = (np.stack(stack) for stack in zip(*small, strict=True))
-    return columns | dict(zip(PICTURES, pictures, strict=True))
+    stacks = (np.stack(stack) for stack in zip(*small, strict=True))
+    return columns | dict(zip(PICTURES, stacks, strict=True))
 
 
 def _gathered(parts: Path, dataset: Dataset, rows: Sequence[int]) -> Sheet:
-    tables, pictures, shown = [], [], []
+    tables, pictures, confusions = [], [], []
     for folder in sorted(parts.glob("[0-9]*-[0-9]*")):
         with np.load(folder / "scored.npz", allow_pickle=False) as stored:
             names = [name for name in stored.files if name.startswith("column ")]
             tables.append(pd.DataFrame({name.removeprefix("column "): stored[name] for name in names}))
             if PICTURES[0] in stored.files:
                 pictures.append([stored[name] for name in PICTURES])
+            if CONFUSION in stored.files:
+                confusions.append(stored[CONFUSION])
     table = pd.concat(tables, ignore_index=True)
     table.insert(0, "id", [dataset.ids[i] for i in rows])
     shown = [dataset.ids[i] for i in rows[:: -(-len(rows) // MOST_SHOWN)]]
     images, truths, drawn = (np.concatenate(stack) for stack in zip(*pictures, strict=True))
-    return Sheet(table, thumbnails.pack(shown, images, truths, drawn))
+    confusion = np.sum(confusions, axis=0) if confusions else None
+    return Sheet(table, thumbnails.pack(shown, images, truths, drawn), confusion)
 
 
-def summarise(table: pd.DataFrame, scenes: np.ndarray | None) -> dict[str, float]:
-    """What a table says, by the names every run uses: test/, baseline/ and gain/, with 95 % intervals over scenes.
+def summarise(sheet: Sheet, scenes: np.ndarray | None) -> dict[str, float]:
+    """What a sheet says, by the names every run uses: test/, baseline/ and gain/, with 95 % intervals over scenes.
 
     Ratios of pixels (accuracy, precision, recall, f1) are over all pixels of all images, the others means over images.
+    Of classes they are those of `metrics.classes.summarise`.
     """
-    found = {f"test/{name}": float(table[name].mean()) for name in MEANS if name in table}
-    pooled = pixelwise.ratios(table[["tp", "fp", "fn", "tn"]].sum().to_frame().T)
-    found |= {f"test/{name}": float(pooled[name][0]) for name in ("accuracy", "precision", "recall")}
-    found["test/f1"] = float(pooled["dice"][0])
+    table, words = sheet.table, list(classes.words_of(sheet.table))
+    if sheet.confusion is not None:
+        own = classes.summarise(table, sheet.confusion, [classes.words_of(table)[word] for word in words])
+    else:
+        own = mask_scoring.figures_of(table)
+    found = {f"test/{name}": value for name, value in own.items()}
     found["test/images"] = float(len(table))
     found["test/scenes"] = float(significance.count_scenes(scenes, len(table)))
     ranked = [name for name in ("native_dice", membranes.SCORES[0]) if name in table]
@@ -219,6 +167,10 @@ def summarise(table: pd.DataFrame, scenes: np.ndarray | None) -> dict[str, float
         low, high = significance.bootstrap_interval(values, scenes)
         found |= {f"{key}_low": float(end) for key, end in zip(columns, low, strict=True)}
         found |= {f"{key}_high": float(end) for key, end in zip(columns, high, strict=True)}
+    for word in words:
+        there = table[word].notna().to_numpy()
+        within = intervals.interval(table.loc[there, word], None if scenes is None else scenes[there])
+        found |= {f"test/{word}_low": within.low, f"test/{word}_high": within.high}
     return {key: value for key, value in found.items() if math.isfinite(value)}
 
 
@@ -258,6 +210,7 @@ def log(
 
     Returns the run's id, its metrics and its score table.
     """
+    several = bool(class_names(segmenter.metadata))
     own = {
         "role": "evaluation",
         "setup": origin.setup,
@@ -265,7 +218,8 @@ def log(
         "dataset_digest": dataset.digest,
         "split_digest": split_digest,
         "evaluated_run": origin.run_id or "unknown",
-        **origin.rivals(dataset, rows).tags(),
+        **origin.rivals(dataset, rows, several).tags(),
+        **({"classes": ", ".join(dataset.classes[1:])} if several else {}),
     }
     if origin.model_id:
         own["final_model"] = origin.model_id
@@ -276,11 +230,11 @@ def log(
         mlflow.log_inputs([given], ["testing"], [None])
         write.log_table(_sides(dataset, rows, scenes), SIDES)
         sheet = score(segmenter, origin, dataset, rows, model, spread)
-        found = summarise(sheet.table, scenes)
+        found = summarise(sheet, scenes)
         mlflow.log_metrics(found, model_id=origin.model_id, dataset=given)
         write.log_table(sheet.table, "scores/test.csv")
         write.log_bytes(sheet.album, thumbnails.PATH)
-        _log_pictures(segmenter, dataset, rows, sheet.table)
+        _log_pictures(segmenter, dataset, rows, sheet)
         return str(active.info.run_id), found, sheet.table
 
 
@@ -289,75 +243,15 @@ def _sides(dataset: Dataset, rows: Sequence[int] | np.ndarray, scenes: np.ndarra
     return pd.DataFrame({**columns, "sha": [dataset.sha[i] for i in rows]})
 
 
-def _answers(
-    segmenter: PyFuncModel, dataset: Dataset, rows: Sequence[int], params: Mapping[str, float] | None = None
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """What the served model answers, masks bool (h, w) and objects int (h, w); nothing is found where labels are
-    unknown."""
-    frame = pd.DataFrame({"image": [codecs.encode_image(dataset.image(i)) for i in rows]})
-    answers = pd.DataFrame(segmenter.predict(frame, params=dict(params or {}))).to_dict("records")
-    for answer, i in zip(answers, rows, strict=True):
-        known = dataset.known(i)
-        yield codecs.decode_mask(answer["mask"]) & known, labels_of(answer) * known
-
-
-def _table(
-    dataset: Dataset,
-    rows: Sequence[int],
-    masks: Sequence[np.ndarray],
-    objects: Sequence[np.ndarray],
-    rivals: Rivals,
-) -> pd.DataFrame:
-    truths = [dataset.objects(i) > 0 for i in rows]
-    each = [pixelwise.count(mask[None], truth[None]) for mask, truth in zip(masks, truths, strict=True)]
-    counts = pd.DataFrame({name: [int(found[name][0]) for found in each] for name in ("tp", "fp", "fn", "tn")})
-    found = pd.DataFrame({"id": [dataset.ids[i] for i in rows]}).join(counts).assign(**pixelwise.ratios(counts))
-    native = score_native(
-        lambda k, height, width: masks[k], lambda k: dataset.objects(rows[k]), len(rows), lambda k, mask: objects[k]
-    )
-    return found.join(native).assign(
-        **{
-            f"{prefix}native_dice": [dice_of(each, truth) for each, truth in zip(made, truths, strict=True)]
-            for prefix, made in _rival_masks(dataset, rows, rivals).items()
-        }
-    )
-
-
-def _rival_masks(dataset: Dataset, rows: Sequence[int], rivals: Rivals) -> dict[str, list[np.ndarray]]:
-    """What each rival answers, bool (h, w) each, by the prefix of its columns."""
-    known = [dataset.known(i) for i in rows]
-    return {
-        "otsu_": [otsu_mask(dataset.image(i), rivals.polarity) & each for i, each in zip(rows, known, strict=True)],
-        "constant_": [constant_mask(rivals.constant, each.shape) & each for each in known],
-    }
-
-
-def _log_pictures(
-    segmenter: PyFuncModel, dataset: Dataset, rows: Sequence[int] | np.ndarray, table: pd.DataFrame
-) -> None:
+def _log_pictures(segmenter: PyFuncModel, dataset: Dataset, rows: Sequence[int] | np.ndarray, sheet: Sheet) -> None:
+    table = sheet.table
     order = np.argsort(table["native_dice"].to_numpy(), kind="stable")
     places = dict.fromkeys([order[-1], order[len(order) // 2], order[0]])
     labels = ("best", "median", "worst") if len(places) == 3 else ("best", "worst")
-    picked, parted = [], []
-    for label, k in zip(labels, places, strict=False):
-        i = int(rows[k])
-        ((mask, objects),) = _answers(segmenter, dataset, [i])
-        parted.append(
-            {
-                "label": label,
-                "id": table["id"][k],
-                "image": dataset.image(i),
-                "truth": dataset.objects(i),
-                "found": objects,
-            }
-        )
-        step = -(-max(mask.shape) // SHOWN)
-        shown = {"image": dataset.image(i), "truth": dataset.objects(i) > 0, "mask": mask}
-        reduced = {key: stack[::step, ::step] for key, stack in shown.items()}
-        picked.append({"label": label, "id": table["id"][k], "dice": table["native_dice"][k], **reduced})
-    write.log_figure(figures.prediction_panel(picked), "predictions.png")
-    write.log_figure(object_panel(parted), "objects.png")
-    write.log_figure(figures.confusion(pixelwise.confusion_matrix(table)), "confusion.png")
+    picked = list(zip(labels, map(int, places), strict=False))
+    if sheet.confusion is not None:
+        class_scoring.log_pictures(segmenter, dataset, rows, picked, table, sheet.confusion)
+    else:
+        mask_scoring.log_pictures(segmenter, dataset, rows, picked, table)
     strips = {"model": "native_dice", "Otsu": "otsu_native_dice", "constant": "constant_native_dice"}
     write.log_figure(figures.dice_strips({key: table[column] for key, column in strips.items()}), "test_dice.png")
-    mlflow.log_text(pixelwise.classification_report(table), "classification_report.txt")

@@ -11,7 +11,7 @@ from mlflow.pyfunc import PyFuncModel
 from mlflow.tracking import MlflowClient
 
 from unetlab.data import Dataset
-from unetlab.metrics.baselines import Rivals, constant_answer, few
+from unetlab.metrics.baselines import Rivals, class_rivals, constant_answer, few
 from unetlab.tracking import read
 
 SIDES = "split.csv"
@@ -41,9 +41,16 @@ class Origin:
         """Whether its run says which pixels it was trained on."""
         return self.sides is not None and "sha" in self.sides
 
-    def rivals(self, dataset: Dataset, rows: Sequence[int] | np.ndarray) -> Rivals:
+    def rivals(self, dataset: Dataset, rows: Sequence[int] | np.ndarray, several: bool = False) -> Rivals:
         """The rivals that met it in training; where nobody noted them the smaller side, and the constant answer that
-        is better on the data at hand."""
+        is better on the data at hand. Of `several` classes, where nobody noted theirs, those best on the data at hand.
+        """
+        if several:
+            told = [self.tags.get(tag, "") for tag in ("otsu_polarity", "constant_answer", "otsu_class")]
+            if told[0] and {*told[1:]} <= {*dataset.classes}:
+                return Rivals(*told)
+            images = (dataset.image(i) for i in few(rows))
+            return class_rivals(images, (dataset.class_truth(i) for i in few(rows)), dataset.classes)
         polarity = self.tags.get("otsu_polarity", Rivals().polarity)
         constant = self.tags.get("constant_answer")
         return Rivals(polarity, constant or constant_answer(dataset.objects(i) for i in few(rows)))

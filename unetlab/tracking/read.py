@@ -251,6 +251,26 @@ def score_arrays(records: Sequence[Record], metrics: Sequence[str]) -> tuple[lis
     return ids, arrays
 
 
+def class_arrays(records: Sequence[Record], ids: Sequence[str], score: str) -> dict[str, np.ndarray]:
+    """The columns `<score>/<class>` of runs that tell the same classes apart: column to float64 (runs, images), in the
+    order of `ids`.
+
+    NaN on images in which the class is there for no run. Where it is there for another, which then invented it, a run
+    that has none of it is right: 1. Classes that are nowhere are left out.
+    """
+    tables = [found.set_index("id") for of in records if (found := table(of)) is not None]
+    columns = dict.fromkeys(name for found in tables for name in found if name.startswith(f"{score}/"))
+    arrays = {}
+    for column in columns:
+        rows = [found.get(column, pd.Series(dtype=float)).reindex(list(ids)).to_numpy(np.float64) for found in tables]
+        values = np.stack(rows)
+        there = ~np.isnan(values).all(axis=0)
+        values[:, there] = np.nan_to_num(values[:, there], nan=1.0)
+        if there.any():
+            arrays[column] = values
+    return arrays
+
+
 def _scores(of: Record, metrics: Sequence[str]) -> tuple[list[str], dict[str, np.ndarray]]:
     found = table(of, columns=["id", *metrics])
     if found is None or "id" not in found:

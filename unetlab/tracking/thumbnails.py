@@ -23,8 +23,8 @@ class Album:
     Args:
         ids: names.
         images: uint8 (n, h, w, 3), as JPEG left them.
-        truth: bool (n, h, w).
-        masks: bool (n, h, w), predicted.
+        truth: bool (n, h, w), or index maps of classes, uint8.
+        masks: alike, predicted.
     """
 
     ids: tuple[str, ...]
@@ -34,13 +34,13 @@ class Album:
 
 
 def pack(ids: Sequence[str], images: np.ndarray, truth: np.ndarray, masks: np.ndarray) -> bytes:
-    """An album as the bytes of an .npz without pickles: JPEG images, masks of one bit a pixel.
+    """An album as the bytes of an .npz without pickles: JPEG images, masks of one bit a pixel, index maps of eight.
 
     Args:
         ids: n names.
         images: uint8 (n, h, w, 1 or 3); shrunk if larger than SIZE.
-        truth: bool or {0, 1} (n, h, w).
-        masks: bool or {0, 1} (n, h, w).
+        truth: bool or {0, 1} (n, h, w), or index maps of classes, which hold more.
+        masks: alike.
     """
     step = -(-max(images.shape[1:3]) // SIZE)
     pictures = []
@@ -49,14 +49,16 @@ def pack(ids: Sequence[str], images: np.ndarray, truth: np.ndarray, masks: np.nd
         buffer = io.BytesIO()
         shown.reduce(step).save(buffer, format="JPEG", quality=85)
         pictures.append(np.frombuffer(buffer.getvalue(), np.uint8))
-    small = [_reduce(np.asarray(stack).astype(bool), step) for stack in (truth, masks)]
+    several = max(int(np.max(stack)) for stack in (truth, masks)) > 1
+    kind = np.dtype(np.uint8 if several else bool)
+    small = [_reduce(np.asarray(stack).astype(kind), step) for stack in (truth, masks)]
     out = io.BytesIO()
     np.savez_compressed(
         out,
         ids=np.array(list(ids), dtype=np.str_),
         shape=np.array(small[0].shape),
-        truth=np.packbits(small[0]),
-        masks=np.packbits(small[1]),
+        truth=small[0] if several else np.packbits(small[0]),
+        masks=small[1] if several else np.packbits(small[1]),
         jpeg=np.concatenate(pictures),
         ends=np.cumsum([len(picture) for picture in pictures]),
     )
@@ -71,12 +73,24 @@ def squared(image: np.ndarray, truth: np.ndarray, mask: np.ndarray) -> tuple[np.
     return picture, flat[0], flat[1]
 
 
+def squared_classes(
+    image: np.ndarray, truth: np.ndarray, found: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The same with index maps of classes, of which each pixel takes the nearest."""
+    picture = geometry.resize_image(geometry.fit_channels(image, 3), SIZE, SIZE)
+    flat = [geometry.resize_labels(each, SIZE, SIZE) for each in (truth, found)]
+    return picture, flat[0], flat[1]
+
+
 def unpack(content: bytes) -> Album:
     """The album in bytes that `pack` made."""
     with np.load(io.BytesIO(content), allow_pickle=False) as stored:
         shape = tuple(stored["shape"])
         bits = int(np.prod(shape))
-        truth, masks = (np.unpackbits(stored[name])[:bits].reshape(shape).astype(bool) for name in ("truth", "masks"))
+        truth, masks = (
+            stored[name] if stored[name].ndim == 3 else np.unpackbits(stored[name])[:bits].reshape(shape).astype(bool)
+            for name in ("truth", "masks")
+        )
         parts = np.split(stored["jpeg"], stored["ends"][:-1])
         images = np.stack([np.asarray(Image.open(io.BytesIO(part.tobytes())).convert("RGB")) for part in parts])
         return Album(tuple(str(name) for name in stored["ids"]), images, truth, masks)

@@ -16,14 +16,15 @@ SYMMETRIES = 8
 
 
 class Batches(keras.utils.PyDataset):
-    """Training batches of (images float32 (b, s, s, c) in [0, 1], masks float32 (b, s, s, 1) in {0, 1}).
+    """Training batches of (images float32 (b, s, s, c) in [0, 1], masks float32 (b, s, s, k)).
 
     Every epoch is shuffled and augmented anew, from a seed: the same seed gives the same batches. With
     `recipe.symmetries` an epoch has each image in all its eight flips and quarter turns.
 
     Args:
         images: uint8 (n, s, s, c), may be a memory map.
-        masks: uint8 {0, 1} (n, s, s, 1), and 2 where nobody knows; may be a memory map.
+        masks: uint8 (n, s, s, k), the first channel 0, 1, or the index of a class, and UNKNOWN where nobody knows; may
+            be a memory map.
         rows: the indices to draw from.
         recipe: batch size, normalisation and augmentation.
         seed: of shuffling and augmentation.
@@ -71,7 +72,8 @@ class PatchBatches(keras.utils.PyDataset):
 
     Args:
         images: uint8 (h, w, c) each.
-        masks: uint8 (h, w, k) each; the first channel is 0, 1 or UNKNOWN, the others 0 to 255.
+        masks: uint8 (h, w, k) each; the first channel is 0, 1 (or the index of a class) or UNKNOWN, the others 0 to
+            255.
         rows: the indices to draw from.
         recipe: image_size (the patch's side), patches of an epoch, batch size, normalisation and augmentation.
         seed: of draws and augmentation.

@@ -14,7 +14,7 @@ from tensorflow.python.framework import ops as tensorflow_ops
 
 from unetlab.data.targets import HEADS, names
 from unetlab.setup import Recipe
-from unetlab.training import losses
+from unetlab.training import class_losses, losses
 from unetlab.training.batches import batches_of
 from unetlab.training.callbacks import EpochClock, KeepPace, Paced, StopAfter, StopWhenNotFinite
 from unetlab.training.checkpoint import Checkpoint
@@ -31,12 +31,15 @@ class Fitted:
         history: one row an epoch: epoch, loss, accuracy, dice, the same with val_, learning_rate, seconds.
         best_epoch: 1-based epoch of the lowest validation loss.
         seconds: wall time of training.
+        weights: of each class in the cross-entropies of the loss, background first, as `class_weights` has it; None of
+            one mask.
     """
 
     model: keras.Model
     history: pd.DataFrame
     best_epoch: int
     seconds: float
+    weights: np.ndarray | None = None
 
 
 def constant(recipe: Recipe, steps: int) -> float:
@@ -99,9 +102,11 @@ def fit(
     keras.mixed_precision.set_global_policy(POLICIES[precision])
     try:
         batches = batches_of(images, masks, train, recipe, seed, training=True)
+        learnt = (masks[row] for row in train)
+        weighted = class_losses.class_weights(learnt, recipe.classes) if recipe.classes else None
         rate = SCHEDULES[recipe.schedule](recipe, len(batches))
         paced = Paced(rate) if minutes and isinstance(rate, keras.optimizers.schedules.LearningRateSchedule) else None
-        model = compiled(build, recipe, weights, paced or rate)
+        model = compiled(build, recipe, weights, paced or rate, weighted)
         thaw = [Thaw(recipe.thaw)] if recipe.thaw else []
         best = keras.callbacks.EarlyStopping(
             monitor="val_loss", mode="min", patience=recipe.patience or recipe.epochs, restore_best_weights=True
@@ -128,18 +133,25 @@ def fit(
     table = pd.DataFrame(checkpoint.history)
     table.insert(0, "epoch", np.arange(1, len(table) + 1))
     served = rebuild(build, recipe, model.get_weights())
-    return Fitted(served, table, int(table["val_loss"].argmin()) + 1, seconds)
+    return Fitted(served, table, int(table["val_loss"].argmin()) + 1, seconds, weighted)
 
 
-def compiled(build: Callable[..., keras.Model], recipe: Recipe, weights: str | None, rate: Any) -> keras.Model:
-    """The network as it is trained; `rate` is a learning rate or its schedule."""
+def compiled(
+    build: Callable[..., keras.Model],
+    recipe: Recipe,
+    weights: str | None,
+    rate: Any,
+    weighted: np.ndarray | None = None,
+) -> keras.Model:
+    """The network as it is trained; `rate` is a learning rate or its schedule, `weighted` the weights of classes as
+    `losses.of_recipe` takes them."""
     shape = (recipe.image_size, recipe.image_size, recipe.channels)
     model = build(input_shape=shape, weights=weights, **heads_of(recipe), **recipe.model)
     adam = LateAdam if recipe.thaw else keras.optimizers.Adam
     model.compile(
         optimizer=adam(rate),
-        loss=losses.of_recipe(recipe),
-        metrics=[losses.accuracy, losses.dice],
+        loss=losses.of_recipe(recipe, weighted),
+        metrics=losses.metrics_of(recipe),
         jit_compile=bool(tf.config.list_physical_devices("GPU")),  # XLA halves the speed on processors
     )
     return model
@@ -160,7 +172,7 @@ def seconds_a_step(
         rng = np.random.default_rng(0)
         shape = (recipe.batch_size, recipe.image_size, recipe.image_size)
         images = rng.random((*shape, recipe.channels), np.float32)
-        masks = rng.integers(0, 2, (*shape, 1 + len(names(recipe)))).astype(np.float32)
+        masks = rng.integers(0, 1 + max(1, recipe.classes), (*shape, 1 + len(names(recipe)))).astype(np.float32)
         took = []
         for _ in range(steps + 1):
             started = time.perf_counter()
@@ -184,7 +196,9 @@ def rebuild(build: Callable[..., keras.Model], recipe: Recipe, weights: list[np.
 
 
 def heads_of(recipe: Recipe) -> dict[str, int]:
-    """What a builder is told of heads: nothing where the recipe has none."""
+    """What a builder is told of classes or heads: nothing where the recipe has none."""
+    if recipe.classes:
+        return {"classes": recipe.classes}
     return {"heads": 1} if recipe.objects in HEADS else {}
 
 

@@ -1,6 +1,7 @@
 """Losses and training metrics: masks and probabilities of shape (n, h, w, 1); one value an image out, shape (n,).
 
-A mask pixel of UNKNOWN is one that nobody knows (label makers disagree on it): it counts in no loss and no metric.
+What they are over several classes stands in `class_losses`. A mask pixel of UNKNOWN is one that nobody knows (label
+makers disagree on it): it counts in no loss and no metric.
 """
 
 import functools
@@ -9,14 +10,14 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 from keras import ops
 
 from unetlab.data.classes import UNKNOWN
 from unetlab.data.targets import HEADS
 from unetlab.setup import Recipe
-
-SMOOTH = 1e-5
-"""Keeps the soft Dice of two empty masks at 1."""
+from unetlab.training import class_losses
+from unetlab.training.class_losses import SMOOTH
 
 RARE = {"border": 9.0, "distance": 0.0}
 """By head, how much more its positive pixels count. Borders are so few that all of them missed would cost little."""
@@ -97,17 +98,24 @@ class Loss(NamedTuple):
         of: called as of(y_true, y_pred, **options); one value an image out, shape (n,).
         options: each option's default. A recipe sets them in `loss_options`, a search space by the names
             `loss_<option>`.
+        of_classes: its form over classes, called as of_classes(y_true, y_pred, weights, **options) with the weight of
+            each class; None for `of` of each class by itself, as `class_losses.one_by_one` has it.
     """
 
     of: Callable[..., Tensor]
     options: Mapping[str, float] = MappingProxyType({})
+    of_classes: Callable[..., Tensor] | None = None
+
+
+def _entropy_and_dice(y_true: Tensor, y_pred: Tensor, weights: np.ndarray) -> Tensor:
+    return class_losses.cross_entropy(y_true, y_pred, weights) + class_losses.one_by_one(dice_loss, y_true, y_pred)
 
 
 LOSSES: dict[str, Loss] = {
-    "bce": Loss(bce),
+    "bce": Loss(bce, of_classes=class_losses.cross_entropy),
     "dice": Loss(dice_loss),
-    "bce_dice": Loss(bce_dice),
-    "focal": Loss(focal, {"gamma": 2.0}),
+    "bce_dice": Loss(bce_dice, of_classes=_entropy_and_dice),
+    "focal": Loss(focal, {"gamma": 2.0}, class_losses.cross_entropy),
     "tversky": Loss(tversky, {"alpha": 0.3, "beta": 0.7}),
 }
 """A recipe names one of these."""
@@ -118,19 +126,32 @@ def get_loss(name: str, options: Mapping[str, float] = MappingProxyType({})) -> 
 
     Options of other losses are left out, so that one search space can hold several losses and the options of each.
     """
-    loss = LOSSES[name]
-    taken = {option: options.get(option, default) for option, default in loss.options.items()}
+    loss, taken = LOSSES[name], _options(name, options)
     return functools.partial(loss.of, **taken) if taken else loss.of
 
 
-def of_recipe(recipe: Recipe) -> Callable[[Tensor, Tensor], Tensor]:
+def _options(name: str, given: Mapping[str, float]) -> dict[str, float]:
+    return {option: given.get(option, default) for option, default in LOSSES[name].options.items()}
+
+
+def metrics_of(recipe: Recipe) -> list[Callable[[Tensor, Tensor], Tensor]]:
+    """The training metrics `accuracy` and `dice` of a recipe."""
+    return [class_losses.accuracy, class_losses.dice] if recipe.classes else [accuracy, dice]
+
+
+def of_recipe(recipe: Recipe, weights: np.ndarray | None = None) -> Callable[[Tensor, Tensor], Tensor]:
     """The loss of a recipe: its named loss of the mask, plus the cross-entropy of the head where there is one, its
     positive pixels weighted by 1 + RARE, plus `border_weight` times the cross-entropy of the mask where two
     objects nearly touch.
 
     `y_true` is (n, h, w, k): the mask, the head's target where there is a head, the gaps' weight where they have one,
     both in [0, 1]. Cross-entropy takes targets between 0 and 1, and is least where the network says the same.
+
+    Where the recipe tells classes apart, `y_true` and `y_pred` are as `class_losses` has them, and `weights`, float32
+    (1 + classes,), are those of the classes in the cross-entropies; None weighs all alike.
     """
+    if recipe.classes:
+        return _over_classes(recipe, np.ones(1 + recipe.classes, np.float32) if weights is None else weights)
     named = get_loss(recipe.loss, recipe.loss_options)
     head, gaps = recipe.objects in HEADS, recipe.border_weight > 0
     if not head and not gaps:
@@ -150,6 +171,24 @@ def of_recipe(recipe: Recipe) -> Callable[[Tensor, Tensor], Tensor]:
             # weighted, but a mean over all known pixels as the plain cross-entropy is
             value = value + recipe.border_weight * _mean(entropy * weight, known)
         return value
+
+    return total
+
+
+def _over_classes(recipe: Recipe, weights: np.ndarray) -> Callable[[Tensor, Tensor], Tensor]:
+    """The loss of a recipe that tells classes apart."""
+    loss, options = LOSSES[recipe.loss], _options(recipe.loss, recipe.loss_options)
+    if loss.of_classes is None:
+        named = functools.partial(class_losses.one_by_one, get_loss(recipe.loss, recipe.loss_options))
+    else:
+        named = functools.partial(loss.of_classes, weights=weights, **options)
+    if not recipe.border_weight:
+        return named
+
+    def total(y_true: Tensor, y_pred: Tensor) -> Tensor:
+        target, found, known = class_losses.pixels_of(y_true, y_pred)
+        entropy = ops.categorical_crossentropy(target, found)[..., None]
+        return named(y_true, y_pred) + recipe.border_weight * _mean(entropy * y_true[..., -1:], known)
 
     return total
 

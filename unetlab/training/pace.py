@@ -161,7 +161,7 @@ class _Step:
         rng = np.random.default_rng(0)
         shape = (recipe.image_size, recipe.image_size)
         self.images = rng.random((recipe.batch_size, *shape, recipe.channels), np.float32)
-        masks = rng.integers(0, 2, (recipe.batch_size, *shape, 1 + len(names(recipe))))
+        masks = rng.integers(0, 1 + max(1, recipe.classes), (recipe.batch_size, *shape, 1 + len(names(recipe))))
         self.masks = masks.astype(np.float32)
         self.count = 1
         signature = tuple(tf.TensorSpec((None, *each.shape[1:]), tf.float32) for each in (self.images, self.masks))

@@ -5,17 +5,19 @@ from typing import NamedTuple
 
 import numpy as np
 
+from unetlab.data.classes import LEANING
 from unetlab.images import geometry, view
 
 FOREGROUND = 1 / 3
-"""Share of patches that are laid around a foreground pixel; the others may lie anywhere."""
+"""Share of patches that are laid around a foreground pixel, of any class of the image as likely as of any other; the
+others may lie anywhere."""
 
 POWER = 0.5
 """An image is drawn as its number of pixels to this power: at 1 every pixel would be as likely as any other, at 0 every
 image. Scores are means over images, but large images show more that can be learnt."""
 
 REMEMBERED = 256
-"""Foreground pixels of an image, at most, that patches are laid around."""
+"""Foreground pixels of an image, at most, that patches are laid around; of classes so many of each."""
 
 
 class Patch(NamedTuple):
@@ -37,7 +39,7 @@ class Sampler:
     """Draws patches.
 
     Args:
-        masks: uint8 (h, w, k) each, of which the first channel is 1 on foreground.
+        masks: uint8 (h, w, k) each, of which the first channel is 1 on foreground, or the index of a class.
         rows: the images to draw from.
         seed: of the foreground pixels that are remembered.
     """
@@ -48,7 +50,9 @@ class Sampler:
         weights = self.sizes.astype(np.float64).prod(axis=1) ** POWER
         self.weights = weights / weights.sum()
         rng = np.random.default_rng([seed, len(self.rows)])
-        self.foreground = [_some(masks[row][..., 0] == 1, rng) for row in self.rows]
+        self.foreground = [
+            [_some(masks[row][..., 0] == kind, rng) for kind in _kinds(masks[row][..., 0])] for row in self.rows
+        ]
 
     def draw(self, count: int, jitter: float, rng: np.random.Generator) -> list[Patch]:
         """`count` patches, a third of them around foreground where there is any, enlarged by up to 1 + `jitter`."""
@@ -57,8 +61,9 @@ class Sampler:
 
     def _one(self, place: int, jitter: float, rng: np.random.Generator) -> Patch:
         height, width = self.sizes[place]
-        pixels = self.foreground[place]
-        if len(pixels) and rng.random() < FOREGROUND:
+        kinds = self.foreground[place]
+        if kinds and rng.random() < FOREGROUND:
+            pixels = kinds[int(rng.integers(len(kinds))) if len(kinds) > 1 else 0]
             y, x = divmod(int(rng.choice(pixels)), int(width))
         else:
             y, x = int(rng.integers(height)), int(rng.integers(width))
@@ -88,6 +93,11 @@ def _span(length: int, middle: int, wanted: int) -> np.ndarray:
         return view.mirrored(length, wanted)
     first = min(max(0, middle - wanted // 2), length - wanted)
     return np.arange(first, first + wanted)
+
+
+def _kinds(mask: np.ndarray) -> list[int]:
+    """The values of a mask that are foreground."""
+    return [int(kind) for kind in np.flatnonzero(np.bincount(mask.ravel())) if 0 < kind < LEANING]
 
 
 def _some(foreground: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -13,7 +13,7 @@ from unetlab.errors import UserError
 from unetlab.service.live.record import ahead, record
 from unetlab.service.live.source import Camera, Film, open_source
 from unetlab.service.live.video import Reader, Writer
-from unetlab.service.predict import overlay
+from unetlab.service.overlays import overlay
 
 
 @pytest.fixture

@@ -67,14 +67,15 @@ def _scatter(rng: np.random.Generator, shape: tuple[int, int], radius: float) ->
             y, x = other[0] + reach * np.sin(angle), other[1] + reach * np.cos(angle)
         if any((y - b) ** 2 + (x - a) ** 2 < (0.75 * (size + r)) ** 2 for b, a, r in placed):
             continue
-        if _draw(rng, labels, density, y, x, size, len(placed) + 1):
+        if draw(rng, labels, density, y, x, size, len(placed) + 1):
             placed.append((y, x, size))
     return Field(labels, density)
 
 
-def _draw(
+def draw(
     rng: np.random.Generator, labels: np.ndarray, density: np.ndarray, y: float, x: float, size: float, number: int
 ) -> bool:
+    """Draws a nucleus of radius `size` into labels and density (h, w); False if too little of it lies within."""
     reach = int(1.7 * size) + 2
     top, left = max(0, int(y) - reach), max(0, int(x) - reach)
     window = (slice(top, int(y) + reach + 1), slice(left, int(x) + reach + 1))

@@ -8,7 +8,7 @@ before it the pixels as a canvas holds them where the page does not have them.
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from unetlab.images import codecs
 from unetlab.images.codecs import PixelError
+from unetlab.images.palette import colours
 from unetlab.inference import guard
 from unetlab.inference.predict import Predictor
 from unetlab.service.live import frame
@@ -160,6 +161,12 @@ def make_app(live: Live) -> FastAPI:
     return app
 
 
+def legend(names: Sequence[str]) -> list[dict[str, str]]:
+    """Names of classes with their colours, in the order of their indices from 1; none where there is one mask."""
+    shades = [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in colours(len(names))[1:].tolist()]
+    return [{"name": name, "colour": shade} for name, shade in zip(names, shades, strict=True)]
+
+
 Read = Callable[[], tuple[np.ndarray, dict[str, Any]]]
 """Gives an image, uint8 (h, w, 1 or 3), and what there is to say of it."""
 
@@ -191,6 +198,7 @@ class Desk:
             "source": {"kind": kind, "count": count, "name": self.live.source_name},
             "most_bytes": self.most_bytes,
             "outline": frame.OUTLINE,
+            "classes": legend(recipe.classes),
         }
 
     async def body(self, request: Request) -> bytes:
@@ -259,5 +267,11 @@ class Desk:
         body = plane.tobytes() if held else frame.rgba(image).tobytes() + plane.tobytes()
         clock.step("encode")
         height, width = plane.shape
-        said |= {"width": width, "height": height, "held": held, **frame.said_of(found), "ms": clock.steps}
+        said |= {
+            "width": width,
+            "height": height,
+            "held": held,
+            **frame.said_of(found, len(self.live.predictor.recipe.classes)),
+            "ms": clock.steps,
+        }
         return Response(body, media_type="application/octet-stream", headers={"x-answer": json.dumps(said)})

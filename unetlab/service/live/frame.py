@@ -10,6 +10,8 @@ from unetlab.inference.predict import Answer, Predictor
 OUTLINE = 0x80
 """Bit of a plane's byte that is set at the edge of an object; the others are its class, 0 background."""
 
+MOST_CLASSES = OUTLINE - 1
+
 
 def segment(predictor: Predictor, image: np.ndarray, threshold: float | None) -> Answer:
     """The one call of the network, the same as scoring makes it: an image uint8 (h, w, 1 or 3) to its answer."""
@@ -17,8 +19,8 @@ def segment(predictor: Predictor, image: np.ndarray, threshold: float | None) ->
 
 
 def plane_of(answer: Answer) -> np.ndarray:
-    """uint8 (h, w): 1 where there is foreground, and OUTLINE besides at the edge of each object."""
-    plane = answer.mask.astype(np.uint8)
+    """uint8 (h, w): the class of each pixel, 1 where there is one foreground, and OUTLINE at the edge of an object."""
+    plane = (answer.mask if answer.classes is None else answer.classes).astype(np.uint8)
     plane[edges(answer.labels)] |= OUTLINE
     return plane
 
@@ -54,6 +56,9 @@ class Clock:
         self.last = now
 
 
-def said_of(answer: Answer) -> dict[str, Any]:
-    """What the page says of an answer in words: objects, and the share of the foreground."""
-    return {"objects": int(answer.labels.max(initial=0)), "foreground": round(float(answer.mask.mean()), 6)}
+def said_of(answer: Answer, classes: int) -> dict[str, Any]:
+    """What the page says of an answer in words: objects, of so many classes each, and the share of the foreground."""
+    found = {"objects": int(answer.labels.max(initial=0)), "foreground": round(float(answer.mask.mean()), 6)}
+    if answer.object_classes is None:
+        return found
+    return {**found, "by_class": np.bincount(answer.object_classes[1:], minlength=classes + 1)[1:].tolist()}

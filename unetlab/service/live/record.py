@@ -15,7 +15,7 @@ from unetlab.inference.predict import Predictor
 from unetlab.service.live import frame
 from unetlab.service.live.source import Camera, Film, Frames, Source
 from unetlab.service.live.video import Reader, Writer, is_film
-from unetlab.service.predict import overlay
+from unetlab.service.overlays import overlay
 
 RATE = 10.0
 """Frames a second of a film that is made of images."""
@@ -70,7 +70,7 @@ def record(predictor: Predictor, source: Source, out: Path, threshold: float | N
                 failed.append(f"not shown: {printable(f'{read.name}: {read.error}')}")
                 continue
             found = frame.segment(predictor, read.image, threshold)
-            write(read.file, overlay(read.image, found.labels))
+            write(read.file, overlay(read.image, found.labels, found.object_classes, len(predictor.recipe.classes)))
             done += 1
     finally:
         if writer:

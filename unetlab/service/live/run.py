@@ -9,11 +9,12 @@ from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import PyFuncModel
 
 from unetlab.errors import UserError
+from unetlab.service.live import frame
 from unetlab.service.live.app import Live
 from unetlab.service.live.record import record
 from unetlab.service.live.serve import listen, serve
 from unetlab.service.live.source import Frames, open_source
-from unetlab.service.predict import load, predictor_of
+from unetlab.service.loading import class_names, in_words, load, predictor_of
 from unetlab.service.standing import standing
 
 
@@ -50,6 +51,14 @@ def live(
         predictor = predictor_of(segmenter)
         if predictor is None:
             raise UserError(f"model={address} was logged by an older version of unetlab; train or log it anew")
+        classes = class_names(segmenter.metadata)
+        if classes and threshold is not None:
+            likeliest = f"{address} {in_words(classes)} and answers the likeliest"
+            raise UserError(f"threshold={threshold:g}: {likeliest}, to which no threshold applies; leave it out")
+        if len(classes) > frame.MOST_CLASSES:
+            raise UserError(
+                f"{address} tells {len(classes)} classes apart, and live draws {frame.MOST_CLASSES} at most"
+            )
         shown = given or _example(segmenter)
         if isinstance(shown, Frames):
             opened.callback(shown.close)

@@ -11,7 +11,7 @@ from unetlab.errors import UserError
 from unetlab.images import codecs
 from unetlab.images.codecs import Pages, PixelError
 from unetlab.service.live.video import is_film
-from unetlab.service.predict import image_files
+from unetlab.service.pages import images_of
 
 CAMERA = "camera"
 
@@ -121,7 +121,7 @@ def open_source(said: str, channels: str = "", pages: str = "all") -> Source:
     if not path.exists():
         raise UserError(f"source={said}: there is no such file or folder; give one, or {CAMERA}")
     if path.is_dir() or codecs.is_container(path):
-        return Frames([(each.name, each) for each in image_files(path)], channels, pages)
+        return Frames([(each.name, each) for each in images_of(path)], channels, pages)
     try:
         if not path.stat().st_size:
             raise UserError(f"source={said} is empty, so it has no frames")

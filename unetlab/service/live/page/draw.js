@@ -3,13 +3,10 @@
 /** Magenta: seen on dark fluorescence and on purple stains alike. */
 const FOREGROUND = [255, 0, 200];
 
-/** Colours by class, 0 background; `classes` are {name, colour} from the server, or nothing for one foreground. */
+/** Colours by class, 0 background; `classes`: {name, colour} from 1 on, none for one foreground. */
 export function palette(classes) {
-  const colours = Array.from({ length: 128 }, () => FOREGROUND);
-  (classes ?? []).forEach(({ colour }, k) => {
-    colours[k] = [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
-  });
-  return colours;
+  const bytes = ({ colour }) => [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
+  return [[0, 0, 0], ...(classes.length ? classes.map(bytes) : [FOREGROUND])];
 }
 
 /**

@@ -34,7 +34,7 @@ function notice(text) {
 }
 
 function threshold() {
-  return at("own").checked ? null : at("threshold").value;
+  return at("own").checked || about.classes.length ? null : at("threshold").value;
 }
 
 function pump() {
@@ -107,6 +107,7 @@ function keep(said, times) {
   if (samples.length > KEPT) samples.shift();
   at("objects").textContent = said.objects.toLocaleString("en");
   at("foreground").textContent = `${(100 * said.foreground).toFixed(1)} %`;
+  said.by_class?.forEach((count, k) => (at("legend").children[k].lastChild.textContent = count.toLocaleString("en")));
   const place = source.place();
   at("playing").hidden = !place;
   if (place) {
@@ -279,7 +280,17 @@ document.addEventListener("drop", (event) => {
   openFiles([...event.dataTransfer.files]);
 });
 
+function legend({ name, colour }) {
+  const [item, patch, count] = ["li", "i", "b"].map((kind) => document.createElement(kind));
+  patch.style.background = colour;
+  item.append(patch, `${name} `, count);
+  return item;
+}
+
 at("model").textContent = about.model;
+at("legend").append(...about.classes.map(legend));
+at("legend").hidden = !about.classes.length;
+at("cut").hidden = about.classes.length > 0; // the likeliest class is taken, whatever its probability
 at("own-said").textContent = about.own_threshold === "mean" ? "(each frame's mean)" : `(${about.own_threshold})`;
 at("given").hidden = !about.source.kind;
 at("given").textContent = about.source.name || "Given source";

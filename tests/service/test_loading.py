@@ -1,0 +1,54 @@
+"""Models by their address: what is known of them before and after they are loaded, and which may be compared."""
+
+import mlflow
+import pytest
+from conftest import log_tiny
+from fake_runs import IDS, difficulty, log_finished_run
+from mlflow.tracking import MlflowClient
+
+from unetlab.errors import UserError
+from unetlab.service.loading import class_names, described, in_words, load
+from unetlab.service.registry import register_run
+
+DICE = difficulty() - 0.1
+
+
+def test_the_classes_of_a_model_are_known_before_and_after_it_is_loaded(store):
+    several, one = log_tiny(classes=["pans", "eggs"]).model_uri, log_tiny().model_uri
+    for model, names in ((several, ("pans", "eggs")), (one, ())):
+        assert class_names(described(model)) == class_names(load(model).metadata) == names
+        assert class_names(described(mlflow.artifacts.download_artifacts(model))) == names
+    assert in_words(("pans", "eggs")) == "tells pans, eggs apart" and in_words(()) == "finds one mask"
+    with pytest.raises(UserError, match="^model=models:/none/1 cannot be loaded"):
+        described("models:/none/1")
+
+
+def register(dice, classes, **more):
+    return register_run(log_finished_run(log_tiny(classes=classes).model_id, dice, IDS), **more)
+
+
+@pytest.mark.parametrize(
+    ("standing", "own", "said"),
+    [
+        ([], ["pans", "eggs"], "it tells pans, eggs apart and version 1, the champion, finds one mask"),
+        (["pans", "eggs"], [], "it finds one mask and version 1, the champion, tells pans, eggs apart"),
+        (["pans", "eggs"], ["pans", "lids"], "it tells pans, lids apart and version 1, the champion, tells pans, eggs"),
+        (["pans", "eggs"], ["eggs", "pans"], "it tells eggs, pans apart and version 1, the champion, tells pans, eggs"),
+    ],
+)
+def test_models_of_other_classes_are_never_compared_and_a_person_may_decide(store, standing, own, said):
+    register(DICE, standing)
+    refused = register(DICE + 0.09, own)
+    assert not refused.promoted and refused.reason.startswith(said) and refused.figures == {"champion": "1"}
+    assert "challengers" not in MlflowClient().get_model_version("unetlab-tiny", "1").tags  # nothing was tested
+    assert refused.reason in MlflowClient().get_model_version("unetlab-tiny", "2").description
+    accepted = register(DICE + 0.09, own, accept=True, reason="classes from now on")
+    assert accepted.promoted and accepted.gate == "accepted" and said in accepted.reason
+
+
+def test_models_of_the_same_classes_are_compared_and_versions_name_them(store):
+    register(DICE, ["pans", "eggs"])
+    assert register(DICE + 0.09, ["pans", "eggs"]).promoted
+    assert MlflowClient().get_model_version("unetlab-tiny", "2").tags["classes"] == "pans, eggs"
+    register_run(log_finished_run(log_tiny().model_id, DICE, IDS))
+    assert "classes" not in MlflowClient().get_model_version("unetlab-tiny", "3").tags

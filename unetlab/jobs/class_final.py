@@ -1,0 +1,138 @@
+"""The final model of several classes on test: its scores, beside what needs no training and the reference trial."""
+
+from collections.abc import Callable
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+
+from unetlab.images.otsu import otsu_mask
+from unetlab.jobs import class_scores, trial
+from unetlab.jobs.class_scores import ClassScored
+from unetlab.metrics import classes, intervals
+from unetlab.tracking import class_figures, thumbnails, write
+
+
+def tested(
+    bench: trial.Bench, model: Any, final: trial.Outcome, reference: trial.Outcome | None, test_input: Any
+) -> tuple[pd.DataFrame, dict[str, float], bytes]:
+    """Its scores by image beside those of rivals, figures, and the album; logs the scores and pictures to the active
+    run."""
+    rows, data = bench.split.test, bench.truth
+    scored = class_scores.score(class_scores.look(model, final.served, rows, data), final.served, rows, data)
+    write.log_scores("test", scored.figures, final.model_id, test_input)
+    table, rivals = _with_rivals(bench, scored, final, reference)
+    rivals |= _without_symmetries(bench, model, final, table)
+    _log_pictures(bench, final, scored, table)
+    own = {f"test/{key}": value for key, value in scored.figures.items()}
+    return table, {**own, **_intervals(bench, table), **rivals}, _album(bench, final, scored)
+
+
+def _intervals(bench: trial.Bench, table: pd.DataFrame) -> dict[str, float]:
+    """The 95 % interval of each class's Dice, over the scenes of the images in which it is there."""
+    found: dict[str, float] = {}
+    for column in classes.words_of(table):
+        there = table[column].notna().to_numpy()
+        scenes = None if bench.test_scenes is None else bench.test_scenes[there]
+        within = intervals.interval(table.loc[there, column], scenes)
+        found |= {f"test/{column}_low": within.low, f"test/{column}_high": within.high}
+    return found
+
+
+def _with_rivals(
+    bench: trial.Bench, scored: ClassScored, final: trial.Outcome, reference: trial.Outcome | None
+) -> tuple[pd.DataFrame, dict[str, float]]:
+    """Adds the scores of rivals and reference trial on each test image, and the paired gains with their intervals."""
+    data, named = bench.truth, list(bench.dataset.classes)
+    taken, constant = named.index(bench.rivals.otsu_class), named.index(bench.rivals.constant)
+
+    def otsu(row: int) -> np.ndarray:
+        return otsu_mask(data.image(row), bench.rivals.polarity) * np.uint8(taken)
+
+    def one(row: int) -> np.ndarray:
+        return np.full(tuple(data.sizes[row]), constant, np.uint8)
+
+    found = {"otsu": _untrained(bench, otsu), "constant": _untrained(bench, one)}
+    table = scored.table.assign(**{f"{name}_native_dice": values for name, values in found.items()})
+    if reference is not None:
+        again = _reference_scores(bench, scored, final, reference)
+        kept = ["dice", "native_dice", *classes.words_of(again)]
+        table = table.join(again[kept].add_prefix("reference_"))
+    names = [*found, *(["reference"] if reference is not None else [])]
+    rivals: dict[str, float] = {}
+    for name in names:
+        gain = intervals.paired_interval(table["native_dice"], table[f"{name}_native_dice"], bench.test_scenes)
+        rivals |= {f"baseline/{name}_native_dice": float(table[f"{name}_native_dice"].mean())}
+        rivals |= {f"gain/over_{name}{end}": getattr(gain, at) for end, at in _ENDS.items()}
+    return table, rivals
+
+
+def _reference_scores(
+    bench: trial.Bench, scored: ClassScored, final: trial.Outcome, reference: trial.Outcome
+) -> pd.DataFrame:
+    """The reference trial's scores on test: the final model's own where it is that, served as its recipe says."""
+    if reference.run_id == final.run_id and final.served == reference.recipe:
+        return scored.table
+    rows, data, recipe = bench.split.test, bench.truth, reference.recipe
+    seen = class_scores.look(trial.model_of(bench, reference), recipe, rows, data)
+    return class_scores.score(seen, recipe, rows, data).table
+
+
+_ENDS = {"": "mean", "_low": "low", "_high": "high"}
+
+
+def _untrained(bench: trial.Bench, answer: Callable[[int], np.ndarray]) -> list[float]:
+    """Mean Dice of the classes there on each test image at its own size; `answer` gives an index map by its row."""
+    data, found = bench.truth, []
+    for row in map(int, bench.split.test):
+        made = np.where(data.known(row), answer(row), np.uint8(0))
+        found.append(classes.dice_of(made, class_scores.true_classes(data, row), len(data.classes) - 1))
+    return found
+
+
+def _without_symmetries(bench: trial.Bench, model: Any, final: trial.Outcome, table: pd.DataFrame) -> dict[str, float]:
+    """What test-time augmentation gains over the image as it is; nothing where there is none."""
+    if not final.served.tta:
+        return {}
+    rows, data = bench.split.test, bench.truth
+    plain = final.served.changed({"tta": 0})
+    alone = class_scores.score(class_scores.look(model, plain, rows, data), plain, rows, data).table
+    gain = intervals.paired_interval(table["native_dice"], alone["native_dice"], bench.test_scenes)
+    return {f"gain/of_tta{end}": getattr(gain, at) for end, at in _ENDS.items()}
+
+
+def _album(bench: trial.Bench, final: trial.Outcome, scored: ClassScored) -> bytes:
+    images, seen = bench.truth.fitted(final.recipe).images, scored.seen
+    each = [
+        (np.asarray(images[row]), mask, found)
+        for row, mask, found in zip(bench.split.test, seen.masks, seen.found, strict=True)
+    ]
+    if final.recipe.view == "patches":  # an album holds pictures of one size
+        each = [thumbnails.squared_classes(*one) for one in each]
+    return thumbnails.pack(list(scored.table["id"]), *(np.stack(stack) for stack in zip(*each, strict=True)))
+
+
+def _log_pictures(bench: trial.Bench, final: trial.Outcome, scored: ClassScored, table: pd.DataFrame) -> None:
+    """Pictures and reports of the final model on test, into the active run."""
+    order = np.argsort(table["native_dice"].to_numpy(), kind="stable")
+    picked = []
+    for label, i in (("best", order[-1]), ("median", order[len(order) // 2]), ("worst", order[0])):
+        row = int(bench.split.test[i])
+        picked.append(
+            {
+                "label": label,
+                "id": table["id"][i],
+                "image": bench.truth.image(row),
+                "truth": class_scores.true_classes(bench.truth, row),
+                "found": scored.seen.native[i],
+                "dice": float(table["native_dice"][i]),
+            }
+        )
+    names = bench.dataset.classes
+    write.log_figure(class_figures.class_panel(picked, names), "predictions.png")
+    write.log_figure(class_figures.confusion(scored.confusion, names), "confusion.png")
+    dice = {name: table[column].to_numpy() for column, name in classes.words_of(table).items()}
+    write.log_figure(class_figures.class_strips(dice, names[1:]), "classes.png")
+    mlflow.log_text(classes.classification_report(scored.confusion, names), "classification_report.txt")
+    write.log_table(table, "scores/test.csv")

@@ -1,0 +1,137 @@
+"""What a network of classes says of images, and its scores: the counterpart of `trial.score` for one mask."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from unetlab.data import Dataset
+from unetlab.data.classes import UNKNOWN
+from unetlab.inference.objects import METHODS
+from unetlab.inference.predict import Predictor, class_objects_at, classes_at
+from unetlab.metrics import classes, thresholds
+from unetlab.setup import Recipe
+
+CHUNK = 8
+"""Images whose probabilities are in memory at once: of many classes they are many."""
+
+
+@dataclass
+class Seen:
+    """What a network of classes says of some images, as index maps uint8 (h, w), 0 where labels are unknown.
+
+    Args:
+        found: at the size at which the network works.
+        masks: what is true there.
+        native: at the images' own size.
+        calibration: how sure it was.
+    """
+
+    found: list[np.ndarray] = field(default_factory=list)
+    masks: list[np.ndarray] = field(default_factory=list)
+    native: list[np.ndarray] = field(default_factory=list)
+    calibration: classes.Calibration = field(default_factory=classes.Calibration)
+
+
+@dataclass(frozen=True)
+class ClassScored:
+    """The scores of classes on one side.
+
+    Args:
+        seen: what the network says.
+        table: a row an image, as `metrics.classes` has it.
+        figures: by name.
+        confusion: of all pixels at the network's size, int64 (1 + k, 1 + k), rows the truth, background first.
+    """
+
+    seen: Seen
+    table: pd.DataFrame
+    figures: dict[str, float]
+    confusion: np.ndarray
+
+
+def names_of(dataset: Dataset) -> tuple[str, ...]:
+    """The classes of a data set as metrics have them, without background."""
+    return classes.keys(dataset.classes[1:])
+
+
+def look(model: Any, recipe: Recipe, rows: np.ndarray, against: Dataset) -> Seen:
+    """Asks a network of classes for the images `rows` of a data set of classes."""
+    predictor, fitted, seen = Predictor(model, recipe), against.fitted(recipe), Seen()
+    for start in range(0, len(rows), CHUNK):
+        part = rows[start : start + CHUNK]
+        maps = predictor.maps(fitted.images, part).classes
+        assert maps is not None  # the recipe tells classes apart
+        for probabilities, row in zip(maps, part, strict=True):
+            truth = np.asarray(fitted.masks[row][..., 0])
+            known = truth != UNKNOWN
+            seen.calibration.add(probabilities, truth, known)
+            seen.found.append(np.where(known, probabilities.argmax(axis=-1), 0).astype(np.uint8))
+            seen.masks.append(np.where(known, truth, np.uint8(0)))
+            answer = classes_at(probabilities, against.sizes[row].tolist())
+            seen.native.append(np.where(against.known(int(row)), answer, np.uint8(0)))
+    return seen
+
+
+def true_classes(dataset: Dataset, row: int) -> np.ndarray:
+    """The index map of an image at its own size, uint8 (h, w), 0 where nobody knows."""
+    truth = dataset.class_map(row)
+    return np.where(truth == UNKNOWN, np.uint8(0), truth)
+
+
+def true_objects(dataset: Dataset, row: int) -> tuple[np.ndarray, np.ndarray]:
+    """The objects of an image at its own size, (h, w), and the class of each by its number."""
+    kinds = dataset.object_classes[row]
+    assert kinds is not None  # a data set of classes has them
+    return dataset.objects(row), kinds
+
+
+def score(seen: Seen, recipe: Recipe, rows: np.ndarray, against: Dataset) -> ClassScored:
+    """Scores what a network of classes says of the images `rows`, by the recipe that is served.
+
+    Pixels that `against` does not know count as background found to be background.
+    """
+    names, table = names_of(against), []
+    confusion = np.zeros((1 + len(names), 1 + len(names)), np.int64)
+    for place, row in enumerate(map(int, rows)):
+        found, mask, native = seen.found[place], seen.masks[place], seen.native[place]
+        confusion += classes.confusion_of(found, mask, len(names))
+        small = classes.score_at_model_size(found, mask, names)
+        parted, true = class_objects_at(native, recipe), true_objects(against, row)
+        large = classes.score_native(native, true_classes(against, row), parted, true, names)
+        table.append({"id": against.ids[row], **small, **large})
+    scored = pd.DataFrame(table)
+    figures = classes.summarise(scored, confusion, names)
+    return ClassScored(seen, scored, {**figures, "ece": seen.calibration.error()}, confusion)
+
+
+def with_objects(recipe: Recipe, seen: Seen, rows: np.ndarray, against: Dataset) -> Recipe:
+    """The recipe with the way of parting objects within their class, its own or a plainer one, that has the best object
+    score on these images, each class of an image counting alike; of equals the plainer."""
+    ways = list(METHODS)[: list(METHODS).index(recipe.objects) + 1]
+    if len(ways) == 1:
+        return recipe
+
+    def pairs() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """The mask of each class of each image, and its true objects."""
+        for native, row in zip(seen.native, map(int, rows), strict=True):
+            labels, kinds = true_objects(against, row)
+            for kind in sorted({*np.unique(native).tolist(), *kinds.tolist()} - {0}):
+                yield (native == kind).astype(np.float32), classes.objects_of_class(labels, kinds, kind)
+
+    tried = []
+    for how in ways:
+        masks, truths = ((pair[side] for pair in pairs()) for side in (0, 1))
+        tried.append(thresholds.best_seeds(masks, truths, how, 0.5, recipe.least_object))
+    best = int(np.nanargmax([value for _, value in tried])) if not np.isnan([v for _, v in tried]).all() else 0
+    return recipe.changed({"objects": ways[best], "seeds": tried[best][0]})
+
+
+def not_learnt(dataset: Dataset, rows: Sequence[int] | np.ndarray) -> list[str]:
+    """Classes that none of the images `rows` shows, by name."""
+    shown: set[int] = set()
+    for row in rows:
+        shown |= set(true_objects(dataset, int(row))[1].tolist())
+    return [name for index, name in enumerate(dataset.classes) if index and index not in shown]

@@ -1,0 +1,105 @@
+"""A model of classes scored on labelled images as it is served: what `scoring` does with one mask."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import mlflow
+import numpy as np
+import pandas as pd
+from mlflow.pyfunc import PyFuncModel
+
+from unetlab.data import Dataset
+from unetlab.images import codecs
+from unetlab.images.otsu import otsu_mask
+from unetlab.metrics import classes
+from unetlab.metrics.baselines import Rivals
+from unetlab.service.loading import answered, class_names, labels_of
+from unetlab.service.sheets import Shard, Some
+from unetlab.tracking import class_figures, thumbnails, write
+
+
+class Found(NamedTuple):
+    """What a model found in an image, in the order in which the data set has the classes; nothing where labels are
+    unknown.
+
+    Args:
+        classes: index map, uint8 (h, w), 0 background.
+        labels: objects, int32 (h, w), 0 background.
+        kinds: the class of each object by its number, integer (n + 1,).
+    """
+
+    classes: np.ndarray
+    labels: np.ndarray
+    kinds: np.ndarray
+
+
+def answers(segmenter: PyFuncModel, dataset: Dataset, rows: Sequence[int]) -> Iterator[Found]:
+    """What the served model answers of images of a data set that has its classes, in whatever order."""
+    order = [0, *(dataset.classes.index(name) for name in class_names(segmenter.metadata))]
+    index = np.array(order, np.uint8)
+    for answer, i in zip(answered(segmenter, (dataset.image(i) for i in rows)), rows, strict=True):
+        known = dataset.known(i)
+        found = index[codecs.decode_labels(answer["classes"])] * known
+        yield Found(found, labels_of(answer) * known, index[np.asarray(answer["object_classes"])])
+
+
+def score_some(segmenter: PyFuncModel, dataset: Dataset, rows: Sequence[int], shard: Shard) -> Some:
+    """Scores some images of a shard, all at their own size, beside those of the rivals."""
+    maps = list(answers(segmenter, dataset, rows))
+    table, confusion = table_of(dataset, rows, maps, shard.rivals)
+    shown = [(i, each.classes) for i, each in zip(rows, maps, strict=True) if i in shard.shown]
+    pictures = [thumbnails.squared_classes(dataset.image(i), dataset.class_truth(i), each) for i, each in shown]
+    return Some(table, pictures, confusion)
+
+
+def table_of(
+    dataset: Dataset, rows: Sequence[int], found: Sequence[Found], rivals: Rivals
+) -> tuple[pd.DataFrame, np.ndarray]:
+    """Scores of some images beside those of the rivals, all at the images' own size: a row an image, as
+    `metrics.classes` has it, and the confusion of all pixels, int64 (1 + k, 1 + k), rows the truth."""
+    names = classes.keys(dataset.classes[1:])
+    confusion, lines = np.zeros((1 + len(names), 1 + len(names)), np.int64), []
+    for i, each in zip(rows, found, strict=True):
+        truth, kinds = dataset.class_truth(i), dataset.object_classes[i]
+        assert kinds is not None  # a data set of classes has them
+        confusion += classes.confusion_of(each.classes, truth, len(names))
+        line = {"id": dataset.ids[i], **classes.score_at_model_size(each.classes, truth, names)}
+        true = dataset.objects(i), kinds
+        line |= classes.score_native(each.classes, truth, (each.labels, each.kinds), true, names)
+        for rival, made in _rivals(dataset, i, rivals).items():
+            line[f"{rival}_native_dice"] = classes.dice_of(made * dataset.known(i), truth, len(names))
+        lines.append(line)
+    return pd.DataFrame(lines), confusion
+
+
+def _rivals(dataset: Dataset, i: int, rivals: Rivals) -> dict[str, np.ndarray]:
+    """What each rival answers, an index map uint8 (h, w): Otsu's foreground taken for one class, and one for all."""
+    taken, constant = (dataset.classes.index(name) for name in (rivals.otsu_class, rivals.constant))
+    size = tuple(dataset.sizes[i].tolist())
+    return {
+        "otsu": otsu_mask(dataset.image(i), rivals.polarity) * np.uint8(taken),
+        "constant": np.full(size, constant, np.uint8),
+    }
+
+
+def log_pictures(
+    segmenter: PyFuncModel,
+    dataset: Dataset,
+    rows: Sequence[int] | np.ndarray,
+    picked: Sequence[tuple[str, int]],
+    table: pd.DataFrame,
+    confusion: np.ndarray,
+) -> None:
+    """Pictures of some images, a label and their place among `rows` each, and reports of all of them."""
+    shown = []
+    for label, k in picked:
+        i = int(rows[k])
+        (found,) = answers(segmenter, dataset, [i])
+        about = {"label": label, "id": table["id"][k], "dice": float(table["native_dice"][k])}
+        shown.append({**about, "image": dataset.image(i), "truth": dataset.class_truth(i), "found": found.classes})
+    names = dataset.classes
+    write.log_figure(class_figures.class_panel(shown, names), "predictions.png")
+    write.log_figure(class_figures.confusion(confusion, names), "confusion.png")
+    dice = {column: table[column].to_numpy(np.float64) for column in classes.words_of(table)}
+    write.log_figure(class_figures.class_strips(dice, names[1:]), "classes.png")
+    mlflow.log_text(classes.classification_report(confusion, names), "classification_report.txt")

@@ -1,0 +1,95 @@
+"""A model by its address: loaded, and what is known of it."""
+
+import functools
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Any
+
+import mlflow.pyfunc
+import numpy as np
+import pandas as pd
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model
+from mlflow.pyfunc import PyFuncModel
+
+from unetlab.errors import UserError
+from unetlab.images import codecs
+from unetlab.inference.objects import instances
+
+ADVICE = "the Models page of `make ui` lists what there is, for example models:/unetlab-nuclei@champion"
+
+
+def load(model: str) -> PyFuncModel:
+    """A model by its address. Raises UserError if it cannot be loaded or unetlab did not make it."""
+    _refuse_pickles(model, described(model))
+    try:
+        segmenter = mlflow.pyfunc.load_model(model)
+    except (MlflowException, OSError) as error:
+        raise _not_loaded(model, error) from error
+    schema = segmenter.metadata.get_input_schema()
+    if schema is None or schema.input_names() != ["image"]:
+        raise UserError(f"model={model} takes no encoded images, so unetlab did not make it; {ADVICE}")
+    return segmenter
+
+
+def described(model: str) -> Model:
+    """What MLflow stores with a model, by its address. Raises UserError if it cannot be read."""
+    try:
+        return Model.load(model)
+    except (MlflowException, OSError) as error:
+        raise _not_loaded(model, error) from error
+
+
+def _not_loaded(model: str, error: Exception) -> UserError:
+    reason = (str(error) or repr(error)).splitlines()[0][:160]
+    return UserError(f"model={model} cannot be loaded ({reason}); {ADVICE}")
+
+
+def _refuse_pickles(model: str, about: Model) -> None:
+    """Raises UserError for a model that is not code beside a Keras file, as unetlab logs it, before it is loaded: that
+    would unpickle it, and a pickle runs what it likes."""
+    loader = about.flavors.get("python_function", {})
+    if loader.get("loader_module") != "mlflow.pyfunc.loaders.code_model" or not loader.get("model_code_path"):
+        raise UserError(f"model={model} would be unpickled, so unetlab did not make it; log it from a run of unetlab")
+
+
+@functools.lru_cache(maxsize=1)
+def loaded(model: str, store: str) -> PyFuncModel:
+    """A model, loaded once for all shards that one process does."""
+    return load(model)
+
+
+def class_names(metadata: Model) -> tuple[str, ...]:
+    """Names of the classes that a model tells apart, without background, from what MLflow stores with it; none where it
+    finds one mask."""
+    return tuple((metadata.metadata or {}).get("classes", ()))
+
+
+def in_words(classes: Sequence[str]) -> str:
+    """What a model does that has these `class_names`: the rest of a sentence that it begins."""
+    return f"tells {', '.join(classes)} apart" if classes else "finds one mask"
+
+
+def predictor_of(segmenter: PyFuncModel) -> Any:
+    """What a model predicts large images with; None of one that an older version logged."""
+    try:
+        predictor = segmenter.unwrap_python_model().predictor
+    except (AttributeError, MlflowException):
+        return None
+    return predictor if hasattr(predictor, "native_bands") else None
+
+
+def answered(
+    segmenter: PyFuncModel, images: Iterable[np.ndarray], params: Mapping[str, float] | None = None
+) -> list[dict[Hashable, Any]]:
+    """What a model answers of images, uint8 (h, w, 1 or 3), encoded as it is served them: a row each."""
+    frame = pd.DataFrame({"image": [codecs.encode_image(image) for image in images]})
+    if frame.empty:
+        return []
+    return pd.DataFrame(segmenter.predict(frame, params=dict(params or {}))).to_dict("records")
+
+
+def labels_of(answer: Mapping[Hashable, Any]) -> np.ndarray:
+    """The objects of a served answer, int32 (h, w); of a model that tells none apart the components of its mask."""
+    if "labels" in answer:
+        return codecs.decode_labels(answer["labels"])
+    return instances(codecs.decode_mask(answer["mask"]), None, "components", 0.5)

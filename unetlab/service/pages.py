@@ -1,0 +1,113 @@
+"""The images of a folder, page by page, and names for what is made of them."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from unetlab.errors import UserError
+from unetlab.images import codecs
+
+BATCH_PIXELS = 16_000_000
+"""A batch ends early once its images have so many pixels together, so that memory stays bounded."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """A page on its way: its file, the name its outputs get, its number in a stack, its pixels or what is wrong; or the
+    path of an image that is too large to be looked at whole."""
+
+    file: str
+    name: str
+    page: int | None = None
+    image: np.ndarray | None = None
+    mode: str = ""
+    error: str = ""
+    large: Path | None = None
+
+
+def images_of(images: Path) -> list[Path]:
+    """The images of a folder by name, or the one. Raises UserError where there is none."""
+    if not images.exists():
+        raise UserError(f"no folder or image at {images}; give one that exists")
+    if images.is_file() or codecs.is_container(images):
+        return [images]
+    paths = sorted(
+        path
+        for path in images.iterdir()
+        if path.suffix.lower() in codecs.ENDINGS
+        and not path.name.startswith(".")
+        and (not path.is_dir() or codecs.is_container(path))
+    )
+    if not paths:
+        raise UserError(f"{images} holds no {codecs.KNOWN} image; give a folder that does")
+    return paths
+
+
+def names_of(paths: Sequence[Path]) -> list[str]:
+    """A name for each file's outputs, no two alike even where the file system ignores case."""
+    stems = Counter(path.stem.casefold() for path in paths)
+    taken: set[str] = set()
+    names = []
+    for path in paths:
+        first = path.stem if stems[path.stem.casefold()] == 1 else path.name.replace(".", "_")
+        name, number = first, 1
+        while name.casefold() in taken:
+            number += 1
+            name = f"{first}_{number}"
+        taken.add(name.casefold())
+        names.append(name)
+    return names
+
+
+def like_pages(names: Sequence[str]) -> dict[str, list[str]]:
+    """To each name the others that one of its pages could be called too: they go on after a hyphen."""
+    every = {name.casefold() for name in names}
+    found: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        for k, letter in enumerate(name):
+            if letter == "-" and name[:k].casefold() in every:
+                found[name[:k].casefold()].append(name)
+    return found
+
+
+def read(path: Path, name: str, taken: set[str], channels: str, pages: str) -> Iterator[Item]:
+    """The pages of a file, one read at a time, or the one reason why there are none."""
+    try:
+        opened = codecs.open_pages(path, channels, pages)
+    except codecs.PixelError as error:
+        yield Item(path.name, name, error=str(error))
+        return
+    with opened:
+        stack = opened.numbers != range(1)
+        for i, number in enumerate(opened.numbers):
+            page, paged = (number, _paged(name, number, taken)) if stack else (None, name)
+            try:
+                yield Item(path.name, paged, page, codecs.image_of(opened, i), opened.mode)
+            except codecs.PixelError as error:
+                yield Item(path.name, paged, page, error=str(error))
+
+
+def _paged(name: str, number: int, taken: set[str]) -> str:
+    """The name of a page's outputs, which no other file's has even where the file system ignores case."""
+    paged, folded = f"{name}-{number:03d}", {one.casefold() for one in taken}
+    while paged.casefold() in folded:
+        paged += "_page"
+    return paged
+
+
+def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Lists of at most `size` items and, past the first, of at most BATCH_PIXELS pixels."""
+    waiting: list[Item] = []
+    held = 0
+    for item in items:
+        count = 0 if item.image is None else item.image.shape[0] * item.image.shape[1]
+        if waiting and (len(waiting) == size or held + count > BATCH_PIXELS):
+            yield waiting
+            waiting, held = [], 0
+        waiting.append(item)
+        held += count
+    if waiting:
+        yield waiting
