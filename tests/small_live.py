@@ -12,7 +12,7 @@ from unetlab.service.live.app import Live
 from unetlab.service.live.serve import address, listen, server_of
 
 SETTINGS = {"image_size": 32, "channels": 3, "normalise": "scale", "threshold": 0.5, "view": "whole", "scale": 1.0}
-SETTINGS |= {"tta": 0, "objects": "components", "seeds": 0.0, "least_object": 0}
+SETTINGS |= {"tta": 0, "objects": "components", "seeds": 0.0, "least_object": 0, "classes": ()}
 
 
 def bright(images: np.ndarray) -> np.ndarray:
@@ -20,12 +20,27 @@ def bright(images: np.ndarray) -> np.ndarray:
     return images.mean(axis=-1, keepdims=True)
 
 
+def in_classes(images: np.ndarray) -> np.ndarray:
+    """Background, then two classes: what is grey, and what is bright."""
+    grey = images.mean(axis=-1)
+    return np.stack([grey < 0.3, (grey >= 0.3) & (grey < 0.7), grey >= 0.7], axis=-1).astype(np.float32)
+
+
+def three_objects() -> np.ndarray:
+    """uint8 (32, 32), the network's own size: two grey squares and a bright one."""
+    image = np.zeros((32, 32), np.uint8)
+    image[2:10, 2:10] = image[20:28, 2:10] = 128
+    image[8:24, 18:30] = 255
+    return image
+
+
 def predictor(network=bright, **changes) -> Predictor:
     return Predictor(network, SimpleNamespace(**{**SETTINGS, **changes}))
 
 
-def page(source=None, network=bright, **changes) -> Live:
-    return Live(predictor(network), "tiny", source, "the source", **changes)
+def page(source=None, network=bright, classes=(), **changes) -> Live:
+    found = predictor(network, classes=classes)
+    return Live(found, "tiny", source, "the source", classes=classes, **changes)
 
 
 @contextmanager

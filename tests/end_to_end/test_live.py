@@ -8,7 +8,7 @@ import tifffile
 from chromium import chromium, wait_for_text
 from conftest import blob, encoded
 from PIL import Image
-from small_live import page, serving
+from small_live import in_classes, page, serving, three_objects
 
 from unetlab.service.live.source import Camera, Film, open_source
 
@@ -157,6 +157,22 @@ def test_the_source_of_the_command_is_played_and_a_bad_frame_named(browser, tmp_
         set_to(browser, "seek", "3")
         found = until(browser, lambda f: f["name"] == "cell3.png")
         assert found["place"] == "4 of 4" and not found["notice"] and found["objects"] == "2"
+
+
+def test_classes_have_their_colours_and_a_legend_that_counts(browser, tmp_path):
+    path = tmp_path / "classes.png"
+    path.write_bytes(encoded(three_objects()))
+    with serving(page(network=in_classes, classes=("cell", "mitosis"))) as address:
+        visit(browser, address)
+        drop(browser, path)
+        found = until(browser, lambda f: f["objects"] == "3")
+        assert found["legend"] == "cell 2mitosis 1"
+        set_to(browser, "opacity", "1")
+        assert browser.execute_script(PIXEL, 5, 5) == [230, 159, 0, 255]
+        assert browser.execute_script(PIXEL, 24, 16) == [86, 180, 233, 255]
+        assert not browser.execute_script("return cut.checkVisibility()")
+        browser.save_screenshot(str(tmp_path / "classes-page.png"))
+        assert not faults(browser)
 
 
 @pytest.fixture

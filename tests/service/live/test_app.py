@@ -4,15 +4,17 @@ import http.client
 import json
 import threading
 from contextlib import closing
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
 import tifffile
 from conftest import blob, encoded
-from small_live import bright, page, predictor, serving
+from small_live import bright, in_classes, page, predictor, serving, three_objects
 
 from unetlab.images import codecs
+from unetlab.service.live import frame as frame_of
 from unetlab.service.live.frame import OUTLINE
 from unetlab.service.live.source import Film, Frames
 
@@ -220,6 +222,31 @@ def test_a_fault_of_the_server_says_so_and_keeps_its_trace(capsys):
         assert status == 500 and json.loads(answer) == {"message": "the server failed; its log says why"}
         assert "content-security-policy" in headers
     assert "secret" in capsys.readouterr().err
+
+
+def test_classes_have_colours_and_a_count_each():
+    image = three_objects()[:, :, None]
+    with serving(page(network=in_classes, classes=("cell", "mitosis"))) as found:
+        about = json.loads(ask(found, "GET", "/about")[2])
+        assert about["classes"] == [
+            {"name": "cell", "colour": "#e69f00"},
+            {"name": "mitosis", "colour": "#56b4e9"},
+        ]
+        said, _, plane = plane_in(*ask(found, "POST", "/file", encoded(three_objects()), **RAW)[1:])
+    assert (said["objects"], said["by_class"]) == (3, [2, 1])
+    (expected,) = predictor(in_classes, classes=("cell", "mitosis")).answers([image])
+    assert np.array_equal(plane & (OUTLINE - 1), expected.classes)
+    assert set(np.unique(plane)) == {0, 1, 2, 1 | OUTLINE, 2 | OUTLINE}
+
+
+def test_answers_of_models_from_before_there_were_classes_are_shown():
+    class Old(NamedTuple):
+        mask: np.ndarray
+        labels: np.ndarray
+
+    found = Old(*predictor().answers([blob(40, 50)[:, :, None]])[0][:2])
+    assert set(np.unique(frame_of.plane_of(found))) == {0, 1, 1 | OUTLINE}
+    assert frame_of.said_of(found, 0)["objects"] == 2
 
 
 def test_equal_channels_of_a_canvas_are_grey_to_a_network_of_one_channel():

@@ -70,6 +70,7 @@ class Live:
         source_name: what the page calls it.
         channels: which channels make an image of files that are dropped.
         threshold: that the page begins with, None for the model's own.
+        classes: names of those that the model tells apart, none where it finds one mask.
     """
 
     predictor: Predictor
@@ -78,6 +79,7 @@ class Live:
     source_name: str = ""
     channels: str = ""
     threshold: float | None = None
+    classes: Sequence[str] = ()
 
 
 class Door:
@@ -198,7 +200,7 @@ class Desk:
             "source": {"kind": kind, "count": count, "name": self.live.source_name},
             "most_bytes": self.most_bytes,
             "outline": frame.OUTLINE,
-            "classes": legend(recipe.classes),
+            "classes": legend(self.live.classes),
         }
 
     async def body(self, request: Request) -> bytes:
@@ -271,7 +273,7 @@ class Desk:
             "width": width,
             "height": height,
             "held": held,
-            **frame.said_of(found, len(self.live.predictor.recipe.classes)),
+            **frame.said_of(found, len(self.live.classes)),
             "ms": clock.steps,
         }
         return Response(body, media_type="application/octet-stream", headers={"x-answer": json.dumps(said)})

@@ -20,7 +20,8 @@ def segment(predictor: Predictor, image: np.ndarray, threshold: float | None) ->
 
 def plane_of(answer: Answer) -> np.ndarray:
     """uint8 (h, w): the class of each pixel, 1 where there is one foreground, and OUTLINE at the edge of an object."""
-    plane = (answer.mask if answer.classes is None else answer.classes).astype(np.uint8)
+    classes = getattr(answer, "classes", None)  # answers of models logged before there were classes have no such field
+    plane = (answer.mask if classes is None else classes).astype(np.uint8)
     plane[edges(answer.labels)] |= OUTLINE
     return plane
 
@@ -59,6 +60,7 @@ class Clock:
 def said_of(answer: Answer, classes: int) -> dict[str, Any]:
     """What the page says of an answer in words: objects, of so many classes each, and the share of the foreground."""
     found = {"objects": int(answer.labels.max(initial=0)), "foreground": round(float(answer.mask.mean()), 6)}
-    if answer.object_classes is None:
+    if not classes:
         return found
+    assert answer.object_classes is not None
     return {**found, "by_class": np.bincount(answer.object_classes[1:], minlength=classes + 1)[1:].tolist()}

@@ -44,7 +44,7 @@ class _Read(NamedTuple):
     error: str = ""
 
 
-def record(predictor: Predictor, source: Source, out: Path, threshold: float | None) -> Recorded:
+def record(predictor: Predictor, source: Source, out: Path, threshold: float | None, classes: int = 0) -> Recorded:
     """Writes every frame of a source with its objects outlined, as `predict` does.
 
     Args:
@@ -53,6 +53,7 @@ def record(predictor: Predictor, source: Source, out: Path, threshold: float | N
         out: a film by its ending, such as overlays.mp4; else a folder, of one PNG a frame: its number and, of image
             files, their name.
         threshold: None for the model's own.
+        classes: how many the model tells apart; outlines have their colours.
 
     Raises UserError for a camera, an `out` that is the source or cannot be written, and where no frame can be read.
     """
@@ -70,7 +71,7 @@ def record(predictor: Predictor, source: Source, out: Path, threshold: float | N
                 failed.append(f"not shown: {printable(f'{read.name}: {read.error}')}")
                 continue
             found = frame.segment(predictor, read.image, threshold)
-            write(read.file, overlay(read.image, found.labels, found.object_classes, len(predictor.recipe.classes)))
+            write(read.file, overlay(read.image, found.labels, found.object_classes if classes else None, classes))
             done += 1
     finally:
         if writer:

@@ -64,13 +64,13 @@ def live(
             opened.callback(shown.close)
         if sock is None:
             assert given is not None and out is not None
-            found = record(predictor, given, out, threshold)
+            found = record(predictor, given, out, threshold, len(classes))
             for line in found.failed:
                 say(line)
             say(f"{found}: {out}")
             return
         name = _name(address, segmenter)
-        page = Live(predictor, name, shown, source or "Example", channels, threshold)
+        page = Live(predictor, name, shown, source or "Example", channels, threshold, classes)
         serve(page, sock, lambda where: say(f"{name}: look at {where}, end with Ctrl-C"))
 
 
