@@ -98,7 +98,7 @@ def page(model: str, folder: Path) -> Iterator[tuple[str, "subprocess.Popen[byte
         yield f"http://127.0.0.1:{port}", process
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(120)
 
 
 @contextmanager

@@ -98,7 +98,7 @@ def test_the_command_serves_a_page_with_the_model_s_example_until_it_is_interrup
         with urllib.request.urlopen(asked, timeout=30) as answer:
             assert json.loads(answer.headers["x-answer"])["objects"] == 2
         process.send_signal(signal.SIGINT)
-        process.wait(20)
+        process.wait(120)
     finally:
         process.kill()
         process.wait()

@@ -120,7 +120,7 @@ export class Stream {
   }
 }
 
-const PATIENCE = 5000; // milliseconds that a film has to show its first frame
+const PATIENCE = 10000; // milliseconds that a film has to show its first frame
 
 /** Has the video show something, and waits for its first frame; throws an Error for a person. */
 export function begin(video, { stream = null, address = "" }) {
