@@ -25,6 +25,7 @@ from benchmarks import (
     equal_models,
     false_alarms,
     large_images,
+    live,
     objects,
     pictures,
     survival,
@@ -313,3 +314,15 @@ def test_classes_stand_beside_one_mask_on_the_same_images(store, tmp_path):
     several, one = classes.beside(TINY, Options(data=str(cells), seed=1, epochs=1, models="best"))
     assert several["learnt"] == "classes" and one["learnt"] == classes.ONE_MASK and "cell" in several
     assert several["union, difference"] == pytest.approx(several["union"] - one["union"], abs=1e-6)
+
+
+def test_the_camera_of_live_shows_the_images_of_a_folder_in_colour(tmp_path):
+    (tmp_path / "images").mkdir()
+    for name, colour in (("a", (255, 0, 0)), ("b", (0, 0, 255))):
+        Image.new("RGB", (40, 30), colour).save(tmp_path / "images" / f"{name}.png")
+    live.camera_file(tmp_path / "camera.y4m", 16, tmp_path / "images")
+    header, *frames = (tmp_path / "camera.y4m").read_bytes().split(b"FRAME\n")
+    assert header.startswith(b"YUV4MPEG2 W16 H16 F60:1") and [len(frame) for frame in frames] == [384, 384]
+    red, blue = (np.frombuffer(frame, np.uint8) for frame in frames)
+    assert red[320:].min() > 200 > 100 > red[256:320].max()  # the difference to red, and to blue
+    assert blue[256:320].min() > 200 > blue[320:].max()
