@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
 ENV := PATH="$(BIN):$$PATH" MLFLOW_DISABLE_TELEMETRY=true MLFLOW_LOGGING_LEVEL=WARNING MLFLOW_EXPERIMENT_NAME=unetlab
 
-.PHONY: setup nuclei test ui server lint hooks
+.PHONY: setup nuclei test ui live server lint hooks
 
 setup: .venv/.ready
 
@@ -20,6 +20,9 @@ test: setup
 
 ui: setup
 	$(ENV) python -m unetlab ui
+
+live: setup
+	$(ENV) python -m unetlab live
 
 server: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[cluster]'

@@ -29,6 +29,7 @@ from benchmarks import (
     false_alarms,
     hyperband,
     large_images,
+    live,
     objects,
     pictures,
     search_time,
@@ -365,3 +366,15 @@ def test_every_export_of_a_model_is_a_row_beside_keras_whatever_it_loses(store, 
     found = pd.read_csv(io.StringIO(mlflow.artifacts.load_text(f"runs:/{run.info.run_id}/exports.csv")))
     assert list(found["file"]) == ["Keras", "onnx float32", "onnx int8", "saved_model float32"]
     assert (found["ms_32"] > 0).all() and found["dice_lost"].abs().max() < 0.1 and found["worst"].notna().sum() == 3
+
+
+def test_the_camera_of_live_shows_the_images_of_a_folder_in_colour(tmp_path):
+    (tmp_path / "images").mkdir()
+    for name, colour in (("a", (255, 0, 0)), ("b", (0, 0, 255))):
+        Image.new("RGB", (40, 30), colour).save(tmp_path / "images" / f"{name}.png")
+    live.camera_file(tmp_path / "camera.y4m", 16, tmp_path / "images")
+    header, *frames = (tmp_path / "camera.y4m").read_bytes().split(b"FRAME\n")
+    assert header.startswith(b"YUV4MPEG2 W16 H16 F60:1") and [len(frame) for frame in frames] == [384, 384]
+    red, blue = (np.frombuffer(frame, np.uint8) for frame in frames)
+    assert red[320:].min() > 200 > 100 > red[256:320].max()  # the difference to red, and to blue
+    assert blue[256:320].min() > 200 > blue[320:].max()

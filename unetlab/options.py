@@ -363,6 +363,14 @@ JOBS: Mapping[str, tuple[Option, ...]] = MappingProxyType(
                 high=1,
             ),
         ),
+        "live": (
+            Option("model", "", "As for predict; by default the newest champion, else the newest run's final model."),
+            Option("source", "", "An image, stack, video or folder of images, or camera; else what the page is given."),
+            Option("out", None, "No page: overlays into this folder, or a video such as overlays.mp4.", kind=Path),
+            Option("threshold", None, "To begin with, instead of the model's own.", kind=float, low=0, high=1),
+            *_of("channels", "pages"),
+            Option("port", 8090, "Of the page, on this machine only.", kind=int, low=1, high=65535),
+        ),
         "ui": (Option("port", 5000, "Port of the MLflow UI.", kind=int, low=1, high=65535),),
         "server": (
             Option("port", 5000, "Port of the MLflow server.", kind=int, low=1, high=65535),

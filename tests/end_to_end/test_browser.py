@@ -1,8 +1,6 @@
 """The MLflow UI and the report as a person sees them, driven in headless Chromium."""
 
-import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -12,6 +10,7 @@ import urllib.request
 
 import numpy as np
 import pytest
+from chromium import chromium, hosts_asked, wait_for_text
 from fake_runs import IDS, difficulty, log_setup_run, trials_csv
 
 from unetlab.comparison import report
@@ -24,29 +23,8 @@ pytestmark = pytest.mark.browser
 @pytest.fixture
 def browser():
     """Headless Chromium that keeps a log of every request."""
-    chromium = next(
-        (path for name in ("chromium", "google-chrome", "chromium-browser") if (path := shutil.which(name))), None
-    )
-    driver = shutil.which("chromedriver")
-    if not (chromium and driver):
-        pytest.skip("Chromium and its chromedriver are not installed (apt-get install chromium chromium-driver)")
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for argument in (
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-dev-shm-usage",
-        "--window-size=1800,1000",
-    ):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"performance": "ALL"})
-    opened = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    opened.set_page_load_timeout(60)
-    yield opened
-    opened.quit()
+    with chromium("--window-size=1800,1000") as opened:
+        yield opened
 
 
 @pytest.fixture
@@ -103,24 +81,6 @@ def address(store, tmp_path):
     finally:
         os.killpg(server.pid, signal.SIGTERM)
         server.wait(30)
-
-
-def wait_for_text(browser, *texts: str, seconds: float = 60) -> str:
-    """The page's text once it holds all of `texts`."""
-    end = time.monotonic() + seconds
-    while True:
-        shown = browser.execute_script("return document.body ? document.body.innerText : ''")
-        if all(text in shown for text in texts):
-            return str(shown)
-        assert time.monotonic() < end, f"waited for {texts}, the page says: {shown[:2000]}"
-        time.sleep(0.3)
-
-
-def hosts_asked(browser) -> set[str]:
-    """The start of every address the browser asked for over the network."""
-    messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    asked = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
-    return {"/".join(url.split("/")[:3]) for url in asked if url.startswith(("http", "ws", "ftp"))}
 
 
 def test_the_run_table_ranks_by_dice_and_a_search_unfolds(store, runs, address, browser):

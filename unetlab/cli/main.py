@@ -23,6 +23,7 @@ COMMANDS = (
     service.rollback,
     service.predict,
     service.export,
+    service.live,
     service.ui,
     service.server,
     mlproject,

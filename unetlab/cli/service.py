@@ -1,4 +1,4 @@
-"""The commands around finished models and servers: evaluate, register, sync, rollback, predict, export, ui, server."""
+"""The commands around finished models and servers: evaluate to predict, export, live, ui, server."""
 
 import sys
 from pathlib import Path
@@ -102,6 +102,22 @@ def export(model: str, format: str, precision: str, data: str, allow_loss: float
     Console().print(table(found))
     click.echo(found.headline())
     click.echo(f"run {found.run_id}; mlflow artifacts download -u {found.address}")
+
+
+@command("live", "--model models:/unetlab-nuclei@champion --source FOLDER")
+def live(**values: Any) -> None:
+    """Show frames with their masks on a page of this machine, at the rate it can: files, a video or the camera.
+
+    The page takes images, stacks and videos that are dropped onto it too. With --out there is no page, but files.
+    """
+    quiet.import_tensorflow()
+    from unetlab.service.live.run import live as shown
+
+    def say(line: str) -> None:
+        click.echo(line)
+        sys.stdout.flush()
+
+    shown(**values, say=say)
 
 
 @command("ui", "--port 5001")

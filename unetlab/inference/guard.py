@@ -131,25 +131,40 @@ class Guard:
 
     async def _body(self, scope: Message, receive: Receive) -> bytes | None:
         """The body, None if the client has gone. Raises Refused for one of another type, too large or too slow."""
-        told = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        large = Refused(413, f"the body has more than {self.most:,} bytes; send fewer or smaller images a request")
-        if told.get("content-length", "0").isdigit() and int(told.get("content-length", "0")) > self.most:
-            if "expect" not in told and int(told["content-length"]) <= DRAINED:
-                await self._within(_drained(receive))
-            raise large
-        kind = told.get("content-type", "").partition(";")[0].strip().lower()
-        body = await self._within(_read(receive, self.most))
-        if isinstance(body, int):
-            raise large
-        if kind != "application/json":
+        body = await body_of(scope, receive, self.most)
+        if body is not None and told(scope, "content-type").partition(";")[0].strip().lower() != "application/json":
             raise Refused(415, "send the content type application/json and images in base64")
         return body
 
-    async def _within(self, work: Awaitable[Any]) -> Any:
-        try:
-            return await asyncio.wait_for(work, SLOWEST)
-        except TimeoutError:
-            raise Refused(408, f"the body took more than {SLOWEST:g} seconds to arrive") from None
+
+async def body_of(scope: Message, receive: Receive, most: int) -> bytes | None:
+    """A request's body of `most` bytes at most, None if the client has gone.
+
+    Raises Refused for one too large or too slow.
+    """
+    large = Refused(413, f"the body has more than {most:,} bytes; send fewer or smaller images a request")
+    length = told(scope, "content-length")
+    if length.isdigit() and int(length) > most:
+        if not told(scope, "expect") and int(length) <= DRAINED:
+            await _within(_drained(receive))
+        raise large
+    body = await _within(_read(receive, most))
+    if isinstance(body, int):
+        raise large
+    return body
+
+
+def told(scope: Message, name: str) -> str:
+    """A header of a request, the last where there are several, "" where there is none."""
+    found = [value for key, value in scope["headers"] if key.decode("latin-1").lower() == name]
+    return str(found[-1].decode("latin-1")) if found else ""
+
+
+async def _within(work: Awaitable[Any]) -> Any:
+    try:
+        return await asyncio.wait_for(work, SLOWEST)
+    except TimeoutError:
+        raise Refused(408, f"the body took more than {SLOWEST:g} seconds to arrive") from None
 
 
 async def _read(receive: Receive, most: int) -> bytes | int | None:

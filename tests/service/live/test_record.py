@@ -1,0 +1,140 @@
+"""`live` without a page: files and films in, outlines out."""
+
+import socket
+import sys
+
+import numpy as np
+import pytest
+from conftest import blob, encoded
+from PIL import Image
+from small_live import predictor
+
+from unetlab.errors import UserError
+from unetlab.service.live.record import ahead, record
+from unetlab.service.live.source import Camera, Film, open_source
+from unetlab.service.live.video import Reader, Writer
+from unetlab.service.overlays import overlay
+
+
+@pytest.fixture
+def images(tmp_path):
+    """Three images and a file that is none."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for k in range(3):
+        (folder / f"cell{k}.png").write_bytes(encoded(np.roll(blob(41, 60), 5 * k, axis=1)))
+    (folder / "bad.png").write_bytes(b"hello")
+    return folder
+
+
+def test_a_folder_becomes_a_folder_of_what_predict_draws(images, tmp_path):
+    out = tmp_path / "out"
+    found = record(predictor(), open_source(str(images)), out, None)
+    assert found.frames == 3 and found.failed == ["not shown: bad.png: not a PNG, JPEG, TIFF or BMP image"]
+    assert str(found).startswith("3 frames in ") and str(found).endswith(" a second")
+    assert sorted(path.name for path in out.iterdir()) == [f"{k + 1:06d}-cell{k}.png" for k in range(3)]
+    image = blob(41, 60)[:, :, None]
+    (answer,) = predictor().answers([image])
+    assert np.array_equal(np.asarray(Image.open(out / "000001-cell0.png")), overlay(image, answer.labels))
+
+
+def test_a_threshold_replaces_the_model_s_own(images, tmp_path):
+    record(predictor(), open_source(str(images / "cell0.png")), tmp_path / "out", 1.0)
+    drawn = np.asarray(Image.open(tmp_path / "out" / "000000-cell0.png"))
+    assert np.array_equal(drawn, np.dstack([blob(41, 60)] * 3))
+
+
+def test_images_become_a_film_and_a_film_another(images, tmp_path):
+    pytest.importorskip("av")
+    first, second = tmp_path / "first.mp4", tmp_path / "second.mkv"
+    assert record(predictor(), open_source(str(images)), first, None).frames == 3
+    film = Reader(first)
+    frames = list(film)
+    assert (len(frames), film.rate, frames[0].shape) == (3, 10.0, (40, 60, 3))
+    (answer,) = predictor().answers([blob(41, 60)[:, :, None]])
+    expected = overlay(blob(41, 60)[:, :, None], answer.labels)[:40].astype(int)
+    assert np.abs(frames[0].astype(int) - expected).mean() < 12  # the codec halves colours
+    assert record(predictor(), Film(first), second, None).frames == 3
+    assert len(list(Reader(second))) == 3
+
+
+def bad_camera(images, tmp_path):
+    return Camera(), tmp_path / "out", "the camera is the browser's"
+
+
+def bad_same_folder(images, tmp_path):
+    return open_source(str(images)), images, "would write where the source lies"
+
+
+def bad_all(images, tmp_path):
+    for path in images.glob("cell*"):
+        path.unlink()
+    return open_source(str(images)), tmp_path / "out", "no frame of the source can be read; not shown: bad.png"
+
+
+def bad_out(images, tmp_path):
+    (tmp_path / "taken").touch()
+    return open_source(str(images)), tmp_path / "taken", "taken cannot be written"
+
+
+def bad_film(images, tmp_path):
+    (tmp_path / "film.mp4").write_bytes(np.random.default_rng(0).bytes(4000))
+    return Film(tmp_path / "film.mp4"), tmp_path / "out", "film.mp4 has no frame that can be decoded"
+
+
+def bad_sizes(images, tmp_path):
+    (images / "cell9.png").write_bytes(encoded(blob(80, 60)))
+    return open_source(str(images)), tmp_path / "out.mp4", "a video has frames of one size, and after 60 x 41 pixels"
+
+
+def bad_ending(images, tmp_path):
+    return open_source(str(images)), tmp_path / "out.webm", "out.webm: videos are written as .mp4, .mov, .mkv"
+
+
+def bad_place(images, tmp_path):
+    return open_source(str(images)), tmp_path / "nowhere" / "out.mp4", "out.mp4 cannot be written"
+
+
+@pytest.mark.parametrize(
+    "make", [bad_camera, bad_same_folder, bad_all, bad_out, bad_film, bad_sizes, bad_ending, bad_place]
+)
+def test_what_cannot_be_had_gets_one_line(make, images, tmp_path):
+    if make in (bad_film, bad_sizes, bad_ending, bad_place):
+        pytest.importorskip("av")
+    source, out, message = make(images, tmp_path)
+    with pytest.raises(UserError) as caught:
+        record(predictor(), source, out, None)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_without_ffmpeg_the_line_says_what_to_install(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(UserError, match=r"pip install -e '.\[video\]', or open the video on the page"):
+        Writer(tmp_path / "a.mp4", 10)
+
+
+@pytest.mark.parametrize("name", ["film.mp4", "film.m3u8"])
+def test_a_film_that_names_another_address_fetches_nothing(name, tmp_path):
+    """A playlist in place of a film, which FFmpeg would follow."""
+    pytest.importorskip("av")
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(0.3)
+        path = tmp_path / name
+        path.write_text(f"#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:{listening.getsockname()[1]}/part.ts\n#EXT-X-ENDLIST\n")
+        with pytest.raises(UserError, match="no frame that can be decoded"):
+            Reader(path)
+        with pytest.raises(TimeoutError):
+            listening.accept()
+
+
+def test_items_ahead_are_the_same_and_an_error_comes_through():
+    assert list(ahead(range(5))) == [0, 1, 2, 3, 4] and list(ahead([])) == []
+
+    def broken():
+        yield 1
+        raise ValueError("here")
+
+    items = ahead(broken())
+    assert next(items) == 1
+    with pytest.raises(ValueError, match="here"):
+        next(items)
