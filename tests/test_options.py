@@ -17,9 +17,10 @@ OWN_DEFAULTS = {("showdown", "models"): "best"}
 
 SHARDED = {(job, place) for job in ("predict", "evaluate") for place in ("workers", "scheduler")}
 
-OTHER_THINGS = {("predict", "threshold"), ("evaluate", "data")} | SHARDED
-"""What is called like an option of setups and is none: a number in place of the model's own, say, and who answers
-images where setups train trials."""
+OTHER_THINGS = {("predict", "threshold"), ("live", "threshold"), ("evaluate", "data")} | SHARDED
+OTHER_THINGS |= {("export", "precision"), ("export", "data")}
+"""What is called like an option of setups and is none: a number in place of the model's own, say, the numbers of an
+exported file, and who answers images where setups train trials."""
 
 EVERY = [pytest.param(job, option, id=f"{job} {option.name}") for job, own in TAKEN.items() for option in own]
 
