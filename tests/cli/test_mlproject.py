@@ -42,14 +42,14 @@ def test_every_command_but_those_that_leave_no_run_is_an_entry_point():
 def test_what_mlflow_passes_is_what_the_command_takes_by_default(name):
     """MLflow's own reader fills in the defaults as text; the command reads them as its own defaults."""
     entry_point = load_project(str(ROOT)).get_entry_point(name)
-    required = {
-        parameter: "given" for parameter, spec in ENTRY_POINTS[name].get("parameters", {}).items() if len(spec) == 1
-    }
+    needed = [parameter for parameter, spec in ENTRY_POINTS[name].get("parameters", {}).items() if len(spec) == 1]
+    choices = {option.name: option.choices for option in JOBS.get(name, ())}
+    required = {parameter: (choices[parameter] or ("given",))[0] for parameter in needed}
     words = shlex.split(entry_point.compute_command(required, None))
     assert words[:4] == ["python", "-m", "unetlab", name]
     command = main.commands[name]
     passed = command.make_context(name, words[4:]).params
-    bare = [word for parameter in required for word in (f"--{parameter}", "given")]
+    bare = [word for parameter, value in required.items() for word in (f"--{parameter}", value)]
     assert passed == command.make_context(name, bare).params
     assert list(passed) == [parameter.name for parameter in command.params]
 
