@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
 ENV := PATH="$(BIN):$$PATH" MLFLOW_DISABLE_TELEMETRY=true MLFLOW_LOGGING_LEVEL=WARNING MLFLOW_EXPERIMENT_NAME=unetlab
 
-.PHONY: setup nuclei test ui live server lint hooks
+.PHONY: setup nuclei test ui live server bench lint hooks
 
 setup: .venv/.ready
 
@@ -27,6 +27,9 @@ live: setup
 server: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[cluster]'
 	$(ENV) python -m unetlab server
+
+bench: setup
+	$(ENV) python -m benchmarks.bench --out bench.png
 
 lint: setup
 	$(ENV) ruff check .

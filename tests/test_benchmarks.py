@@ -22,6 +22,7 @@ from tiny_setup import TINY
 
 from benchmarks import (
     augment_speed,
+    bench,
     classes,
     compare_speed,
     equal_models,
@@ -33,6 +34,7 @@ from benchmarks import (
     objects,
     pictures,
     search_time,
+    steps,
     survival,
     survival_workers,
     tracking,
@@ -44,6 +46,7 @@ from benchmarks.processes import gone, local_workers, wait_until
 from unetlab.data import open_dataset
 from unetlab.images.regions import components
 from unetlab.inference.objects import METHODS
+from unetlab.models import NETWORKS
 from unetlab.options import Options
 from unetlab.service.exports import speed
 from unetlab.tracking import thumbnails
@@ -378,3 +381,33 @@ def test_the_camera_of_live_shows_the_images_of_a_folder_in_colour(tmp_path):
     red, blue = (np.frombuffer(frame, np.uint8) for frame in frames)
     assert red[320:].min() > 200 > 100 > red[256:320].max()  # the difference to red, and to blue
     assert blue[256:320].min() > 200 > blue[320:].max()
+
+
+@pytest.fixture
+def small_step():
+    recipe = steps.WIDE.changed({"image_size": 16, "batch_size": 2, "filters": 2, "depth": 1, "dropout": 0.2})
+    return steps.Case("scratch", recipe, 2.0, 1.1)
+
+
+def test_a_step_is_timed_beside_the_same_network_in_plain_keras(small_step):
+    found = steps.compared(small_step, steps=2, repeats=3)
+    assert all(len(each) == 3 and min(each) > 0 for each in found.values())
+    pairs = zip(found["ours"], found["plain Keras"], strict=True)
+    assert steps.ratios(found, "plain Keras") == [other / own for own, other in pairs]
+    assert steps.ratios({"ours": [1.0]}, "PyTorch") == []
+
+
+def test_the_network_in_pytorch_is_the_one_in_keras(small_step):
+    pytest.importorskip("torch")
+    from benchmarks.torch_unet import TorchUNet
+
+    recipe = small_step.recipe
+    ours = NETWORKS["scratch"].build(input_shape=(16, 16, 1), **recipe.model)
+    assert sum(each.numel() for each in TorchUNet(1, **recipe.model).parameters()) == ours.count_params()
+
+
+def test_what_is_aimed_at_is_drawn_beside_what_was_measured():
+    rows = [bench.Row("a step", "plain Keras", [2.0, 3.0, 2.5], 2.0), bench.Row("scores", "the plain way", [6.0], 5.0)]
+    (axis,) = bench.picture(rows).axes
+    assert [bar.get_width() for bar in axis.patches] == [2.5, 6.0]
+    assert any(list(each.get_xdata()) == [2.0, 5.0] for each in axis.lines)

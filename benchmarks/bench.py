@@ -1,0 +1,115 @@
+"""How fast unetlab is, in one table and one picture: `make bench`.
+
+    python -m benchmarks.bench --out bench.png
+
+Every figure is a ratio of two things measured side by side in this run, a pair a repeat, with its spread: training
+steps beside plain Keras and PyTorch (`benchmarks.steps`), the format that `precision=auto` takes beside the better one
+(`benchmarks.precision`), scores at native size beside the plain way to have them (`benchmarks.scoring`). What takes a
+server, a search or another version has commands of its own: `benchmarks.serving`, `search_time`, `against`, `growth`.
+"""
+
+import importlib.util
+import statistics
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+import mlflow
+import pandas as pd
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from benchmarks import precision, scoring, steps
+from benchmarks.scoring import spread
+from unetlab.cli.base import OneLineErrors
+from unetlab.data import open_dataset
+
+SCORING = 5.0
+"""Times faster than the plain way that scoring is to be."""
+
+PRECISION = 0.95
+"""Of the better format's speed that `precision=auto` is to have."""
+
+
+class Row(NamedTuple):
+    """What is measured beside what, how many times faster it is in each repeat, and how many it is to be."""
+
+    what: str
+    beside: str
+    faster: list[float]
+    asked: float
+
+    @property
+    def median(self) -> float:
+        """Of the repeats."""
+        return statistics.median(self.faster)
+
+
+def rows_of_steps(name: str, length: int, repeats: int) -> list[Row]:
+    """A case of `benchmarks.steps` beside its peers."""
+    case = steps.CASES[name]
+    found = steps.compared(case, length, repeats)
+    rows = [Row(f"step: {name}", "plain Keras", steps.ratios(found, "plain Keras"), case.plain)]
+    if case.torch is not None and "PyTorch" in found:
+        rows.append(Row(f"step: {name}", "PyTorch", steps.ratios(found, "PyTorch"), 1 / case.torch))
+    return rows
+
+
+def row_of_precision(name: str, length: int, repeats: int) -> Row:
+    """What auto chose for a case of `benchmarks.precision`, beside the better format by a second look."""
+    shares = [precision.looked_at_twice(*precision.CASES[name], length)["share"] for _ in range(repeats)]
+    return Row(f"precision=auto: {name}", "the better format", shares, PRECISION)
+
+
+def picture(rows: list[Row]) -> Figure:
+    """A bar a row, its spread, and what is asked."""
+    figure = Figure(figsize=(9.6, 1.2 + 0.42 * len(rows)), layout="constrained")
+    axis = figure.subplots()
+    places = range(len(rows), 0, -1)
+    medians = [row.median for row in rows]
+    reach = [[row.median - min(row.faster) for row in rows], [max(row.faster) - row.median for row in rows]]
+    axis.barh(places, medians, height=0.6, xerr=reach, color="#56b4e9", ecolor="#333333", capsize=3)
+    axis.plot([row.asked for row in rows], places, "|", color="#d55e00", markersize=18, markeredgewidth=3)
+    axis.set_yticks(places, [f"{row.what}\nbeside {row.beside}" for row in rows], fontsize=8)
+    axis.axvline(1, color="#333333", linewidth=0.8)
+    axis.set_xlabel("times as fast (median, least and most of the repeats); orange: what is aimed at")
+    return figure
+
+
+@click.command(cls=OneLineErrors)
+@click.option("--repeats", type=click.IntRange(1), default=5, show_default=True)
+@click.option("--steps", "length", type=click.IntRange(2), default=6, show_default=True, help="Of an epoch.")
+@click.option("--data", default="synthetic", show_default=True, help="Images with their objects, to be scored.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="File for the picture, as PNG.")
+def main(repeats: int, length: int, data: str, out: Path | None) -> None:
+    """Prints one table, draws it, and logs both to MLflow."""
+    console, rows = Console(), []
+    if not importlib.util.find_spec("torch"):
+        console.print(steps.NO_TORCH)
+    for name in track(steps.CASES, "training steps", console=console):
+        rows += rows_of_steps(name, length, repeats)
+    for name in track(precision.CASES, "formats", console=console):
+        rows.append(row_of_precision(name, length, repeats))
+    dataset = open_dataset(data)
+    for side in track(scoring.SIDES, "scores", console=console):
+        found = scoring.compared(dataset, side, repeats)
+        rows.append(Row(f"scores at {side}x{side}", "the plain way", found["ratio"], SCORING))
+    table = Table("what", "beside", "times as fast", "asked", title=f"{repeats} repeats")
+    for row in rows:
+        table.add_row(row.what, row.beside, spread(row.faster, 2), f"{row.asked:.2f}")
+    console.print(table)
+    figure = picture(rows)
+    if out:
+        figure.savefig(out, dpi=120)
+    mlflow.set_experiment("unetlab-benchmarks")
+    with mlflow.start_run(run_name="bench", tags={"role": "benchmark"}):
+        mlflow.log_params({"repeats": repeats, "steps": length, "data": data})
+        every = [{**row._asdict(), "faster": each} for row in rows for each in row.faster]
+        mlflow.log_text(pd.DataFrame(every).to_csv(index=False), "bench.csv")
+        mlflow.log_figure(figure, "bench.png")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,174 @@
+"""A training step beside what the sources do, plain Keras, and beside PyTorch.
+
+    python -m benchmarks.steps --repeats 5
+
+For four networks: ours (the model and batches of `training.fit`, in the format that `precision=auto` takes), plain
+Keras (the same network in float32, NumPy arrays into `model.fit`, default settings) and, where PyTorch is installed
+(the extra `torch`), the same U-Net there, channels last and in bfloat16. Each repeat trains an epoch of a few steps
+of each, in turn, so that what else the machine does slows all alike; first epochs, which trace, are not counted.
+Milliseconds an image, median with least and most, and how many times faster ours is, by the pairs of each repeat.
+"""
+
+import importlib.util
+import time
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import click
+import keras
+import mlflow
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.scoring import spread
+from experiments import load_setup
+from unetlab.cli.base import OneLineErrors
+from unetlab.models import NETWORKS
+from unetlab.setup import Recipe
+from unetlab.training import fit, pace
+from unetlab.training.batches import batches_of
+from unetlab.training.precision import POLICIES
+
+WIDE = Recipe(image_size=128, channels=1, epochs=1, batch_size=32, model={"filters": 64, "depth": 4})
+
+NO_TORCH = "PyTorch is not installed (the extra torch), so it is left out"
+
+Epoch = Callable[[], None]
+"""Trains so many steps; returns when they are done."""
+
+
+class Case(NamedTuple):
+    """A network and its recipe, and what is asked of it: times as fast as plain Keras, and time beside PyTorch's."""
+
+    network: str
+    recipe: Recipe
+    plain: float
+    torch: float | None
+
+
+CASES = {
+    "64 filters, 128x128x1, batch 32": Case("scratch", WIDE, 2.0, 1.1),
+    "16 filters, 512x512x1, batch 2": Case(
+        "scratch", WIDE.changed({"image_size": 512, "batch_size": 2, "filters": 16}), 2.4, 1.1
+    ),
+    "16 filters, 128x128x3, batch 16, ELU and dropout": Case("scratch", load_setup("nuclei-scratch").recipe, 2.6, 1.1),
+    "MobileNetV2 frozen, 128x128x3, batch 8": Case("mobilenet", load_setup("nuclei").recipe, 2.0, None),
+}
+
+
+def noise(recipe: Recipe, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """Images and masks of so many batches, uint8: how long a step takes does not hang on what is in them."""
+    rng = np.random.default_rng(0)
+    shape = (steps * recipe.batch_size, recipe.image_size, recipe.image_size)
+    images = rng.integers(0, 256, (*shape, recipe.channels), dtype=np.uint8)
+    return images, rng.integers(0, 2, (*shape, 1), dtype=np.uint8)
+
+
+def ours(case: Case, steps: int) -> Epoch:
+    """Epochs as `fit` trains them, without validation."""
+    build, recipe = NETWORKS[case.network].build, case.recipe
+    images, masks = noise(recipe, steps)
+    precision, _ = pace.resolve("auto", case.network, recipe, None)
+    keras.mixed_precision.set_global_policy(POLICIES[precision])
+    try:
+        model = fit.compiled(build, recipe, None, recipe.learning_rate)
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+    batches = batches_of(images, masks, np.arange(len(images)), recipe, 0, training=True)
+    return lambda: model.fit(batches, shuffle=False, verbose=0)
+
+
+def plain(case: Case, steps: int) -> Epoch:
+    """Epochs as a notebook trains them."""
+    images, masks = (each.astype(np.float32) for each in noise(case.recipe, steps))
+    images /= 255
+    shape = images.shape[1:]
+    model = NETWORKS[case.network].build(input_shape=shape, weights=None, **case.recipe.model)
+    model.compile("adam", "binary_crossentropy", metrics=["accuracy"])
+    return lambda: model.fit(images, masks, batch_size=case.recipe.batch_size, verbose=0)
+
+
+def torch_epochs(case: Case, steps: int) -> Epoch:
+    """Epochs of the same U-Net in PyTorch, channels last, bfloat16 by autocast."""
+    import torch
+
+    from benchmarks.torch_unet import TorchUNet
+
+    recipe = case.recipe
+    images, masks = (
+        torch.from_numpy(each.astype(np.float32)).permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
+        for each in noise(recipe, steps)
+    )
+    model = TorchUNet(recipe.channels, **recipe.model).to(memory_format=torch.channels_last)
+    adam = torch.optim.Adam(model.parameters(), lr=recipe.learning_rate)
+
+    def epoch() -> None:
+        order = torch.randperm(len(images)).split(recipe.batch_size)
+        for rows in order:
+            adam.zero_grad()
+            with torch.autocast("cpu", torch.bfloat16):
+                found = model(images[rows] / 255)
+            torch.nn.functional.binary_cross_entropy_with_logits(found.float(), masks[rows]).backward()
+            adam.step()
+
+    return epoch
+
+
+def peers(case: Case, steps: int) -> Iterator[tuple[str, Epoch]]:
+    """Every way of training a case, by name, traced."""
+    made = {"ours": ours, "plain Keras": plain}
+    if case.torch is not None and importlib.util.find_spec("torch"):
+        made["PyTorch"] = torch_epochs
+    for name, make in made.items():
+        epoch = make(case, steps)
+        epoch()
+        yield name, epoch
+
+
+def compared(case: Case, steps: int, repeats: int) -> dict[str, list[float]]:
+    """Milliseconds an image of every way, one number a repeat, each epoch beside those of the others."""
+    epochs = dict(peers(case, steps))
+    found: dict[str, list[float]] = {name: [] for name in epochs}
+    for _ in range(repeats):
+        for name, epoch in epochs.items():
+            started = time.perf_counter()
+            epoch()
+            found[name].append(1000 * (time.perf_counter() - started) / (steps * case.recipe.batch_size))
+    return found
+
+
+def ratios(found: dict[str, list[float]], peer: str) -> list[float]:
+    """How many times faster ours is than a peer, a number a repeat; none where the peer is missing."""
+    return [other / own for own, other in zip(found["ours"], found.get(peer, []), strict=False)]
+
+
+@click.command(cls=OneLineErrors)
+@click.option("--repeats", type=click.IntRange(1), default=5, show_default=True)
+@click.option("--steps", type=click.IntRange(1), default=6, show_default=True, help="Of an epoch.")
+@click.option("--only", default="", help="Networks whose name holds this.")
+def main(repeats: int, steps: int, only: str) -> None:
+    """Prints a table and logs it to MLflow."""
+    console, rows = Console(), []
+    if not importlib.util.find_spec("torch"):
+        console.print(NO_TORCH)
+    table = Table("network", "plain Keras", "ours", "PyTorch", "x plain", "x PyTorch", title="ms an image and step")
+    for name, case in CASES.items():
+        if only not in name:
+            continue
+        found = compared(case, steps, repeats)
+        beside = [ratios(found, peer) for peer in ("plain Keras", "PyTorch")]
+        columns = [found.get(way, []) for way in ("plain Keras", "ours", "PyTorch")]
+        shown = [spread(each) if each else "-" for each in columns]
+        table.add_row(name, *shown, *(spread(each, 2) if each else "-" for each in beside))
+        rows += [{"network": name, "way": way, "ms": ms} for way, every in found.items() for ms in every]
+    console.print(table)
+    mlflow.set_experiment("unetlab-benchmarks")
+    with mlflow.start_run(run_name="steps", tags={"role": "benchmark"}):
+        mlflow.log_params({"steps": steps, "repeats": repeats})
+        mlflow.log_text(pd.DataFrame(rows).to_csv(index=False), "steps.csv")
+
+
+if __name__ == "__main__":
+    main()

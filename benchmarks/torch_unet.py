@@ -1,0 +1,55 @@
+"""`models.scratch.scratch_unet` in PyTorch, for `benchmarks.steps` to be measured beside. Imports torch, an extra."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+ACTIVATIONS = {"relu": nn.ReLU, "elu": nn.ELU}
+
+
+class TorchUNet(nn.Module):
+    """Images float (n, c, h, w) in, logits (n, 1, h, w) out; options as `scratch_unet` has them, those that the cases
+    of `benchmarks.steps` use."""
+
+    def __init__(
+        self,
+        channels: int,
+        filters: int = 64,
+        depth: int = 4,
+        kernel_size: int = 3,
+        dropout: float = 0.0,
+        activation: str = "relu",
+    ) -> None:
+        super().__init__()
+
+        def level(taken: int, index: int) -> nn.Sequential:
+            given = filters * 2**index
+            rate = dropout * (1.0 if index == depth else (1 + min(1, index * 2 // depth)) / 3)
+            return nn.Sequential(
+                nn.Conv2d(taken, given, kernel_size, padding="same"),
+                ACTIVATIONS[activation](),
+                *([nn.Dropout(rate)] if rate else []),
+                nn.Conv2d(given, given, kernel_size, padding="same"),
+                ACTIVATIONS[activation](),
+            )
+
+        widths = [channels, *(filters * 2**index for index in range(depth))]
+        self.down = nn.ModuleList(level(widths[index], index) for index in range(depth + 1))
+        rising = range(depth - 1, -1, -1)
+        self.rise = nn.ModuleList(
+            nn.ConvTranspose2d(filters * 2 ** (index + 1), filters * 2**index, 2, stride=2) for index in rising
+        )
+        self.up = nn.ModuleList(level(filters * 2 ** (index + 1), index) for index in rising)
+        self.last = nn.Conv2d(filters, 1, 1)
+
+    def forward(self, x: Any) -> Any:
+        skips = []
+        for level in self.down[:-1]:
+            x = level(x)
+            skips.append(x)
+            x = nn.functional.max_pool2d(x, 2)
+        x = self.down[-1](x)
+        for rise, level in zip(self.rise, self.up, strict=True):
+            x = level(torch.cat([skips.pop(), rise(x)], dim=1))
+        return self.last(x)
