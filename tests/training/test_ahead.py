@@ -2,6 +2,7 @@
 
 import threading
 import time
+import types
 
 import keras
 import numpy as np
@@ -67,25 +68,24 @@ def test_an_error_of_a_batch_made_ahead_reaches_the_training():
     ahead.close()
 
 
-def waited(ahead, step, epochs=3):
-    """The share that steps of so many seconds wait, batches being asked for one by one."""
-    waiting = Waiting(ahead)
-    for epoch in range(epochs):
-        waiting.on_epoch_begin(epoch)
-        for batch in range(len(ahead)):
-            ahead[batch]
-            time.sleep(step)
-            waiting.on_train_batch_end(batch)
-        ahead.on_epoch_end()
-        time.sleep(0.1)  # validation, in which the next first batch is made
-    ahead.close()
-    return waiting.share
+def test_waiting_is_the_share_of_the_steps_time_that_no_batch_was_there(monkeypatch):
+    clock, batches = types.SimpleNamespace(now=0.0), types.SimpleNamespace(ready={})
+    monkeypatch.setattr("unetlab.training.ahead.time", types.SimpleNamespace(perf_counter=lambda: clock.now))
+    waiting = Waiting(batches)
 
+    def stepped(batch, ready, end):
+        batches.ready[batch], clock.now = ready, end
+        waiting.on_train_batch_end(batch)
 
-def test_waiting_is_the_share_of_the_steps_time_that_no_batch_was_there():
-    # of three steps an epoch two wait as long as they take, since here nothing is made ahead but the first
-    assert waited(Ahead(Noted(0.04)), step=0.04) == pytest.approx(0.4, abs=0.08)
-    assert waited(Ahead(Noted()), step=0.02) < 0.1
+    waiting.on_epoch_begin(0)
+    stepped(0, ready=50, end=60)  # traced meanwhile
+    stepped(1, ready=55, end=70)  # was there
+    stepped(2, ready=74, end=84)  # 4 of 14 seconds late
+    clock.now = 100
+    waiting.on_epoch_begin(1)
+    stepped(0, ready=101, end=111)
+    assert (waiting.seconds, waiting.steps, waiting.share) == (5, 35, pytest.approx(1 / 7))
+    assert Waiting(batches).share == 0
 
 
 def test_a_training_says_how_long_it_waited_and_leaves_no_thread():
