@@ -20,7 +20,7 @@ def test_what_is_timed_scores_the_same_and_a_score_that_differs_is_no_speed_up(m
     monkeypatch.setattr(scoring, "PIXELS", 10)
     answer = CliRunner().invoke(scoring.main, ["speed", "--repeats", "2"])
     assert answer.exit_code == 0 and "64x64" in answer.output, answer.output
-    monkeypatch.setattr(scoring, "plain_boundary_f1", lambda *_: np.ones(1))
+    monkeypatch.setattr(scoring, "plain_boundary_f1", lambda *_: np.full(1, -1.0))
     assert CliRunner().invoke(scoring.main, ["speed", "--repeats", "2"]).exit_code != 0
 
 
