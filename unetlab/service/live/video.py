@@ -85,7 +85,8 @@ class Writer:
     """
 
     def __init__(self, path: Path, rate: float) -> None:
-        self.av, self.path, self.size, self.stream = _av(), path, (0, 0), None
+        self.av, self.path, self.size = _av(), path, (0, 0)
+        self.stream: Any = None
         if path.suffix.lower() not in WRITTEN:
             raise UserError(f"out={path}: videos are written as {', '.join(WRITTEN)}")
         try:
