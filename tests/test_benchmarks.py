@@ -25,6 +25,7 @@ from benchmarks import (
     bench,
     classes,
     compare_speed,
+    encoders,
     equal_models,
     exports,
     false_alarms,
@@ -411,3 +412,20 @@ def test_what_is_aimed_at_is_drawn_beside_what_was_measured():
     (axis,) = bench.picture(rows).axes
     assert [bar.get_width() for bar in axis.patches] == [2.5, 6.0]
     assert any(list(each.get_xdata()) == [2.0, 5.0] for each in axis.lines)
+
+
+def test_encoders_are_compared_with_the_first_over_scenes():
+    rng = np.random.default_rng(0)
+    ids = [f"image{number}" for number in range(24)]
+    scores = 0.8 + 0.05 * rng.random(24)
+    scene = np.repeat(np.arange(12), 2)
+
+    def run(dice):
+        figures = {"test/native_dice": float(dice.mean()), "test/ap_dsb": 0.5, "minutes": 2.0}
+        return figures, pd.DataFrame({"native_dice": dice, "scene": scene}, index=ids)
+
+    worse = run(scores - 0.1 + 0.01 * rng.random(24))
+    frame = encoders.compared({"first": run(scores), "same": run(scores + 0.01 * rng.normal(size=24)), "worse": worse})
+    assert frame["gain"].isna().tolist() == [True, False, False]
+    assert frame["p"].iloc[1] > 0.05 > frame["p"].iloc[2]
+    assert frame["low"].iloc[2] < frame["gain"].iloc[2] < frame["high"].iloc[2] < 0

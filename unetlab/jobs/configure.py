@@ -23,7 +23,7 @@ from unetlab.options import Options
 from unetlab.setup import Recipe, Setup
 from unetlab.training import fit, pace, patches
 
-ENCODERS = ("mobilenetv2", "efficientnet-lite0")
+ENCODERS: tuple[str, ...] = ("mobilenetv2", "efficientnet-lite0")
 """In the order of preference: the smaller one learns more in the same minutes."""
 
 PATCH = 256
