@@ -16,7 +16,7 @@ from mlflow.tracking import MlflowClient
 
 ROOT = Path(__file__).parent.parent
 
-TIMES = ("seconds", "ms_per_image", "tracking_share")
+TIMES = ("seconds", "ms_per_image", "tracking_share", "waiting_share")
 """Endings of figures that no two runs have in common."""
 
 

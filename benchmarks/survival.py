@@ -41,7 +41,7 @@ from rich.table import Table
 from benchmarks.small_jobs import JOBS, write_images
 from unetlab.cli.base import OneLineGroup
 
-WALL = ("seconds", "ms_per_image", "tracking_share")
+WALL = ("seconds", "ms_per_image", "tracking_share", "waiting_share")
 """What figures that are times end in."""
 
 TABLES = ("scores/test.csv", "scores/validation.csv", "search/trials.csv")

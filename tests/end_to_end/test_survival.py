@@ -21,7 +21,7 @@ from rich.console import Console
 from unetlab.jobs.run import run_setup
 
 TESTS = Path(__file__).parent.parent
-WALL = ("seconds", "ms_per_image", "tracking_share")
+WALL = ("seconds", "ms_per_image", "tracking_share", "waiting_share")
 """Figures that are times."""
 
 

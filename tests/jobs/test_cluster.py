@@ -3,6 +3,7 @@
 import dataclasses
 import sys
 
+import numpy as np
 import pytest
 from tiny_setup import QUIET, RECIPE, TINY
 
@@ -53,7 +54,7 @@ def test_one_worker_is_a_process_beside_the_search_and_more_are_dask_s():
 @pytest.mark.parametrize(("tuner", "same"), [("random", True), ("grid", True), ("bayesian", False)])
 def test_where_a_search_is_computed_is_part_of_the_plan_only_where_it_changes_what_is_proposed(pairs, tuner, same):
     dataset = open_dataset(str(pairs))
-    sides = run.split(dataset.ids, list(range(len(dataset))), ["grey"] * len(dataset), seed=0)
+    sides = run.split(dataset.ids, np.arange(len(dataset)), ["grey"] * len(dataset), seed=0)
 
     def key(**told):
         return run._plan(TINY, RECIPE, Options(trials=4, tuner=tuner, **told), dataset, sides, {})
