@@ -9,7 +9,12 @@ of each, in turn, so that what else the machine does slows all alike; first epoc
 Milliseconds an image, median with least and most, and how many times faster ours is, by the pairs of each repeat.
 """
 
+import contextlib
+import functools
 import importlib.util
+import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -25,6 +30,7 @@ from rich.table import Table
 from benchmarks.scoring import spread
 from experiments import load_setup
 from unetlab.cli.base import OneLineErrors
+from unetlab.errors import UserError
 from unetlab.models import NETWORKS
 from unetlab.setup import Recipe
 from unetlab.training import fit, pace
@@ -90,37 +96,31 @@ def plain(case: Case, steps: int) -> Epoch:
     return lambda: model.fit(images, masks, batch_size=case.recipe.batch_size, verbose=0)
 
 
-def torch_epochs(case: Case, steps: int) -> Epoch:
-    """Epochs of the same U-Net in PyTorch, channels last, bfloat16 by autocast."""
-    import torch
-
-    from benchmarks.torch_unet import TorchUNet
-
+def torch_epochs(case: Case, steps: int, stack: contextlib.ExitStack) -> Epoch:
+    """Epochs of the same U-Net in PyTorch, in a process of its own, which ends with `stack`: its libraries and those of
+    TensorFlow do not share one."""
     recipe = case.recipe
-    images, masks = (
-        torch.from_numpy(each.astype(np.float32)).permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
-        for each in noise(recipe, steps)
-    )
-    model = TorchUNet(recipe.channels, **recipe.model).to(memory_format=torch.channels_last)
-    adam = torch.optim.Adam(model.parameters(), lr=recipe.learning_rate)
+    told = {"side": recipe.image_size, "channels": recipe.channels, "batch": recipe.batch_size, "steps": steps}
+    words = json.dumps({**told, "rate": recipe.learning_rate, "model": dict(recipe.model)})
+    command = [sys.executable, "-m", "benchmarks.torch_unet", words]
+    process = stack.enter_context(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+    assert process.stdin and process.stdout
+    asked, said = process.stdin, process.stdout
 
     def epoch() -> None:
-        order = torch.randperm(len(images)).split(recipe.batch_size)
-        for rows in order:
-            adam.zero_grad()
-            with torch.autocast("cpu", torch.bfloat16):
-                found = model(images[rows] / 255)
-            torch.nn.functional.binary_cross_entropy_with_logits(found.float(), masks[rows]).backward()
-            adam.step()
+        asked.write("\n")
+        asked.flush()
+        if not said.readline():
+            raise UserError(f"PyTorch ended with {process.wait()}; its last lines stand above")
 
     return epoch
 
 
-def peers(case: Case, steps: int) -> Iterator[tuple[str, Epoch]]:
+def peers(case: Case, steps: int, stack: contextlib.ExitStack) -> Iterator[tuple[str, Epoch]]:
     """Every way of training a case, by name, traced."""
-    made = {"ours": ours, "plain Keras": plain}
+    made: dict[str, Callable[[Case, int], Epoch]] = {"ours": ours, "plain Keras": plain}
     if case.torch is not None and importlib.util.find_spec("torch"):
-        made["PyTorch"] = torch_epochs
+        made["PyTorch"] = functools.partial(torch_epochs, stack=stack)
     for name, make in made.items():
         epoch = make(case, steps)
         epoch()
@@ -129,13 +129,14 @@ def peers(case: Case, steps: int) -> Iterator[tuple[str, Epoch]]:
 
 def compared(case: Case, steps: int, repeats: int) -> dict[str, list[float]]:
     """Milliseconds an image of every way, one number a repeat, each epoch beside those of the others."""
-    epochs = dict(peers(case, steps))
-    found: dict[str, list[float]] = {name: [] for name in epochs}
-    for _ in range(repeats):
-        for name, epoch in epochs.items():
-            started = time.perf_counter()
-            epoch()
-            found[name].append(1000 * (time.perf_counter() - started) / (steps * case.recipe.batch_size))
+    with contextlib.ExitStack() as stack:
+        epochs = dict(peers(case, steps, stack))
+        found: dict[str, list[float]] = {name: [] for name in epochs}
+        for _ in range(repeats):
+            for name, epoch in epochs.items():
+                started = time.perf_counter()
+                epoch()
+                found[name].append(1000 * (time.perf_counter() - started) / (steps * case.recipe.batch_size))
     return found
 
 
