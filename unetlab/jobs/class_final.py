@@ -1,6 +1,5 @@
 """The final model of several classes on test: its scores, beside what needs no training and the reference trial."""
 
-from collections.abc import Callable
 from typing import Any
 
 import mlflow
@@ -8,10 +7,10 @@ import numpy as np
 import pandas as pd
 
 from unetlab.data.unmapped import Unmapped
-from unetlab.images.otsu import otsu_mask
 from unetlab.jobs import class_scores, trial
 from unetlab.jobs.class_scores import ClassScored
 from unetlab.metrics import classes, intervals
+from unetlab.service.class_scoring import rival_dice
 from unetlab.tracking import class_figures, thumbnails, write
 
 
@@ -45,22 +44,13 @@ def _with_rivals(
     bench: trial.Bench, scored: ClassScored, final: trial.Outcome, reference: trial.Outcome | None
 ) -> tuple[pd.DataFrame, dict[str, float]]:
     """Adds the scores of rivals and reference trial on each test image, and the paired gains with their intervals."""
-    data, named = bench.truth, list(bench.dataset.classes)
-    taken, constant = named.index(bench.rivals.otsu_class), named.index(bench.rivals.constant)
-
-    def otsu(row: int) -> np.ndarray:
-        return otsu_mask(data.image(row), bench.rivals.polarity) * np.uint8(taken)
-
-    def one(row: int) -> np.ndarray:
-        return np.full(tuple(data.sizes[row]), constant, np.uint8)
-
-    found = {"otsu": _untrained(bench, otsu), "constant": _untrained(bench, one)}
-    table = scored.table.assign(**{f"{name}_native_dice": values for name, values in found.items()})
+    untrained = pd.DataFrame([rival_dice(bench.truth, int(row), bench.rivals) for row in bench.split.test])
+    table = scored.table.join(untrained)
     if reference is not None:
         again = _reference_scores(bench, scored, final, reference)
         kept = ["dice", "native_dice", *classes.words_of(again)]
         table = table.join(again[kept].add_prefix("reference_"))
-    names = [*found, *(["reference"] if reference is not None else [])]
+    names = ["otsu", "constant", *(["reference"] if reference is not None else [])]
     rivals: dict[str, float] = {}
     for name in names:
         gain = intervals.paired_interval(table["native_dice"], table[f"{name}_native_dice"], bench.test_scenes)
@@ -81,15 +71,6 @@ def _reference_scores(
 
 
 _ENDS = {"": "mean", "_low": "low", "_high": "high"}
-
-
-def _untrained(bench: trial.Bench, answer: Callable[[int], np.ndarray]) -> list[float]:
-    """Mean Dice of the classes there on each test image at its own size; `answer` gives an index map by its row."""
-    data, found = bench.truth, []
-    for row in map(int, bench.split.test):
-        made = np.where(data.known(row), answer(row), np.uint8(0))
-        found.append(classes.dice_of(made, data.class_truth(row), len(data.classes) - 1))
-    return found
 
 
 def _without_symmetries(bench: trial.Bench, model: Any, final: trial.Outcome, table: pd.DataFrame) -> dict[str, float]:

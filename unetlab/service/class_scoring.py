@@ -66,20 +66,21 @@ def table_of(
         line = {"id": dataset.ids[i], **classes.score_at_model_size(each.classes, truth, names)}
         true = dataset.objects(i), kinds
         line |= classes.score_native(each.classes, truth, (each.labels, each.kinds), true, names)
-        for rival, made in _rivals(dataset, i, rivals).items():
-            line[f"{rival}_native_dice"] = classes.dice_of(made * dataset.known(i), truth, len(names))
-        lines.append(line)
+        lines.append({**line, **rival_dice(dataset, i, rivals)})
     return pd.DataFrame(lines), confusion
 
 
-def _rivals(dataset: Dataset, i: int, rivals: Rivals) -> dict[str, np.ndarray]:
-    """What each rival answers, an index map uint8 (h, w): Otsu's foreground taken for one class, and one for all."""
+def rival_dice(dataset: Dataset, i: int, rivals: Rivals) -> dict[str, float]:
+    """Mean Dice over the classes there, at the image's own size, of what needs no training: Otsu's foreground taken for
+    one class, and one class for all."""
     taken, constant = (dataset.classes.index(name) for name in (rivals.otsu_class, rivals.constant))
-    size = tuple(dataset.sizes[i].tolist())
-    return {
+    known, truth = dataset.known(i), dataset.class_truth(i)
+    answered_by = {
         "otsu": otsu_mask(dataset.image(i), rivals.polarity) * np.uint8(taken),
-        "constant": np.full(size, constant, np.uint8),
+        "constant": np.full(truth.shape, constant, np.uint8),
     }
+    count = len(dataset.classes) - 1
+    return {f"{rival}_native_dice": classes.dice_of(made * known, truth, count) for rival, made in answered_by.items()}
 
 
 def log_pictures(
