@@ -80,13 +80,13 @@ def camera_file(path: Path, side: int, folder: Path | None) -> None:
 
 
 @contextmanager
-def page(model: str, folder: Path) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
-    """The address at which `live` serves a model, and its process."""
+def page(model: str, export: str, folder: Path) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
+    """The address at which `live` serves a model, or an export of it, and its process."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     log = folder / "live.log"
-    words = ["-m", "unetlab", "live", "--source", "camera", "--port", str(port), "--model", model]
+    words = ["-m", "unetlab", "live", "--source", "camera", "--port", str(port), "--model", model, "--export", export]
     with log.open("w") as output:
         process = subprocess.Popen([sys.executable, *words], stdout=output, stderr=output)
     try:
@@ -141,7 +141,7 @@ def seconds_of(processes: list[psutil.Process]) -> float:
 
 
 def measure(
-    model: str, side: int, seconds: float, folder: Path | None
+    model: str, side: int, seconds: float, folder: Path | None, export: str = ""
 ) -> tuple[np.ndarray, dict[str, np.ndarray], dict[str, float]]:
     """Shows a camera's frames for some seconds.
 
@@ -154,7 +154,7 @@ def measure(
     with tempfile.TemporaryDirectory() as name:
         camera = Path(name) / "camera.y4m"
         camera_file(camera, side, folder)
-        with page(model, Path(name)) as (address, process), browser(camera) as opened:
+        with page(model, export, Path(name)) as (address, process), browser(camera) as opened:
             opened.get(address)
             opened.execute_script("const it = document.getElementById('side'); it.value = '0'")
             time.sleep(WARM)
@@ -181,15 +181,16 @@ def measure(
 @click.option("--model", required=True, help="As for predict.")
 @click.option("--side", default=256, show_default=True, help="Of the frames, in pixels; even.")
 @click.option("--seconds", default=20.0, show_default=True, help="That are measured.")
+@click.option("--export", default="", help="Of the model, whose network answers: litert-int8.")
 @click.option("--images", type=click.Path(path_type=Path), help="A folder whose images the camera shows.")
-def main(model: str, side: int, seconds: float, images: Path | None) -> None:
+def main(model: str, side: int, seconds: float, export: str, images: Path | None) -> None:
     """Frames a second and latency of the page, by step."""
-    drawn, steps, busy = measure(model, side, seconds, images)
+    drawn, steps, busy = measure(model, side, seconds, images, export)
     rate = 1000 * (len(drawn) - 1) / (drawn[-1] - drawn[0])
     p50, p95 = np.percentile(steps["took"], (50, 95))
     console = Console(highlight=False)
     console.print(
-        f"{model}, {side} x {side}: {rate:.1f} frames a second, latency p50 {p50:.1f} ms, p95 {p95:.1f} ms, "
+        f"{model}{export and f' as {export}'}, {side} x {side}: {rate:.1f} frames a second, latency p50 {p50:.1f} ms, p95 {p95:.1f} ms, "
         f"{len(drawn)} frames"
     )
     spent = {group: 1000 * each / rate for group, each in busy.items()}

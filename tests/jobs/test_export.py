@@ -175,3 +175,27 @@ def test_the_snippets_of_the_documents_run_a_file_without_unetlab(store, pairs, 
     truth = np.asarray(Image.open(pairs / "masks" / "cell00.png")) > 0
     overlap = (scope["mask"] & truth).sum()
     assert scope["mask"].shape == (40, 40) and 2 * overlap / (scope["mask"].sum() + truth.sum()) > 0.9
+
+
+def test_live_shows_what_an_export_answers_and_names_those_there_are(store, pairs, tmp_path):
+    model = with_split(pairs, "train test", view="patches", scale=3.0)
+    export(model, "litert")
+    images = tmp_path / "images"
+    images.mkdir()
+    for k, path in enumerate(sorted((pairs / "images").iterdir())[:2]):
+        shutil.copy(path, images / f"{k}{path.suffix}")
+
+    def shown(*more: str) -> dict[str, bytes]:
+        out = tmp_path / f"out{len(more)}"
+        asked = ["live", "--model", model, "--source", str(images), "--out", str(out), *more]
+        answer = CliRunner().invoke(main, asked)
+        assert answer.exit_code == 0, answer.output
+        return {path.name: path.read_bytes() for path in out.iterdir()}
+
+    own, exported = shown(), shown("--export", "litert-float32")
+    assert len(own) == 2 and exported == own
+    asked = ["live", "--model", model, "--source", str(images), "--out", str(tmp_path / "no"), "--export", "onnx-int8"]
+    answer = CliRunner().invoke(main, asked)
+    assert answer.exit_code == 2 and "Traceback" not in answer.output
+    assert "there is no such export of this model, it has litert-float32; mlflow run . -e export" in answer.stderr
+    assert "-P format=onnx -P precision=int8 makes one" in answer.stderr

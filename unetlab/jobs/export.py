@@ -17,7 +17,7 @@ from unetlab.errors import UserError
 from unetlab.options import JOBS, command
 from unetlab.service.exports import FORMATS
 from unetlab.service.exports.base import require, size_of, write
-from unetlab.service.exports.card import NAME, card
+from unetlab.service.exports.card import FOLDER, NAME, card
 from unetlab.service.exports.check import Loss, calibration_images, loss
 from unetlab.service.exports.network import trained
 from unetlab.service.exports.speed import speed
@@ -27,9 +27,6 @@ from unetlab.service.seen import Origin, origin
 from unetlab.tracking import ui
 from unetlab.tracking import write as tracking
 from unetlab.tracking.speed import speed_plot
-
-FOLDER = "exports"
-"""Of the artifacts of the run that trained a model: a folder a format and precision."""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,9 @@ from unetlab.service.exports.network import Trained
 
 NAME = "export.json"
 
+FOLDER = "exports"
+"""Of the artifacts of the run that trained a model: a folder a format and precision."""
+
 NORMALISATION = {
     "scale": "each value divided by 255",
     "percentile": (

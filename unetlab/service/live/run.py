@@ -9,6 +9,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import PyFuncModel
 
 from unetlab.errors import UserError
+from unetlab.service.exports.opened import predictor_of_export
 from unetlab.service.live import frame
 from unetlab.service.live.app import Live
 from unetlab.service.live.record import record
@@ -26,6 +27,7 @@ def live(
     threshold: float | None,
     channels: str,
     pages: str,
+    export: str,
     say: Callable[[str], None],
 ) -> None:
     """Shows frames with their masks: on a page until it is interrupted, or with `out` in files.
@@ -37,9 +39,10 @@ def live(
         port: of the page, on 127.0.0.1.
         threshold: in [0, 1] that the page begins with, or of the files; None for the model's own.
         channels, pages: of image files, as `codecs.open_pages` takes them.
+        export: of the model, such as "litert-int8", whose network answers; "": the model's own.
         say: called with each line for the user.
 
-    Raises UserError for a source, a model, a port or an `out` that cannot be had.
+    Raises UserError for a source, a model, an export, a port or an `out` that cannot be had.
     """
     if out is not None and not source:
         raise UserError("out= wants a source=, a file or a folder")
@@ -51,6 +54,8 @@ def live(
         predictor = predictor_of(segmenter)
         if predictor is None:
             raise UserError(f"model={address} was logged by an older version of unetlab; train or log it anew")
+        if export:
+            predictor = predictor_of_export(segmenter, predictor.recipe, export)
         classes = class_names(segmenter.metadata)
         if classes and threshold is not None:
             likeliest = f"{address} {in_words(classes)} and answers the likeliest"
@@ -69,7 +74,7 @@ def live(
                 say(line)
             say(f"{found}: {out}")
             return
-        name = _name(address, segmenter)
+        name = _name(address, segmenter) + (f" as {export}" if export else "")
         page = Live(predictor, name, shown, source or "Example", channels, threshold, classes)
         serve(page, sock, lambda where: say(f"{name}: look at {where}, end with Ctrl-C"))
 

@@ -1,0 +1,71 @@
+"""A model's export in its place: the same preparation and objects, another runtime for the network."""
+
+import json
+import os
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import mlflow
+import numpy as np
+from mlflow.exceptions import MlflowException
+from mlflow.pyfunc import PyFuncModel
+from mlflow.tracking import MlflowClient
+
+from unetlab.errors import UserError
+from unetlab.inference.predict import Predictor
+from unetlab.service.exports import FORMATS
+from unetlab.service.exports.base import Network, require, silence
+from unetlab.service.exports.card import FOLDER, NAME
+from unetlab.service.exports.network import tiled_as
+
+
+def predictor_of_export(segmenter: PyFuncModel, recipe: Any, name: str) -> Predictor:
+    """What predicts as a model does, with the network of one of its exports.
+
+    Args:
+        segmenter: the model.
+        recipe: of its own predictor.
+        name: format and precision as `export` names the folder, such as "litert-int8".
+
+    Raises UserError where there is no such export, which names those there are, or its packages are missing.
+    """
+    folder = _download(segmenter, name)
+    card = json.loads((folder / NAME).read_text())
+    row = FORMATS[card["format"]]
+    require(row, card["precision"])
+    one, height, width, channels = card["input"]["shape"]
+    with silence():
+        network = _in_turn(row.open(folder / card["file"], os.cpu_count() or 1))
+    return Predictor(network, *tiled_as(SimpleNamespace(**vars(recipe)), (one, height, width, channels)))
+
+
+def _download(segmenter: PyFuncModel, name: str) -> Path:
+    """The folder of an export, from the run that trained the model."""
+    client, number = MlflowClient(), segmenter.metadata.model_id
+    try:
+        run = client.get_logged_model(number).source_run_id if number else segmenter.metadata.run_id
+        there = sorted(Path(each.path).name for each in client.list_artifacts(run, FOLDER)) if run else []
+    except MlflowException:
+        run, there = None, []
+    if run is None or name not in there:
+        known = f"it has {', '.join(there)}" if there else "it has none"
+        asked = dict(zip(("format", "precision"), name.split("-", 1), strict=False))
+        way = " ".join(f"-P {key}={value}" for key, value in asked.items())
+        raise UserError(
+            f"export={name}: there is no such export of this model, {known}; mlflow run . -e export -P model=... {way} "
+            "makes one"
+        )
+    return Path(mlflow.artifacts.download_artifacts(run_id=run, artifact_path=f"{FOLDER}/{name}"))
+
+
+def _in_turn(network: Network) -> Network:
+    """The same for calls from several threads, of which runtimes take one at a time."""
+    lock = threading.Lock()
+
+    def call(images: np.ndarray) -> np.ndarray:
+        with lock:
+            return network(images)
+
+    return call
