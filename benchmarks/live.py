@@ -188,9 +188,9 @@ def main(model: str, side: int, seconds: float, export: str, images: Path | None
     drawn, steps, busy = measure(model, side, seconds, images, export)
     rate = 1000 * (len(drawn) - 1) / (drawn[-1] - drawn[0])
     p50, p95 = np.percentile(steps["took"], (50, 95))
-    console = Console(highlight=False)
+    console, shown = Console(highlight=False), f"{model} as {export}" if export else model
     console.print(
-        f"{model}{export and f' as {export}'}, {side} x {side}: {rate:.1f} frames a second, latency p50 {p50:.1f} ms, p95 {p95:.1f} ms, "
+        f"{shown}, {side} x {side}: {rate:.1f} frames a second, latency p50 {p50:.1f} ms, p95 {p95:.1f} ms, "
         f"{len(drawn)} frames"
     )
     spent = {group: 1000 * each / rate for group, each in busy.items()}
