@@ -2,6 +2,7 @@
 
 import copy
 import json
+from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from types import SimpleNamespace
@@ -58,9 +59,14 @@ def trained(address: str) -> Trained:
     except (KeyError, OSError, ValueError) as error:
         reason = (str(error) or repr(error)).splitlines()[0][:160]
         raise UserError(f"model={address} holds no network as unetlab logs it ({reason}); train it anew") from error
-    before = {each.name: each.default for each in fields(Recipe) if each.name in SETTINGS}  # of options since then
+    return Trained(file, model, completed(told))
+
+
+def completed(settings: Mapping[str, Any]) -> SimpleNamespace:
+    """A logged model's settings, with the defaults of those that came after it."""
+    before = {each.name: each.default for each in fields(Recipe) if each.name in SETTINGS}
     known = {name: value for name, value in before.items() if value is not MISSING}
-    return Trained(file, model, SimpleNamespace(**{**known, **told}))
+    return SimpleNamespace(**{**known, **settings})
 
 
 def tiled_as(recipe: SimpleNamespace, shape: Shape) -> tuple[SimpleNamespace, int]:

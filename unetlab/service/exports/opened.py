@@ -4,7 +4,6 @@ import json
 import os
 import threading
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import mlflow
@@ -18,7 +17,7 @@ from unetlab.inference.predict import Predictor
 from unetlab.service.exports import FORMATS
 from unetlab.service.exports.base import Network, require, silence
 from unetlab.service.exports.card import FOLDER, NAME
-from unetlab.service.exports.network import tiled_as
+from unetlab.service.exports.network import completed, tiled_as
 
 
 def predictor_of_export(segmenter: PyFuncModel, recipe: Any, name: str) -> Predictor:
@@ -38,7 +37,7 @@ def predictor_of_export(segmenter: PyFuncModel, recipe: Any, name: str) -> Predi
     one, height, width, channels = card["input"]["shape"]
     with silence():
         network = _in_turn(row.open(folder / card["file"], os.cpu_count() or 1))
-    return Predictor(network, *tiled_as(SimpleNamespace(**vars(recipe)), (one, height, width, channels)))
+    return Predictor(network, *tiled_as(completed(vars(recipe)), (one, height, width, channels)))
 
 
 def _download(segmenter: PyFuncModel, name: str) -> Path:
