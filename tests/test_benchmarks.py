@@ -34,6 +34,7 @@ from benchmarks import (
     live,
     objects,
     pictures,
+    search_quality,
     search_time,
     steps,
     survival,
@@ -356,6 +357,26 @@ def test_the_time_of_a_search_is_shared_out_between_its_parts(store):
     assert parts.pop("wall seconds") == 22 and len(frame) == 2
     expected = {"steps": 10, "tracking": 2, "tracing, validation": 4, "the rest of the trial": 4, "between trials": 2}
     assert parts == pytest.approx({name: seconds / 22 for name, seconds in expected.items()})
+
+
+def test_what_a_search_could_have_ended_with_counts_from_when_a_trial_ended_and_only_if_trained_in_full(store):
+    client = mlflow.MlflowClient()
+    experiment = client.get_experiment_by_name("unetlab").experiment_id
+    parent = client.create_run(experiment, start_time=10**9, tags={"ranked_by": "native_dice"})
+    told = [(0, 60, 0.5, None), (60, 30, 0.9, "3"), (100, 80, 0.7, "9"), (190, 50, 0.6, None)]
+    trials = []
+    for began, seconds, score, until in told:
+        tags = {"trial": "0", **({} if until is None else {"until_epoch": until})}
+        run = client.create_run(experiment, start_time=10**9 + 1000 * began, tags=tags).info.run_id
+        client.log_param(run, "epochs", 9)
+        client.log_metric(run, "val/native_dice", score)
+        client.log_metric(run, "train/whole_seconds", seconds)
+        trials.append(client.get_run(run))
+    curve = search_quality.progress(parent, trials[::-1])
+    assert curve["minutes"].tolist() == pytest.approx([1, 3, 4]) and list(curve["best"]) == [0.5, 0.7, 0.7]
+    np.testing.assert_array_equal(search_quality.at(curve, np.array([0.5, 1, 2.9, 3, 9])), [np.nan, 0.5, 0.5, 0.7, 0.7])
+    curves = {(tuner, 0): curve for tuner in search_quality.TUNERS}
+    assert len(search_quality.picture(curves, 4, "native_dice").axes[0].lines) == 6
 
 
 def test_every_export_of_a_model_is_a_row_beside_keras_whatever_it_loses(store, pairs, monkeypatch):
