@@ -69,13 +69,16 @@ def beside(setup: Setup, told: Options) -> list[dict[str, Any]]:
 @click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="Splits, each with its weights.")
 def main(data: str, name: str, image_size: int | None, epochs: int | None, encoder_weights: str, seeds: int) -> None:
     """Prints a table and logs it to MLflow."""
-    changes = {"image_size": image_size, "epochs": epochs}
-    recipe = SETUPS[name].recipe.changed({key: value for key, value in changes.items() if value})
-    setup, rows = replace(SETUPS[name], recipe=recipe, on_twin={}), []
+    recipe = SETUPS[name].recipe.changed({"image_size": image_size} if image_size else {})
+    # one training has no space to search, and a size of its own need be none of its choices
+    setup, rows = replace(SETUPS[name], recipe=recipe, on_twin={}, space=lambda hp, recipe: None), []
+    told = Options(data=data, epochs=epochs or 0, models="best", encoder_weights=encoder_weights)
     for seed in range(seeds):
-        rows += beside(setup, Options(data=data, seed=seed, models="best", encoder_weights=encoder_weights))
+        rows += beside(setup, replace(told, seed=seed))
     table = pd.DataFrame(rows)
-    shown = Table(*table.columns, title=f"{name} on {data}, {recipe.epochs} epochs at {recipe.image_size} pixels: Dice")
+    shown = Table(
+        *table.columns, title=f"{name} on {data}, {epochs or recipe.epochs} epochs at {recipe.image_size} pixels: Dice"
+    )
     for row in table.itertuples(index=False):
         texts = (f"{value:.4g}" if isinstance(value, float) else str(value) for value in row)
         shown.add_row(*("" if text == "nan" else text for text in texts))
@@ -84,7 +87,8 @@ def main(data: str, name: str, image_size: int | None, epochs: int | None, encod
     Console(width=200).print(means.round(4).to_string())
     mlflow.set_experiment("unetlab-benchmarks")
     with mlflow.start_run(run_name="classes", tags={"role": "benchmark"}):
-        mlflow.log_params({"data": data, "setup": name, "image_size": recipe.image_size, "epochs": recipe.epochs})
+        mlflow.log_params({"data": data, "setup": name, "image_size": recipe.image_size})
+        mlflow.log_param("epochs", epochs or recipe.epochs)
         mlflow.log_text(table.to_csv(index=False), "classes.csv")
 
 

@@ -162,6 +162,12 @@ class Options:
         "one by 0.01, and if it beats Otsu's threshold and one answer for all pixels.",
         repeated=False,
     )
+    refit: bool = _said(
+        False,
+        "Train the best recipe once more, as many epochs as were best, on training and validation images together: the "
+        "final model. Validation scores stay those of the model before.",
+        budget=True,
+    )
     labels: str = _said(
         "masks",
         "Who labels the images; masks: learn the given masks.",

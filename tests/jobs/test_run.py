@@ -17,6 +17,7 @@ from unetlab.data import open_dataset
 from unetlab.errors import UserError
 from unetlab.images.otsu import otsu_mask
 from unetlab.jobs import run as jobs_run
+from unetlab.jobs import trial as jobs_trial
 from unetlab.jobs.run import run_setup
 from unetlab.models import NETWORKS, Network
 from unetlab.options import Options
@@ -91,6 +92,31 @@ def _otsu_dice(pairs, run_id):
         found, truth = otsu_mask(data.image(i)), data.labels(i) > 0
         dices.append(2 * (found & truth).sum() / (found.sum() + truth.sum()))
     return np.mean(dices)
+
+
+def test_refit_learns_the_validation_images_too_and_claims_nothing_by_them(store, pairs, light, monkeypatch):
+    learnt, fits = [], jobs_trial.fit.fit
+
+    def noted(build, recipe, images, masks, train, validation, **rest):
+        learnt.append((sorted(train), recipe.epochs))
+        return fits(build, recipe, images, masks, train, validation, **rest)
+
+    monkeypatch.setattr(jobs_trial.fit, "fit", noted)
+    options = Options(data=str(pairs), trials=2, models="best", epochs=2, refit=True)
+    summary = run_setup(TINY, options, QUIET)
+    final = final_of(summary.run_id)
+    before = mlflow.get_run(final.data.tags["refit_of"])
+    sides = pd.read_csv(io.StringIO(mlflow.artifacts.load_text(f"runs:/{summary.run_id}/split.csv")))
+    both = int((sides["side"] != "test").sum())
+    (*_, (rows, epochs)) = learnt
+    assert len(learnt) == 3 and len(rows) == both > len(learnt[0][0]) and not set(learnt[0][0]) - set(rows)
+    assert epochs == before.data.metrics["train/best_epoch"]
+    assert not [name for name in final.data.metrics if name.startswith("val/")]
+    told = mlflow.get_run(summary.run_id).data
+    assert told.metrics["val/native_dice"] == before.data.metrics["val/native_dice"]
+    assert told.tags["final_model"] == summary.model_id and summary.figures["test/native_dice"] >= 0
+    with pytest.raises(UserError, match="refit=true with rounds=1"):
+        run_setup(TINY, Options(data=str(pairs), labels="otsu", rounds=1, refit=True), QUIET)
 
 
 def test_metrics_that_a_training_could_not_send_are_sent_when_the_run_ends(store, pairs, light, monkeypatch):

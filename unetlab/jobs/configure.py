@@ -117,7 +117,7 @@ def configure(setup: Setup, options: Options, dataset: Dataset, card: DataCard, 
     changes |= _augmentation(setup, {card.modality[row] for row in sides.train}, changes["view"], choices)
     setup = replace(setup, recipe=setup.recipe.changed(changes))
     trials = max(options.trials, int(options.minutes // 45))
-    each = options.minutes / trials
+    each = options.minutes / (trials + options.refit)
     if not options.epochs:
         fitted = _epochs(setup, weights, dataset, sides, options, each, choices)
         setup = replace(setup, recipe=setup.recipe.changed(fitted))

@@ -15,6 +15,7 @@ from unetlab.images import codecs
 from unetlab.images.otsu import otsu_mask
 from unetlab.inference import predict
 from unetlab.jobs import class_final, mask_scores, self_training, trial
+from unetlab.jobs.refit import refit as refitted
 from unetlab.metrics import baselines, intervals, membranes, pixelwise
 from unetlab.metrics.significance import count_scenes
 from unetlab.setup import Recipe
@@ -26,10 +27,14 @@ TIMED = 16
 """Test images, at most, whose answers are timed."""
 
 
-def fit_final(bench: trial.Bench, recipe: Recipe, rounds: int, best: trial.Outcome | None = None) -> trial.Outcome:
+def fit_final(
+    bench: trial.Bench, recipe: Recipe, rounds: int, best: trial.Outcome | None = None, refit: bool = False
+) -> trial.Outcome:
     """The final model: that of the best trial, or the recipe's where there was no search or its weights are lost; on
-    made labels so many rounds follow, each taught by the one before."""
+    made labels so many rounds follow, each taught by the one before. `refit` has it learn the validation images too."""
     name = bench.setup.name
+    if refit:
+        return refitted(bench, best or trial.train(bench, recipe, "trial 00 reference", "trial", {"trial": "0"}))
     if not rounds:
         if best is None:
             return trial.train(bench, recipe, f"{name} final", "final")

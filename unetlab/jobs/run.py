@@ -101,7 +101,7 @@ def run_setup(
     experiment_id = ui.open_experiment()
     outbox.sync()  # what an earlier run could not send
     rounds = _rounds(options, images)
-    trainings = options.trials + rounds
+    trainings = options.trials + rounds + options.refit
     key = _plan(setup, recipe, options, images.dataset, images.sides, own_tags)
     if own_tags and not options.fresh and (run := resume.finished_run(experiment_id, key)) is not None:
         console.print(f"{setup.name}: done before", highlight=False)
@@ -118,7 +118,7 @@ def run_setup(
 
             # search -> final -> scores on test, once
             found = Found(None, recipe, None) if options.trials == 1 else search_recipe(bench, recipe, options)
-            final = fit_final(bench, found.recipe, rounds, found.best)
+            final = fit_final(bench, found.recipe, rounds, found.best, options.refit)
             figures = finish(bench, final, found.reference, inputs["test"])
             outbox.sync()  # what a server that was away for a while still lacks of these trainings
             _end(kept.parent, {**figures, **setup.published_metrics()}, final, options, console)

@@ -3,7 +3,7 @@
 import contextlib
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -208,16 +208,51 @@ def train(
     after so many of the recipe's epochs, and go on where another one paused, with its weights and optimiser. A training
     that raises leaves a FAILED run with `traceback.txt`, and raises on; Stopped leaves a KILLED one.
     """
-    training, params = training_name(role, tags or {}), params_of(recipe, bench.seed, bench.precision, bench.weights)
+    more = {**(tags or {})}
+    if rung is not None:
+        more |= {"until_epoch": str(rung.epochs)} | (
+            {} if rung.past is None else {"goes_on_with": f"trial {rung.past}"}
+        )
+
+    def work(own: Own) -> Outcome:
+        return _train(bench, recipe, own, masks, rung)
+
+    outcome = in_run(bench, recipe, name, role, more, work)
+    if rung is None or rung.epochs >= recipe.epochs:  # else it may be promoted
+        bench.kept.forget_state(training_name(role, more))
+    return outcome
+
+
+class Own(NamedTuple):
+    """What a training knows of its own run.
+
+    Args:
+        run_id: of it.
+        name, role: for people and for searches in MLflow.
+        training: what tells it apart from the others of its run.
+        inputs: MLflow's description of each side of the split.
+        again: whether it was begun before.
+    """
+
+    run_id: str
+    name: str
+    role: str
+    training: str
+    inputs: Mapping[str, Any]
+    again: bool
+
+
+def in_run(
+    bench: Bench, recipe: Recipe, name: str, role: str, tags: Mapping[str, str], work: Callable[[Own], Outcome]
+) -> Outcome:
+    """What `work` makes of a recipe inside a child run of the active one, unless it is done already. Raises as `train`
+    does."""
+    training, params = training_name(role, tags), params_of(recipe, bench.seed, bench.precision, bench.weights)
     if (done := bench.kept.finished(training, params)) is not None:
         bench.progress.done(f"{name}: done before")
         return _outcome_again(recipe, *done)
     run_id = bench.kept.unfinished(training, params)
-    told = {**bench.tags(role), **(tags or {}), "training": training}
-    if rung is not None:
-        told |= {"until_epoch": str(rung.epochs)} | (
-            {} if rung.past is None else {"goes_on_with": f"trial {rung.past}"}
-        )
+    told = {**bench.tags(role), **tags, "training": training}
     begun = write.run(name, tags=told, params=params, run_id=run_id, parent=bench.kept.parent)
     with stoppable(), begun as active:
         try:
@@ -226,8 +261,7 @@ def train(
                 if run_id is None or not write.has_inputs(run_id):
                     sides = [inputs["train"], inputs["validation"]]
                     mlflow.log_inputs(sides, ["training", "validation"], [None, None])
-                own = active.info.run_id
-                outcome = _train(bench, recipe, name, role, own, inputs, masks, training, run_id is not None, rung)
+                return work(Own(active.info.run_id, name, role, training, inputs, run_id is not None))
         except Stopped:
             raise
         except Exception as error:
@@ -235,62 +269,43 @@ def train(
             mlflow.set_tag("failed", redacted(f"{type(error).__name__}: {error}")[:500])
             bench.progress.done(f"{name}: failed; its run holds traceback.txt")
             raise
-    if rung is None or rung.epochs >= recipe.epochs:  # else it may be promoted
-        bench.kept.forget_state(training)
-    return outcome
 
 
-def _train(
+def fit_logged(
     bench: Bench,
     recipe: Recipe,
-    name: str,
-    role: str,
-    run_id: str,
-    inputs: Mapping[str, Any],
-    learnt: Sequence[np.ndarray] | np.ndarray | None,
-    training: str,
-    again: bool,
-    rung: Rung | None,
-) -> Outcome:
+    own: Own,
+    learnt: Sequence[np.ndarray] | np.ndarray | None = None,
+    rows: np.ndarray | None = None,
+    rung: Rung | None = None,
+) -> fit.Fitted:
+    """Fits a recipe and logs every epoch, and what the whole took; `learnt` stands in for the data's own masks, `rows`
+    for the training side."""
     data = bench.dataset.fitted(recipe)
-    logger = epochs.EpochLogger(run_id, again)
+    logger = epochs.EpochLogger(own.run_id, own.again)
     params = params_of(recipe, bench.seed, bench.precision, bench.weights)
-    started = time.perf_counter()
     if rung is not None and rung.past is not None:
-        bench.kept.hand_on(f"trial {rung.past}", training)
+        bench.kept.hand_on(f"trial {rung.past}", own.training)
     try:
         fitted = fit.fit(
             NETWORKS[bench.setup.network].build,
             recipe,
             data.images,
             data.masks if learnt is None else learnt,
-            bench.split.train,
+            bench.split.train if rows is None else rows,
             bench.split.validation,
             seed=bench.seed,
             precision=bench.precision,
             weights=bench.weights,
-            callbacks=[logger, bench.progress.start(name, rung.epochs if rung else recipe.epochs)],
+            callbacks=[logger, bench.progress.start(own.name, rung.epochs if rung else recipe.epochs)],
             minutes=bench.minutes,
-            checkpoint=bench.kept.checkpoint(training, params),
+            checkpoint=bench.kept.checkpoint(own.training, params),
             until=rung.epochs if rung else 0,
         )
         logger.complete(fitted.history)
     finally:
         logger.close()
     tell_unsent(bench.progress.console, logger.unsent)
-    served, validated, val, true = _validated(bench, recipe, fitted.model)
-    if served.threshold != recipe.threshold:  # MLflow shows a run's params on its model; `threshold` is the recipe's
-        mlflow.log_param("served_threshold", served.threshold)
-    if served.objects != recipe.objects or served.seeds != recipe.seeds:
-        mlflow.log_params({"served_objects": served.objects, "served_seeds": served.seeds})
-    model_id = None
-    if bench.models == "all" or role != "trial":  # any round may turn out to be the last
-        model_id = _log_model(bench, fitted.model, served, role, val.get("best_threshold"))
-    write.log_scores("val", val, model_id, inputs["validation"])
-    mlflow.log_metrics(bench.setup.published_metrics())
-    if true:
-        mlflow.log_metrics({f"truth/val_{name}": true[name] for name in ("native_dice", "dice", "accuracy")})
-    write.log_table(validated.table, "scores/validation.csv")
     write.log_figure(figures.learning_curves(fitted.history), "curves.png")
     if fitted.weights is not None:
         named = zip(bench.dataset.classes, fitted.weights.tolist(), strict=True)
@@ -302,17 +317,38 @@ def _train(
             "train/parameters": fitted.model.count_params(),
             "train/step_seconds": fitted.steps,
             "train/waiting_share": fitted.waiting,
-            "train/whole_seconds": time.perf_counter() - started,
             "train/tracking_share": logger.seconds / max(fitted.seconds, 1e-9),
         }
     )
+    return fitted
+
+
+def _train(
+    bench: Bench, recipe: Recipe, own: Own, learnt: Sequence[np.ndarray] | np.ndarray | None, rung: Rung | None
+) -> Outcome:
+    started = time.perf_counter()
+    fitted = fit_logged(bench, recipe, own, learnt, rung=rung)
+    served, validated, val, true = _validated(bench, recipe, fitted.model)
+    if served.threshold != recipe.threshold:  # MLflow shows a run's params on its model; `threshold` is the recipe's
+        mlflow.log_param("served_threshold", served.threshold)
+    if served.objects != recipe.objects or served.seeds != recipe.seeds:
+        mlflow.log_params({"served_objects": served.objects, "served_seeds": served.seeds})
+    model_id = None
+    if bench.models == "all" or own.role != "trial":  # any round may turn out to be the last
+        model_id = log_model(bench, fitted.model, served, own.role, val.get("best_threshold"))
+    write.log_scores("val", val, model_id, own.inputs["validation"])
+    mlflow.log_metrics(bench.setup.published_metrics())
+    if true:
+        mlflow.log_metrics({f"truth/val_{name}": true[name] for name in ("native_dice", "dice", "accuracy")})
+    write.log_table(validated.table, "scores/validation.csv")
+    took = time.perf_counter() - started
+    mlflow.log_metric("train/whole_seconds", took)
     bench.progress.done(
-        f"{name}: val {_shown(validated.figures)} at native size, "
-        f"accuracy {validated.figures['accuracy']:.4f}, {len(fitted.history)} epochs, "
-        f"{time.perf_counter() - started:.0f} s"
+        f"{own.name}: val {_shown(validated.figures)} at native size, "
+        f"accuracy {validated.figures['accuracy']:.4f}, {len(fitted.history)} epochs, {took:.0f} s"
     )
-    outcome = Outcome(recipe, served, fitted.model.get_weights(), val, fitted.history, run_id, model_id)
-    keep(bench, training, outcome)
+    outcome = Outcome(recipe, served, fitted.model.get_weights(), val, fitted.history, own.run_id, model_id)
+    keep(bench, own.training, outcome)
     return outcome
 
 
@@ -375,7 +411,7 @@ def as_final(bench: Bench, outcome: Outcome) -> Outcome:
         return outcome
     with reopened(outcome.run_id):
         best = outcome.val.get("best_threshold")
-        model_id = _log_model(bench, model_of(bench, outcome), outcome.served, "final", best)
+        model_id = log_model(bench, model_of(bench, outcome), outcome.served, "final", best)
         write.log_scores("val", outcome.val, model_id, bench.inputs()["validation"])
     outcome = replace(outcome, model_id=model_id)
     keep(bench, client.get_run(outcome.run_id).data.tags["training"], outcome)  # or a later attempt would log it again
@@ -400,7 +436,8 @@ def model_of(bench: Bench, outcome: Outcome) -> keras.Model:
     return fit.rebuild(NETWORKS[bench.setup.network].build, outcome.recipe, outcome.weights)
 
 
-def _log_model(bench: Bench, model: Any, recipe: Recipe, role: str, best_threshold: float | None) -> str:
+def log_model(bench: Bench, model: Any, recipe: Recipe, role: str, best_threshold: float | None) -> str:
+    """Logs a model that is served as a recipe says, to the active run; returns its id."""
     info = log_segmenter(
         model,
         name=bench.setup.name,
