@@ -29,6 +29,7 @@ def rows(model: str, data: str, console: Console) -> list[dict[str, float | str]
         for precision in ("float32", "int8"):
             try:
                 found.append(export(model, name, precision, data, allow_loss=1.0, console=console))
+                console.print(found[-1].headline(), highlight=False, soft_wrap=True, markup=False)
             except UserError as error:
                 console.print(f"left out: {error}", highlight=False, soft_wrap=True, markup=False)
     if not found:
