@@ -13,7 +13,7 @@ from skimage.segmentation import find_boundaries
 from unetlab.errors import printable
 from unetlab.images import geometry
 from unetlab.images.palette import colours
-from unetlab.tracking.figures import caption
+from unetlab.tracking.figures import caption, row_heights
 
 SHARE = 0.45
 """Of a class's colour in what is shown within its outline."""
@@ -46,8 +46,9 @@ def class_panel(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Figu
     Each row holds id (str), image (uint8 (h, w, 1 or 3)), truth and found (index maps (h, w)) and dice; an optional
     label, such as "best", starts the line's title. `names` are those of the classes, background first.
     """
-    figure = _figure(15.5, 4.1 * len(rows) + 0.9)
-    for line, row in zip(figure.subplots(len(rows), 4, squeeze=False), rows, strict=True):
+    heights = row_heights([row["truth"] for row in rows], 3.6)
+    figure = _figure(15.5, sum(heights) + 0.9)
+    for line, row in zip(figure.subplots(len(rows), 4, squeeze=False, height_ratios=heights), rows, strict=True):
         truth, found, k = row["truth"], row["found"], len(names) - 1
         wrong = truth != found
         label = f"{row['label']}: " if "label" in row else ""

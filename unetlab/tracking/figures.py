@@ -57,8 +57,9 @@ def prediction_panel(rows: Sequence[Mapping[str, Any]]) -> Figure:
     (float (h, w) in [0, 1]; the plain image is shown where there is none) and dice; an optional label, such as "best",
     starts the line's title.
     """
-    figure = _figure(12, 4.1 * len(rows) + 0.7)
-    grid = figure.subplots(len(rows), 3, squeeze=False)
+    heights = row_heights([row["truth"] for row in rows], 3.6)
+    figure = _figure(12, sum(heights) + 0.7)
+    grid = figure.subplots(len(rows), 3, squeeze=False, height_ratios=heights)
     for line, row in zip(grid, rows, strict=True):
         truth, mask = np.asarray(row["truth"]).astype(bool), np.asarray(row["mask"]).astype(bool)
         label = f"{row['label']}: " if "label" in row else ""
@@ -260,6 +261,13 @@ def _errors(truth: np.ndarray, mask: np.ndarray) -> np.ndarray:
     shown[truth & ~mask] = (0, 208, 96)
     shown[mask & ~truth] = (255, 47, 208)
     return shown
+
+
+def row_heights(pictures: Sequence[np.ndarray], width: float) -> list[float]:
+    """Inches for each row of a figure whose pictures, (h, w) or (h, w, c), are `width` inches wide, their titles
+    included; a picture much higher than wide is drawn narrower."""
+    shapes = [np.asarray(picture).shape[:2] for picture in pictures]
+    return [0.5 + width * min(height / max(length, 1), 1.25) for height, length in shapes]
 
 
 def caption(name: str, most: int = 26) -> str:

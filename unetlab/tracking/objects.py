@@ -11,7 +11,7 @@ from skimage.segmentation import find_boundaries
 
 from unetlab.images import geometry
 from unetlab.metrics.objects import hit_objects, score_objects
-from unetlab.tracking.figures import caption
+from unetlab.tracking.figures import caption, row_heights
 
 COLOURS = np.array(
     [(230, 159, 0), (86, 180, 233), (0, 178, 130), (240, 228, 66), (40, 110, 230), (232, 90, 20), (214, 110, 180)],
@@ -63,9 +63,10 @@ def object_panel(rows: Sequence[Mapping[str, Any]]) -> Figure:
     Each row holds id (str), image (uint8 (h, w, 1 or 3)), truth and found (label images (h, w), 0 background); an
     optional label, such as "best", starts the line's title.
     """
-    figure = Figure(figsize=(12.6, 4.5 * len(rows) + 0.5), dpi=110, layout="constrained")
+    heights = row_heights([row["truth"][crowded(row["truth"])] for row in rows], 4.0)
+    figure = Figure(figsize=(12.6, sum(heights) + 0.5), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
-    for line, row in zip(figure.subplots(len(rows), 3, squeeze=False), rows, strict=True):
+    for line, row in zip(figure.subplots(len(rows), 3, squeeze=False, height_ratios=heights), rows, strict=True):
         scores = score_objects(row["found"], row["truth"])
         label = f"{row['label']}: " if "label" in row else ""
         image, truth, found = row["image"], row["truth"], row["found"]
