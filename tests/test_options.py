@@ -83,7 +83,7 @@ def test_a_showdown_takes_what_every_setup_takes():
 
 def test_the_budget_is_what_a_difference_may_be_due_to():
     assert set(BUDGET) == {
-        *("trials", "tuner", "epochs", "minutes", "labels", "rounds"),
+        *("trials", "tuner", "epochs", "minutes", "labels", "rounds", "refit"),
         *("encoder_weights", "precision", "split", "threshold"),
         *("view", "scale", "objects", "tta"),
     }
