@@ -24,7 +24,7 @@ from rich.table import Table
 
 from experiments import SETUPS, load_setup
 from unetlab.cli.base import OneLineErrors
-from unetlab.jobs.run import Summary, run_setup
+from unetlab.jobs.run import run_setup
 from unetlab.options import Options
 
 TUNERS = ("random", "bayesian", "hyperband")
@@ -82,12 +82,13 @@ def picture(curves: dict[tuple[str, int], pd.DataFrame], minutes: float, ranked:
     return figure
 
 
-def searched(summary: Summary) -> pd.DataFrame:
+def searched(parent: Run) -> pd.DataFrame:
     """The `progress` of a search that has ended."""
     children = MlflowClient().search_runs(
-        [summary.experiment_id], f"tags.`mlflow.parentRunId` = '{summary.run_id}' and attributes.status = 'FINISHED'"
+        [parent.info.experiment_id],
+        f"tags.`mlflow.parentRunId` = '{parent.info.run_id}' and attributes.status = 'FINISHED'",
     )
-    return progress(mlflow.get_run(summary.run_id), [run for run in children if "trial" in run.data.tags])
+    return progress(parent, [run for run in children if "trial" in run.data.tags])
 
 
 @click.command(cls=OneLineErrors)
@@ -110,8 +111,9 @@ def main(
         for tuner in TUNERS[seed % len(TUNERS) :] + TUNERS[: seed % len(TUNERS)]:  # none is always the first
             told = Options(data, trials, tuner, epochs, minutes, seed, models="best", encoder_weights=encoder_weights)
             summary = run_setup(load_setup(name), told)
-            curve = curves[tuner, seed] = searched(summary)
-            ranked = mlflow.get_run(summary.run_id).data.tags["ranked_by"]
+            parent = mlflow.get_run(summary.run_id)
+            curve, ranked = searched(parent), parent.data.tags["ranked_by"]
+            curves[tuner, seed] = curve
             rows.append({"tuner": tuner, "seed": seed, "trials": len(curve), "best": at(curve, np.array([minutes]))[0]})
             rows[-1] |= {"test_dice": summary.figures["test/native_dice"]}
     frame = pd.DataFrame(rows)

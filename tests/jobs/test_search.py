@@ -12,7 +12,7 @@ from tiny_setup import QUIET, RECIPE, TINY, children_of, final_of, space_of_thre
 
 from unetlab.data import cache
 from unetlab.errors import UserError
-from unetlab.jobs import final, resume, search, trial
+from unetlab.jobs import final, judge, resume, search, trial
 from unetlab.jobs.run import run_setup
 from unetlab.metrics import membranes
 from unetlab.options import Options
@@ -98,12 +98,12 @@ def test_of_a_search_the_reference_and_the_best_so_far_are_kept(tmp_path):
     order = [(3, 0.9, 3), (0, 0.5, None), (1, 0.4, 9), (2, 0.7, 9), (4, 0.7, 9), (5, float("nan"), 9), (6, 0.95, 1)]
     for number, objective, epochs in order:
         (tmp_path / f"trial-{number}.done.npz").touch()
-        kept.add(number, trial.Judged(objective, object()), None if epochs is None else Rung(epochs, None))
+        kept.add(number, judge.Judged(objective, object()), None if epochs is None else Rung(epochs, None))
         assert len(kept.outcomes) <= 2
         assert {path.name for path in tmp_path.iterdir()} == {f"trial-{k}.done.npz" for k in kept.outcomes}
     assert set(kept.outcomes) == {0, 2}  # 3 and 6 were trained for less, 4 is no better than 2
-    kept.add(7, trial.Judged(0.8, object()), None)
-    kept.add(8, trial.Judged(0.99, None), None)  # of an earlier attempt, its weights are gone
+    kept.add(7, judge.Judged(0.8, object()), None)
+    kept.add(8, judge.Judged(0.99, None), None)  # of an earlier attempt, its weights are gone
     assert set(kept.outcomes) == {0, 7}
 
 

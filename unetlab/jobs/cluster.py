@@ -30,7 +30,8 @@ from unetlab.options import DEPENDENT, Options
 from unetlab.service.shards import Spread, in_turn
 
 if TYPE_CHECKING:
-    from unetlab.jobs.trial import Bench, Judged
+    from unetlab.jobs.judge import Judged
+    from unetlab.jobs.trial import Bench
     from unetlab.search.rung import Rung
     from unetlab.setup import Recipe
 
@@ -126,10 +127,10 @@ class Cluster:
                 os.kill(nanny.pid, signal.SIGKILL)
 
     def judge(self, bench: "Bench", recipe: "Recipe", name: str, number: int, rung: "Rung | None" = None) -> "Judged":
-        """`trial.judge` by one of the workers, by another if that one is lost.
+        """`judge.judge` by one of the workers, by another if that one is lost.
 
         Raises TrialLost if the trial's own process dies or hangs, or several workers died of it, with its run FAILED
-        for that reason; RuntimeError with the reason if the trial fails; Stopped as `trial.judge` does, and if the
+        for that reason; RuntimeError with the reason if the trial fails; Stopped as `judge.judge` does, and if the
         cluster is lost.
         """
         import cloudpickle

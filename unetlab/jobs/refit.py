@@ -24,6 +24,7 @@ def refit(bench: trial.Bench, before: trial.Outcome) -> trial.Outcome:
         rows = np.sort(np.concatenate([bench.split.train, bench.split.validation]))
         fitted = trial.fit_logged(bench, recipe, own, rows=rows)
         served = before.served.changed({"epochs": epochs, "patience": 0})
+        trial.log_served(recipe, served)
         model_id = trial.log_model(bench, fitted.model, served, own.role, before.val.get("best_threshold"))
         mlflow.log_metrics(bench.setup.published_metrics())
         took = time.perf_counter() - started

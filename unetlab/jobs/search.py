@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from unetlab.errors import Stopped, UserError
-from unetlab.jobs import cluster, trial
+from unetlab.jobs import cluster, judge, trial
 from unetlab.jobs.recipe import without_heads
 from unetlab.models import NETWORKS
 from unetlab.options import Options
@@ -44,7 +44,7 @@ class _Kept:
         self.best: tuple[bool, float, int] | None = None
         self.lock = threading.Lock()  # several trials may be under way
 
-    def add(self, number: int, judged: trial.Judged, rung: Rung | None) -> None:
+    def add(self, number: int, judged: judge.Judged, rung: Rung | None) -> None:
         """Takes what was judged; of equals the earlier trial is better, as in the table of trials."""
         if judged.outcome is None:
             return
@@ -72,7 +72,7 @@ def search_recipe(bench: trial.Bench, reference: Recipe, options: Options) -> Fo
         name = f"trial {number:02d} " + ("reference" if number == 0 else _difference(reference, recipe))
         name += f" to epoch {rung.epochs}" if rung else ""
         try:
-            judged = trial.known(bench, recipe, name, number) or workers.judge(bench, recipe, name, number, rung)
+            judged = judge.known(bench, recipe, name, number) or workers.judge(bench, recipe, name, number, rung)
         except Stopped:
             raise
         except Exception as error:

@@ -1,4 +1,4 @@
-"""One training as one MLflow run: fit, score on validation, log the model. Search and training meet here."""
+"""One training as one MLflow run: fit, score on validation, log the model."""
 
 import contextlib
 import time
@@ -6,7 +6,6 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import keras
@@ -26,7 +25,7 @@ from unetlab.jobs import class_scores
 from unetlab.jobs.class_scores import ClassScored
 from unetlab.jobs.mask_scores import Scored, best_threshold, score_predicted, with_objects
 from unetlab.jobs.progress import SearchProgress
-from unetlab.jobs.resume import Kept, params_of, stoppable, tell_unsent, training_name, trainings
+from unetlab.jobs.resume import Kept, params_of, stoppable, tell_unsent, training_name
 from unetlab.metrics import membranes
 from unetlab.metrics.baselines import Rivals
 from unetlab.models import NETWORKS
@@ -133,66 +132,6 @@ class Outcome:
     model_id: str | None
 
 
-class Judged(NamedTuple):
-    """What a search learns of a trial: its objective and its outcome, None where its weights are not kept."""
-
-    objective: float
-    outcome: Outcome | None
-
-
-def judge(bench: Bench, recipe: Recipe, name: str, number: int, rung: Rung | None = None) -> Judged:
-    """Trains a trial of a search, unless it finished before. Raises as `train` and `known` do."""
-    if (before := known(bench, recipe, name, number)) is not None:
-        return before
-    outcome = train(bench, recipe, name, "trial", {"trial": str(number)}, rung=rung)
-    return Judged(float(outcome.val[bench.objective]), outcome)
-
-
-def known(bench: Bench, recipe: Recipe, name: str, number: int) -> Judged | None:
-    """A trial that finished in an earlier attempt; None for the reference trial without its weights, which are wanted
-    too.
-
-    Raises FailedBefore and Stopped as `Kept.objective` does.
-    """
-    params = params_of(recipe, bench.seed, bench.precision, bench.weights)
-    if (done := bench.kept.finished(f"trial {number}", params)) is not None:
-        outcome = _outcome_again(recipe, *done)
-        judged = Judged(float(outcome.val[bench.objective]), outcome)
-    else:
-        before = bench.kept.objective(f"trial {number}", params, f"val/{bench.objective}")
-        if not number or before is None:
-            return None
-        judged = Judged(before, None)
-    bench.progress.done(f"{name}: done before, {judged.objective:.4f}")
-    return judged
-
-
-def judge_elsewhere(
-    told: Any, root: Path, bench: Bench, recipe: Recipe, name: str, number: int, rung: Rung | None = None
-) -> Judged:
-    """`judge` in another process, maybe on another machine and maybe after another worker that was lost.
-
-    Args:
-        told: in place of the bench's progress.
-        root: the cache folder that the bench's own folders lie below; here they are below this machine's.
-    """
-    experiment = mlflow.get_run(bench.kept.parent).info.experiment_id
-    dataset = _here(bench.dataset, root)
-    truth = dataset if bench.truth is bench.dataset else _here(bench.truth, root)
-    folder = None if bench.kept.folder is None else cache.root() / bench.kept.folder.relative_to(root)
-    left = trainings(experiment, bench.kept.parent, f"trial {number}")
-    kept = replace(bench.kept, folder=folder, left=left)
-    here = replace(bench, dataset=dataset, truth=truth, kept=kept, progress=told)
-    judged = judge(here, recipe, name, number, rung)
-    if folder is not None and not folder.with_suffix(".lock").exists():  # this disk is not the one who asks has
-        kept.forget(f"trial {number}")
-    return judged
-
-
-def _here(dataset: Dataset, root: Path) -> Dataset:
-    return replace(dataset, folder=cache.root() / dataset.folder.relative_to(root))
-
-
 def train(
     bench: Bench,
     recipe: Recipe,
@@ -208,11 +147,11 @@ def train(
     after so many of the recipe's epochs, and go on where another one paused, with its weights and optimiser. A training
     that raises leaves a FAILED run with `traceback.txt`, and raises on; Stopped leaves a KILLED one.
     """
-    more = {**(tags or {})}
+    more = dict(tags or {})
     if rung is not None:
-        more |= {"until_epoch": str(rung.epochs)} | (
-            {} if rung.past is None else {"goes_on_with": f"trial {rung.past}"}
-        )
+        more["until_epoch"] = str(rung.epochs)
+        if rung.past is not None:
+            more["goes_on_with"] = f"trial {rung.past}"
 
     def work(own: Own) -> Outcome:
         return _train(bench, recipe, own, masks, rung)
@@ -250,7 +189,7 @@ def in_run(
     training, params = training_name(role, tags), params_of(recipe, bench.seed, bench.precision, bench.weights)
     if (done := bench.kept.finished(training, params)) is not None:
         bench.progress.done(f"{name}: done before")
-        return _outcome_again(recipe, *done)
+        return outcome_again(recipe, *done)
     run_id = bench.kept.unfinished(training, params)
     told = {**bench.tags(role), **tags, "training": training}
     begun = write.run(name, tags=told, params=params, run_id=run_id, parent=bench.kept.parent)
@@ -329,10 +268,7 @@ def _train(
     started = time.perf_counter()
     fitted = fit_logged(bench, recipe, own, learnt, rung=rung)
     served, validated, val, true = _validated(bench, recipe, fitted.model)
-    if served.threshold != recipe.threshold:  # MLflow shows a run's params on its model; `threshold` is the recipe's
-        mlflow.log_param("served_threshold", served.threshold)
-    if served.objects != recipe.objects or served.seeds != recipe.seeds:
-        mlflow.log_params({"served_objects": served.objects, "served_seeds": served.seeds})
+    log_served(recipe, served)
     model_id = None
     if bench.models == "all" or own.role != "trial":  # any round may turn out to be the last
         model_id = log_model(bench, fitted.model, served, own.role, val.get("best_threshold"))
@@ -350,6 +286,15 @@ def _train(
     outcome = Outcome(recipe, served, fitted.model.get_weights(), val, fitted.history, own.run_id, model_id)
     keep(bench, own.training, outcome)
     return outcome
+
+
+def log_served(recipe: Recipe, served: Recipe) -> None:
+    """Logs what validation chose to be served in place of the recipe's own: MLflow shows a run's params on its model,
+    and `threshold`, `objects` and `seeds` are the recipe's."""
+    if served.threshold != recipe.threshold:
+        mlflow.log_param("served_threshold", served.threshold)
+    if served.objects != recipe.objects or served.seeds != recipe.seeds:
+        mlflow.log_params({"served_objects": served.objects, "served_seeds": served.seeds})
 
 
 class Validated(NamedTuple):
@@ -389,7 +334,7 @@ def keep(bench: Bench, training: str, outcome: Outcome) -> None:
     bench.kept.finish(training, about, outcome.history, outcome.weights)
 
 
-def _outcome_again(
+def outcome_again(
     recipe: Recipe, about: Mapping[str, Any], history: pd.DataFrame, weights: list[np.ndarray]
 ) -> Outcome:
     """A training that finished in an earlier attempt, as `Kept` has it."""

@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Any
 from unetlab.errors import Stopped, UserError, redacted
 
 if TYPE_CHECKING:
-    from unetlab.jobs.trial import Bench, Judged
+    from unetlab.jobs.judge import Judged
+    from unetlab.jobs.trial import Bench
     from unetlab.search.rung import Rung
     from unetlab.setup import Recipe
 
@@ -170,16 +171,16 @@ class Workers:
         self.child.end()
 
     def judge(self, bench: "Bench", recipe: "Recipe", name: str, number: int, rung: "Rung | None" = None) -> "Judged":
-        """`trial.judge`, in the other process.
+        """`judge.judge`, in the other process.
 
         Raises TrialLost if that dies or hangs, with the trial's run FAILED for that reason; RuntimeError with the
-        reason if the trial fails; Stopped as `trial.judge` does.
+        reason if the trial fails; Stopped as `judge.judge` does.
         """
-        from unetlab.jobs import trial
+        from unetlab.jobs import judge
 
         work = self._packed(bench, recipe, name, number, rung) if self.apart else None
         if work is None:
-            return trial.judge(bench, recipe, name, number, rung)
+            return judge.judge(bench, recipe, name, number, rung)
         began = time.time()
         try:
             return pickle.loads(self.child.do(work, _Shown(bench), self.stall))  # type: ignore[no-any-return]
@@ -230,13 +231,13 @@ def packed(dumps: Callable[[Any], bytes], experiment: str, function: Callable[..
 
 
 def packed_trial(dumps: Callable[[Any], bytes], bench: "Bench", *rest: Any) -> bytes:
-    """A trial as a piece of work; `rest` as `trial.judge` takes it."""
+    """A trial as a piece of work; `rest` as `judge.judge` takes it."""
     import mlflow
 
-    from unetlab.jobs import trial
+    from unetlab.jobs import judge
 
     experiment = mlflow.get_run(bench.kept.parent).info.experiment_id
-    return packed(dumps, experiment, trial.judge_elsewhere, replace(bench, progress=None), *rest)  # type: ignore[arg-type]
+    return packed(dumps, experiment, judge.judge_elsewhere, replace(bench, progress=None), *rest)  # type: ignore[arg-type]
 
 
 def mark_failed(bench: "Bench", name: str, reason: str, began: float) -> None:

@@ -15,7 +15,7 @@ from mlflow.tracking import MlflowClient
 from unetlab.errors import UserError
 from unetlab.inference.predict import Predictor
 from unetlab.service.exports import FORMATS
-from unetlab.service.exports.base import Network, require, silence
+from unetlab.service.exports.base import Network, Shape, require, silence
 from unetlab.service.exports.card import FOLDER, NAME
 from unetlab.service.exports.network import completed, tiled_as
 
@@ -34,10 +34,10 @@ def predictor_of_export(segmenter: PyFuncModel, recipe: Any, name: str) -> Predi
     card = json.loads((folder / NAME).read_text())
     row = FORMATS[card["format"]]
     require(row, card["precision"])
-    one, height, width, channels = card["input"]["shape"]
+    shape: Shape = tuple(card["input"]["shape"])
     with silence():
         network = _in_turn(row.open(folder / card["file"], os.cpu_count() or 1))
-    return Predictor(network, *tiled_as(completed(vars(recipe)), (one, height, width, channels)))
+    return Predictor(network, *tiled_as(completed(vars(recipe)), shape))
 
 
 def _download(segmenter: PyFuncModel, name: str) -> Path:
