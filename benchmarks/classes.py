@@ -46,7 +46,7 @@ def beside(setup: Setup, told: Options) -> list[dict[str, Any]]:
     several, of_classes = train(setup, replace(told, masks="classes"))
     one, of_mask = train(setup, replace(told, masks="binary"))
     prefix = "test/native_dice/"
-    names = [key for key in several if key.startswith(prefix) and not key.endswith(("_low", "_high"))]
+    names = [key for key in several if key.startswith(prefix)]
     union = of_classes["union_native_dice"]
     gain = paired_interval(union, of_mask["native_dice"].reindex(union.index), np.asarray(of_classes["scene"]))
     shared = {"seed": told.seed, "images": len(union), "scenes": of_classes["scene"].nunique()}

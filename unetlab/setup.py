@@ -31,7 +31,7 @@ class Recipe:
         epochs: passes over the training images, at most.
         batch_size: images a step.
         learning_rate: of Adam; the peak, where a schedule changes it.
-        schedule: "constant", or "cosine": one epoch of linear warm-up, then cosine decay to 0.
+        schedule: "constant", or "cosine": linear warm-up for an epoch, or an eighth of all steps, then decay to 0.
         loss: a name of `unetlab.training.losses.LOSSES`.
         loss_options: of the loss, where they differ from its defaults: {"gamma": 1.0} of the focal loss. Among the
             hyperparameters they begin with "loss_".
@@ -58,7 +58,8 @@ class Recipe:
         view: "whole" (images squeezed to the square of image_size) or "patches" (training on crops of image_size at a
             working scale, prediction in overlapping tiles).
         scale: of patches: pixels of the network per pixel of the image.
-        patches: of an epoch in that view; 0 for as many as cover the pixels of the training images.
+        draws: images, or in that view patches, that an epoch draws; 0 for every image once, or as many patches as
+            cover the pixels of the training images.
         objects: how objects are parted, a name of `inference.objects.METHODS`; "border" and "distance" give the network
             a second sigmoid channel. Validation chooses between it and the plainer ones.
         seeds: what that method is told of its seeds; 0 for its default. Validation chooses it.
@@ -102,7 +103,7 @@ class Recipe:
     noise: float = 0.0
     view: str = "whole"
     scale: float = 1.0
-    patches: int = 0
+    draws: int = 0
     objects: str = "components"
     seeds: float = 0.0
     least_object: int = 0

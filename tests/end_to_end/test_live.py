@@ -212,6 +212,45 @@ def test_a_film_is_played_from_the_command_and_dropped(browser, film):
         until(browser, lambda f: f["objects"] == "1" and f["name"] == "film.webm")
 
 
+def test_a_film_after_a_camera_that_gave_no_frame_is_played(browser, film):
+    with serving(page()) as address:
+        visit(browser, address)
+        browser.execute_script("navigator.mediaDevices.getUserMedia = async () => new MediaStream(); camera.click()")
+        time.sleep(0.3)
+        drop(browser, film)
+        until(browser, lambda f: f["objects"] == "1" and f["name"] == "film.webm")
+        drop(browser, film)  # and again, while it plays
+        until(browser, lambda f: f["rate"] not in ("–", "0"))
+        assert not browser.execute_script("return document.getElementById('notice').textContent") and not faults(
+            browser
+        )
+
+
+def test_a_refusal_stays_while_something_plays(browser, tmp_path, monkeypatch):
+    monkeypatch.setenv("UNETLAB_MAX_BYTES", "1000000")
+    large = tmp_path / "large.png"
+    large.write_bytes(bytes(1_000_001))
+    with serving(page(Camera())) as address:
+        visit(browser, address)
+        until(browser, lambda f: f["rate"] not in ("–", "0"))
+        drop(browser, large)
+        until(browser, lambda f: "large.png has more than 1,000,000 bytes" in f["notice"])
+        time.sleep(1)
+        found = until(browser, lambda f: f["rate"] not in ("–", "0"))
+        assert "large.png has more than 1,000,000 bytes" in found["notice"]
+
+
+def test_the_threshold_of_the_command_is_asked_for_to_its_last_digit(browser, tmp_path):
+    path = tmp_path / "dim.png"
+    path.write_bytes(encoded(blob(32, 32) // 255))  # two squares of 1 in 255
+    with serving(page(threshold=0.0035)) as address:
+        visit(browser, address)
+        drop(browser, path)
+        until(browser, lambda f: f["objects"] == "2")
+        set_to(browser, "threshold", "0.01")
+        until(browser, lambda f: f["objects"] == "0")
+
+
 def test_films_without_frames_are_told_on_the_page(browser, film, tmp_path):
     cut = tmp_path / "header.webm"
     cut.write_bytes(film.read_bytes()[:150])

@@ -6,7 +6,7 @@ import imagecodecs
 import numpy as np
 import pytest
 from conftest import encoded
-from PIL import Image
+from PIL import Image, ImageOps
 
 from unetlab.images import codecs
 
@@ -47,3 +47,21 @@ def test_a_truncated_png_is_refused(data):
     for cut in range(8, len(data) - 30, 7):
         with pytest.raises(codecs.PixelError, match="truncated or damaged"), codecs.open_pages(data[:cut]) as opened:
             opened.read(0)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_photograph_is_the_way_up_that_its_camera_says(tmp_path, orientation):
+    picture = np.zeros((48, 64, 3), np.uint8)
+    picture[:16, :16], picture[-16:, :16] = (250, 20, 20), (20, 250, 20)
+    about = Image.Exif()
+    about[0x0112] = orientation
+    Image.fromarray(picture).save(tmp_path / "a.jpg", exif=about, quality=95, subsampling=0)
+    with codecs.open_pages(tmp_path / "a.jpg") as opened:
+        found = opened.read(0)
+        assert opened.size == found.shape[:2] == ((64, 48) if orientation > 4 else (48, 64))
+    with Image.open(tmp_path / "a.jpg") as stored:
+        upright = np.asarray(ImageOps.exif_transpose(stored).convert("RGB"))
+    assert np.array_equal(found, upright)
+    corners = [(0, 0), (0, -1), (-1, -1), (-1, 0)] * 2
+    corner = corners[orientation - 1]
+    assert found[corner][0] > 200 > found[corner][1]  # where the red corner belongs

@@ -13,10 +13,10 @@ from conftest import encoded, log_tiny
 from mlflow.exceptions import MlflowException
 from PIL import Image
 
-from unetlab.images import codecs, view
+from unetlab.images import codecs, geometry, view
 from unetlab.images.palette import colours
 from unetlab.inference.objects import instances_of_classes
-from unetlab.inference.predict import Predictor, classes_at, probabilities_at
+from unetlab.inference.predict import Predictor, classes_at
 
 NAMES = ["nuclei", "debris"]
 
@@ -70,7 +70,8 @@ def test_maps_hold_each_class_and_the_mask_is_what_is_no_background(seen):
         assert maps.classes[k].shape == (*view.size_of(image.shape[:2], own), 3) and maps.head is None
         np.testing.assert_allclose(maps.classes[k].sum(axis=-1), 1, atol=1e-5)
         np.testing.assert_allclose(maps.mask[k], 1 - maps.classes[k][..., 0])
-        native = probabilities_at(maps.classes[k], image.shape[:2])
+        planes = np.moveaxis(maps.classes[k], -1, 0)
+        native = np.stack([geometry.resize_map(plane, *image.shape[:2]) for plane in planes], axis=-1)
         assert native.shape == (*image.shape[:2], 3) and native.dtype == np.float32
         assert np.array_equal(native.argmax(axis=-1), classes_at(maps.classes[k], image.shape[:2]))
 

@@ -7,7 +7,7 @@ import pytest
 
 from unetlab.images import view
 from unetlab.inference import predict, spool, tiles
-from unetlab.inference.predict import Predictor, mask_at
+from unetlab.inference.predict import Predictor, mask_at, thresholds
 
 SIZES = [(40, 50), (1, 1), (50, 40), (40, 50), (64, 64), (3, 90), (40, 50), (700, 530)]
 
@@ -84,7 +84,7 @@ def test_levels_and_mean_are_those_of_the_whole_image_and_of_no_tile():
     own = recipe(normalise="percentile", threshold="mean")
     maps = Predictor(bright, own).maps([view.fitted(image, own)])
     assert maps.mask[0][300, 20] == 0 and maps.mask[0][300, 1180] == 1  # a tile alone would have stretched each half
-    (cut,) = Predictor(bright, own).cuts(maps)
+    (cut,) = thresholds(maps.mask, own.threshold)
     assert cut == pytest.approx(maps.mask[0].mean()) and 0.4 < cut < 0.6
     (answer,) = Predictor(bright, own).answers([image])
     assert answer.mask[:, 600:].all() and not answer.mask[300, :600].any()

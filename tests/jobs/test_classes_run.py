@@ -3,6 +3,7 @@
 import io
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import mlflow
 import numpy as np
@@ -19,7 +20,7 @@ from unetlab.data import open_dataset
 from unetlab.errors import UserError
 from unetlab.images import codecs
 from unetlab.inference.package import SETTINGS
-from unetlab.jobs import self_training
+from unetlab.jobs import class_scores, self_training
 from unetlab.jobs.run import run_setup
 from unetlab.models.scratch import scratch_unet
 from unetlab.options import Options
@@ -49,7 +50,7 @@ def test_a_class_data_set_is_learnt_and_scored_class_by_class(store, cells):
     for score in ("dice", "native_dice", "native_iou", "native_boundary_f1", "ap_dsb"):
         assert 0.3 < done.figures[f"test/{score}/cell"] <= 1, score
     assert done.figures["gain/over_otsu"] > 0.1 and done.figures["gain/over_constant"] > 0.3
-    low, high = (done.figures[f"test/native_dice/cell_{end}"] for end in ("low", "high"))
+    low, high = (done.figures[f"test/native_dice_{end}/cell"] for end in ("low", "high"))
     assert low <= done.figures["test/native_dice/cell"] <= high
     assert "test/native_dice_at_half" not in done.figures and not any("published" in name for name in done.figures)
 
@@ -152,3 +153,18 @@ def test_self_training_fills_what_people_left_unknown_and_keeps_what_they_said(s
     assert (after[:2][before[:2] == 255] == 2).all() and (before[:2] == 255).any()
     assert np.array_equal(after[:2][before[:2] != 255], before[:2][before[:2] != 255])
     assert np.array_equal(after[2:], before[2:])
+
+
+def test_objects_of_classes_are_parted_as_validation_says(cells):
+    """Two discs of a class that touch: what the network finds is compared with the truth, and not the truth with
+    itself."""
+    y, x = np.mgrid[:60, :60]
+    discs = [(y - 30) ** 2 + (x - column) ** 2 < 144 for column in (19, 41)]
+    recipe = LEARNS.recipe.changed({"objects": "watershed", "classes": 1})
+    labels = np.where(discs[0], 1, np.where(discs[1], 2, 0))
+    for truth, how in ((labels, "watershed"), ((labels > 0).astype(int), "components")):
+        kinds, known = np.array([0, *[1] * truth.max()]), np.ones(truth.shape, bool)
+        data = SimpleNamespace(object_classes=[kinds], objects=lambda row, t=truth: t, known=lambda row, k=known: k)
+        seen = class_scores.Seen()
+        seen.native.append((labels > 0).astype(np.uint8))
+        assert class_scores.with_objects(recipe, seen, np.array([0]), data).objects == how

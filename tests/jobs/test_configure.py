@@ -1,17 +1,21 @@
 """auto: what is read off the data, and what is chosen."""
 
 import dataclasses
+import time
+from types import SimpleNamespace
 
+import mlflow
 import numpy as np
 import pytest
 from PIL import Image
+from tiny_setup import QUIET
 
 from experiments import load_setup
 from unetlab.data import open_dataset
 from unetlab.data.check import check
 from unetlab.data.split import split
 from unetlab.errors import UserError
-from unetlab.jobs import configure
+from unetlab.jobs import configure, run, trial
 from unetlab.options import Options
 from unetlab.setup import Recipe
 from unetlab.training import fit
@@ -59,17 +63,23 @@ def cells(rng, size):
     return np.roll(labels, rng.integers(0, 16, 2), (0, 1))
 
 
+def confluent(rng, size):
+    labels = np.arange(1, 1 + (size[0] // 16) * (size[1] // 16)).reshape(size[0] // 16, -1)
+    return np.roll(np.repeat(np.repeat(labels, 16, axis=0), 16, axis=1), rng.integers(0, 16, 2), (0, 1))
+
+
 @pytest.fixture
 def configured(tmp_path, monkeypatch):
     """Configures for drawn data, a step taking a second."""
     monkeypatch.setattr(fit, "seconds_a_step", lambda *_: 1.0)
     monkeypatch.setattr(configure, "encoders_at_hand", lambda names: tuple(names))
 
-    def run(draw, minutes=30, **drawn):
+    def run(draw, minutes=30, told=(), **drawn):
         data = open_dataset(str(write(tmp_path / draw.__name__, draw, **drawn)), masks="objects")
         card = check(data, "off")
         sides = split(data.ids, card.groups, card.modality, seed=0)
-        return configure.configure(SETUP, Options(data="", minutes=minutes, precision="float32"), data, card, sides)
+        options = Options(data="", minutes=minutes, precision="float32", **dict(told))
+        return configure.configure(SETUP, options, data, card, sides)
 
     return run
 
@@ -94,10 +104,42 @@ def test_membranes_are_ranked_by_v_rand_and_bend(configured):
     assert found.setup.recipe.objects == "components" and found.setup.recipe.scale == 1
 
 
+def test_cells_that_touch_without_a_line_between_are_objects(configured):
+    found = configured(confluent)
+    assert not found.setup.membranes and found.setup.recipe.objects == "border"
+
+
+@pytest.mark.parametrize("draw", [touching, one_large])
+@pytest.mark.parametrize("view", ["whole", "patches"])
+def test_what_is_asked_for_is_what_the_rest_goes_with(configured, draw, view):
+    found = configured(draw, told={"view": view, "scale": "0.5", "objects": "watershed"})
+    recipe, frame = found.setup.recipe, found.frame().set_index("what")
+    assert recipe.view == view and recipe.objects == "watershed"
+    assert frame["why"][["view", "objects"]].eq("as you asked").all()
+    assert (recipe.image_size, recipe.scale) == ((256, 1.0) if view == "whole" else (64, 0.5))
+    assert recipe.flips == ("horizontal" if view == "whole" else "both")
+    assert 0.5 * 60 * 30 < recipe.epochs * recipe.draws / recipe.batch_size <= 0.8 * 60 * 30
+
+
+@pytest.mark.parametrize(("view", "side", "count"), [("patches", 2048, 100), ("whole", 640, 3000), ("whole", 256, 16)])
+@pytest.mark.parametrize("minutes", [1, 5, 90])
+def test_validation_never_takes_the_minutes_that_training_wants(monkeypatch, view, side, count, minutes):
+    monkeypatch.setattr(configure, "_seconds", lambda *_: 0.5)
+    setup = dataclasses.replace(SETUP, recipe=SETUP.recipe.changed({"view": view}))
+    train, validation = np.split(np.arange(count), [count * 4 // 5])
+    data, sides = SimpleNamespace(sizes=np.full((count, 2), side)), SimpleNamespace(train=train, validation=validation)
+    found = configure._epochs(setup, None, data, sides, Options(minutes=minutes), minutes, [])
+    steps = 0.8 * 60 * minutes / 0.5
+    looked = min(found["draws"], configure._samples(setup.recipe, data, validation))
+    learnt, validated = (found["epochs"] * each / 8 for each in (found["draws"], looked / 3))
+    assert 0.7 * steps < learnt + validated <= steps + 1 and validated <= learnt / 3 + 1
+    assert configure.EPOCHS[0] <= found["epochs"] <= configure.EPOCHS[1]
+
+
 @pytest.mark.parametrize("minutes", [5, 30, 40])
 def test_the_epochs_fit_the_minutes(configured, minutes):
     recipe = configured(touching, minutes=minutes).setup.recipe
-    assert 0.5 * 60 * minutes < recipe.epochs * recipe.patches / recipe.batch_size <= 0.8 * 60 * minutes
+    assert 0.5 * 60 * minutes < recipe.epochs * recipe.draws / recipe.batch_size <= 0.8 * 60 * minutes
 
 
 def test_every_choice_has_its_reason_and_is_readable(configured):
@@ -114,7 +156,31 @@ def test_without_weights_a_small_network_is_trained_from_scratch(configured, mon
 
 def test_more_minutes_are_searched(configured):
     found = configured(touching, minutes=180)
-    assert found.options.trials == 4 and found.options.minutes == 45
+    assert found.options.trials == 4 and found.minutes == 45
+    assert found.options.minutes == 180  # after which no trial begins
+
+
+def test_all_trials_of_the_minutes_are_trained(store, tmp_path, configured, monkeypatch):
+    begun, limits = [], []
+
+    def trained(bench, recipe, name, role, tags, rung=None):
+        begun.append(name)
+        limits.append(bench.minutes)
+        time.sleep(55 * bench.minutes)  # nearly all that it may take
+        return SimpleNamespace(val={"native_dice": 0.5})
+
+    def told(bench, outcome):
+        raise UserError("enough")
+
+    monkeypatch.setattr(trial, "train", trained)
+    monkeypatch.setattr(trial, "as_final", told)
+    data = write(tmp_path / "cells", touching)
+    options = Options(data=str(data), minutes=0.05, trials=4, precision="float32", encoder_weights="none")
+    with pytest.raises(UserError, match="enough"):
+        run.run_setup(SETUP, options, QUIET)
+    assert len(begun) == 4 and set(limits) == {round(0.05 / 4, 2)}
+    params = mlflow.search_runs(experiment_names=["unetlab"]).iloc[-1]
+    assert (params["params.minutes"], params["params.trials"]) == ("0.05", "4")  # as typed: the same again
 
 
 def test_no_minutes_are_refused(configured):

@@ -1,17 +1,28 @@
 """Any model on any labelled data, through its served code."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from click.testing import CliRunner
 from conftest import encoded, write_pairs
 from mlflow.tracking import MlflowClient
 from taught_models import tiny
+from tiny_setup import QUIET, TINY
 
 from unetlab.cli.main import main
 from unetlab.comparison import report
 from unetlab.comparison.compare import compare
+from unetlab.data import open_dataset
 from unetlab.errors import UserError
 from unetlab.jobs.evaluate import evaluate
+from unetlab.jobs.run import run_setup
+from unetlab.metrics import membranes
+from unetlab.options import Options
+from unetlab.service import scoring
+from unetlab.service.loading import load
+from unetlab.service.seen import origin
+from unetlab.tracking import read
 
 
 def test_a_registered_model_and_one_image_of_colour(store, pairs):
@@ -86,3 +97,19 @@ def test_scenes_of_a_file_are_the_units_and_bad_files_are_one_line(store, pairs)
 
 def test_a_model_of_three_channels_scores_grey_images(store, pairs):
     assert evaluate(tiny(channels=3), str(pairs)).figures["test/images"] == 12
+
+
+def test_membranes_are_cut_where_validation_said_in_the_run_and_in_evaluate(store, pairs, light, monkeypatch):
+    """The gate compares the two."""
+    monkeypatch.setattr(membranes, "best_cut", lambda maps, truths: 0.35)
+    setup = dataclasses.replace(TINY, membranes=True)
+    summary = run_setup(setup, Options(data=str(pairs), trials=1, models="best", seed=1), QUIET)
+    own = read.table(read.find_one(summary.run_id)).set_index("id")
+    model = load(f"models:/{summary.model_id}")
+    data = open_dataset(str(pairs))
+    rows = [data.ids.index(name) for name in own.index]
+    again = scoring.score(model, origin(model), data, rows).table.set_index("id")
+    for score in membranes.SCORES:
+        np.testing.assert_allclose(again[score], own[score], rtol=1e-6)
+    uncut = scoring.score(model, dataclasses.replace(origin(model), tags={"ranked_by": "native_v_rand"}), data, rows)
+    assert not np.allclose(uncut.table["native_v_rand"], own["native_v_rand"])

@@ -20,7 +20,7 @@ OPTIONS = Options(
     data="", trials=1, models="best", seed=1, precision="float32", view="patches", objects="border", tta="4", scale="1"
 )
 PATCHED = dataclasses.replace(
-    TINY, recipe=RECIPE.changed({"epochs": 8, "patches": 32, "learning_rate": 2e-2, "filters": 8, "depth": 1})
+    TINY, recipe=RECIPE.changed({"epochs": 8, "draws": 32, "learning_rate": 2e-2, "filters": 8, "depth": 1})
 )
 
 

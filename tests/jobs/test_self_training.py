@@ -1,5 +1,7 @@
 """Labels made without masks, and what a network is sure of."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from conftest import brightness_model
@@ -74,3 +76,10 @@ def test_a_round_corrects_labels_where_the_network_is_sure_and_leaves_other_imag
     assert (taught[rows][..., 0][brightness < 0.5 - sure - 0.01] == 0).all()
     unsure = np.abs(brightness - 0.5) < sure - 0.01
     assert np.array_equal(taught[rows][..., 0][unsure], masks[rows][..., 0][unsure])
+
+
+def test_labels_are_compared_with_what_is_known_of_the_truth():
+    truth = np.array([[1, 1, 0, 0, 255, 255]], np.uint8)
+    made = SimpleNamespace(labels=lambda i: np.array([[1, 1, 0, 0, 1, 0]], np.uint8))
+    known = SimpleNamespace(objects=lambda i: np.where(truth == 255, 0, truth), known=lambda i: truth != 255)
+    assert self_training.label_dice(made, known, np.array([0])).tolist() == [1.0]

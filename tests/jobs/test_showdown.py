@@ -182,3 +182,9 @@ def test_setups_that_make_no_showdown(text, message):
 
 def test_all_setups_can_be_named_at_once():
     assert showdown.setups_named("all") == ("nuclei", "nuclei-scratch", "latex", "pseudo-label", "drosophila", "auto")
+
+
+def test_auto_without_minutes_is_refused_before_the_others_are_trained(store, plan, monkeypatch):
+    monkeypatch.setattr(showdown, "run_setup", lambda *told: pytest.fail("trained"))
+    with pytest.raises(UserError, match="minutes, which must be above 0"):
+        showdown.showdown(dataclasses.replace(plan, setups=("nuclei", "auto")), QUIET)

@@ -97,7 +97,7 @@ def test_score_native_takes_any_mask():
         (np.zeros((2, 2)), np.zeros((2, 2)), "Received"),
         (np.full((1, 2, 2), 1.5), np.zeros((1, 2, 2)), "1.5"),
         (np.full((1, 2, 2), np.nan), np.zeros((1, 2, 2)), "nan"),
-        (np.zeros((1, 2, 2)), np.full((1, 2, 2), 255), "255"),
+        (np.zeros((1, 2, 2)), np.full((1, 2, 2), 2), "value of 2"),
         (np.zeros((0, 2, 2)), np.zeros((0, 2, 2)), "0 ids"),
     ],
 )
@@ -138,3 +138,17 @@ def test_real_nuclei_have_the_scores_of_the_plain_way(real_data, tmp_path):
     truths = [dataset.objects(i) for i in range(len(dataset))]
     assert len(truths) > 10 and min(truth.max() for truth in truths) > 1
     _same_as_plain(answers(truths), truths)
+
+
+def test_an_image_is_cut_as_it_would_be_served_and_then_what_nobody_knows_is_left_out():
+    found = np.full((1, 8, 8), 0.6, np.float32)
+    found[0, :, 4:] = 0.9
+    mask = np.ones((1, 8, 8), np.uint8)
+    mask[0, :, 4:] = 255
+    labels, known = np.zeros((64, 64), np.uint16), np.zeros((64, 64), bool)
+    labels[:, :32], known[:, :32] = 1, True
+    told = {"native_labels": lambda i: labels, "native_known": lambda i: known}
+    half = score_images(found, mask, ["a"], 0.5, **told).iloc[0]
+    assert half["dice"] == half["native_dice"] == half["ap50"] == 1
+    mean = score_images(found, mask, ["a"], "mean", **told).iloc[0]
+    assert mean["dice"] == mean["native_dice"] == 0  # 0.75 is the mean of all of it

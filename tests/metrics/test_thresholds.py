@@ -50,3 +50,13 @@ def test_of_numbers_that_are_equally_good_the_method_s_own_is_taken():
     for how, method in METHODS.items():
         maps = np.stack([truth, targets.distance(truth) / 255 if how == "distance" else 0 * truth], -1)
         assert thresholds.best_seeds([maps.astype(np.float32)], [truth], how, 0.5) == (method.default, 1.0)
+
+
+def test_what_is_found_where_nobody_knows_chooses_nothing():
+    maps, truth = np.zeros((20, 60), np.float32), np.zeros((20, 60), np.uint8)
+    maps[5:15, 5:15] = truth[5:15, 5:15] = 1
+    maps[5:15, 25:55] = 1
+    known = np.ones((20, 60), bool)
+    known[:, 20:] = False
+    assert thresholds.best_seeds([maps], [truth], "components", 0.5)[1] == pytest.approx(0.5)
+    assert thresholds.best_seeds([maps], [truth], "components", 0.5, known=iter([known]))[1] == 1

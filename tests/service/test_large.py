@@ -204,3 +204,47 @@ def test_a_model_of_an_older_version_looks_at_images_whole(store, tmp_path, smal
     tifffile.imwrite(tmp_path / "in" / "a.tif", field(60, 70), photometric="minisblack")
     predict_folder(log_tiny().model_uri, tmp_path / "in", tmp_path / "out")
     assert (tmp_path / "out" / "masks" / "a.png").exists()
+
+
+def test_of_all_that_goes_on_only_what_is_too_tall_is_cut(monkeypatch):
+    monkeypatch.setattr(large, "MOST_WAITING", 5_000)
+    mask = np.zeros((400, 100), bool)
+    mask[:, :3] = True
+    for top in range(0, 400, 10):
+        for left in range(6, 94, 10):
+            mask[top : top + 6, left : left + 6] = True
+    found = large.Objects(lambda part, head: instances(part, None, "components", 0.5), lambda *said: None)
+    labels = np.concatenate([found.add(large.Band(mask[k : k + 25], None), k == 375) for k in range(0, 400, 25)])
+    apart, small = labels[:, :3], labels[:, 6:]
+    assert len(np.unique(small)) - 1 == 40 * 9 and not np.isin(np.unique(apart), small[small > 0]).any()
+    assert found.count == 360 + len(np.unique(apart)) and found.cut == len(np.unique(apart)) - 1 > 1
+
+
+def test_what_waits_is_parted_by_all_that_is_around_it():
+    mask = np.zeros((120, 60), bool)
+    mask[30:36, 5:55] = mask[36:46, 25:35] = mask[46:76, 15:45] = True  # a flat bar, a wide neck, a body
+    said = []
+    found = large.Objects(lambda part, head: instances(part, None, "watershed", 0.9), lambda *each: said.append(each))
+    labels = np.concatenate([found.add(large.Band(mask[k : k + 20], None), k == 100) for k in range(0, 120, 20)])
+    whole = instances(mask, None, "watershed", 0.9)
+    assert labels.shape == mask.shape and found.count == whole.max() and np.array_equal(labels > 0, mask)
+    for part, _, top, before in said:
+        assert np.array_equal(part > 0, labels[top : top + len(part)] > before)
+
+
+@pytest.mark.parametrize("view", ["whole", "patches"])
+def test_a_shrunk_image_is_never_in_memory_at_once(monkeypatch, view):
+    monkeypatch.setattr(rows, "SPACE", 10_000)
+    asked, image = [], field(800, 500)[:, :, None]
+
+    class Watched(rows.HeldRows):
+        def read(self, first, last):
+            asked.append(last - first)
+            return super().read(first, last)
+
+    shrunk = recipe(view=view, image_size=32, scale=1 / 16)
+    fitted = rows.FittedRows(Watched(image), shrunk)
+    whole = np.concatenate(list(fitted.parts()))
+    assert max(asked) < 200 and np.array_equal(whole, fitted.read(0, len(whole)))
+    monkeypatch.setattr(rows, "SPACE", 10**9)
+    assert np.array_equal(whole, rows.FittedRows(rows.HeldRows(image), shrunk).read(0, len(whole)))

@@ -14,7 +14,7 @@ from conftest import blob, encoded, log_tiny
 from unetlab.errors import UserError
 from unetlab.images import codecs
 from unetlab.inference.package import SIGNATURE
-from unetlab.service import loading, pages, predict
+from unetlab.service import loading, objects, pages, predict
 from unetlab.service.loading import labels_of
 from unetlab.service.overlays import OUTLINE
 from unetlab.service.predict import predict_folder
@@ -285,3 +285,24 @@ def test_a_machine_that_does_not_see_the_images_says_so(model, folder, tmp_path)
     folder.rename(tmp_path / "gone")
     with pytest.raises(UserError, match="does not see .*images and out have to lie on storage that all workers share"):
         segment_shard(shards[0])
+
+
+def test_more_objects_than_a_png_can_tell_apart_are_answered_all_the_same(store, tmp_path):
+    y, x = np.mgrid[:520, :520]
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "specks.png").write_bytes(encoded(((y % 2 == 0) & (x % 2 == 0)).astype(np.uint8) * 255))
+    (tmp_path / "in" / "two.png").write_bytes(encoded(blob(40, 50)))
+    table = predict_folder(log_tiny(view="patches", image_size=64).model_uri, tmp_path / "in", tmp_path / "out")
+    assert table["object_count"].tolist() == [260 * 260, 2] and table["error"].eq("").all()
+    labels = tifffile.imread(tmp_path / "out" / "labels" / "specks.tif")
+    assert labels.dtype == np.uint32 and labels.max() == 260 * 260
+
+
+def test_where_an_object_lies_is_written_to_the_thousandth_of_a_pixel(tmp_path):
+    objects.append_table(tmp_path, "a", pd.DataFrame({"centroid_row": [123456.789]}))
+    assert (tmp_path / "objects.csv").read_text() == "a,123456.789\n"
+
+
+def test_a_folder_that_cannot_be_opened_is_one_line(model, tmp_path):
+    with pytest.raises(UserError, match="cannot be opened .File name too long.; give one that can"):
+        predict_folder(model, tmp_path / ("x" * 300), tmp_path / "out")

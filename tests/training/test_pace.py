@@ -69,7 +69,7 @@ def test_what_was_measured_is_kept_for_the_step_and_the_machine(monkeypatch):
     for changes in ({"batch_size": 8}, {"filters": 4}, {"objects": "border"}, {"image_size": 32}):
         pace.resolve("auto", "scratch", RECIPE.changed(changes), None)
     assert len(asked) == 5
-    monkeypatch.setattr(pace, "_machine", lambda: ["another"])
+    monkeypatch.setattr(pace, "machine", lambda: ["another"])
     pace.resolve("auto", "scratch", RECIPE, None)
     assert len(asked) == 6
     (*_, newest) = sorted((cache.root() / "paces").glob("*.json"), key=lambda path: path.stat().st_mtime_ns)

@@ -61,13 +61,13 @@ def test_an_epoch_shows_as_many_pixels_as_there_are_unless_told():
     assert covering(np.array([[64, 64], [20, 20]]), 32) == 5
     batches = PatchBatches(images_of(masks), masks, np.array([0, 1]), RECIPE, 0, training=True)
     assert sum(len(batches[i][0]) for i in range(len(batches))) == 5
-    told = PatchBatches(images_of(masks), masks, np.array([0, 1]), RECIPE.changed({"patches": 9}), 0, training=True)
+    told = PatchBatches(images_of(masks), masks, np.array([0, 1]), RECIPE.changed({"draws": 9}), 0, training=True)
     assert sum(len(told[i][0]) for i in range(len(told))) == 9
 
 
 def test_image_and_mask_are_cut_alike_and_epochs_differ():
     masks = [corner(60, 80), corner(100, 50)]
-    recipe = RECIPE.changed({"scale_jitter": 0.5, "flips": "both", "quarter_turns": True, "patches": 16})
+    recipe = RECIPE.changed({"scale_jitter": 0.5, "flips": "both", "quarter_turns": True, "draws": 16})
     batches = batches_of(images_of(masks), masks, np.array([0, 1]), recipe, 3, training=True)
     first = [batches[i] for i in range(len(batches))]
     for images, targets in first:
@@ -82,7 +82,7 @@ def test_image_and_mask_are_cut_alike_and_epochs_differ():
 def test_patches_are_stretched_by_the_levels_of_their_image():
     image = np.zeros((64, 64, 1), np.uint8)
     image[:32] = 100  # the lower half alone is dark: its own percentiles would make noise of it
-    recipe = RECIPE.changed({"normalise": "percentile", "patches": 40})
+    recipe = RECIPE.changed({"normalise": "percentile", "draws": 40})
     batches = PatchBatches([image], [corner(64, 64)], np.array([0]), recipe, 0, training=True)
     assert {float(v) for i in range(len(batches)) for v in np.unique(batches[i][0])} == {0.0, 1.0}
 
@@ -97,8 +97,25 @@ def test_a_network_learns_from_patches(objects):
         mask[8:24, 18:20, 1:] = 255
         images.append((mask[..., :1] * 120 + rng.integers(0, 60, (size, size, 1))).astype(np.uint8))
         masks.append(mask)
-    recipe = RECIPE.changed({"objects": objects, "learning_rate": 1e-2, "patches": 64, "epochs": 6, "loss": "bce_dice"})
+    recipe = RECIPE.changed({"objects": objects, "learning_rate": 1e-2, "draws": 64, "epochs": 6, "loss": "bce_dice"})
     fitted = fit(scratch_unet, recipe, images, masks, np.arange(3), np.arange(3, 4), seed=0, precision="float32")
     assert fitted.history["val_dice"].iloc[-1] > 0.7 > fitted.history["val_dice"].iloc[0]
     assert fitted.model.output_shape == (None, None, None, 1 if objects == "components" else 2)
     assert fitted.model(np.zeros((1, 96, 64, 1), np.float32)).shape[1:3] == (96, 64)
+
+
+def test_patches_come_in_all_eight_symmetries_where_the_recipe_has_them():
+    image, mask = images_of([corner(32, 32)]), [corner(32, 32)]
+    recipe = RECIPE.changed({"symmetries": True})
+    batches = PatchBatches(image, mask, np.array([0]), recipe, 0, training=True)
+    drawn = [batches[i] for i in range(len(batches))]
+    assert sum(len(images) for images, _ in drawn) == 8
+    corners = {tuple(np.argwhere(target[..., 0])[0]) for _, targets in drawn for target in targets}
+    assert len(corners) > 2 and all(np.array_equal(images > 0.35, targets) for images, targets in drawn)
+    assert len(PatchBatches(image, mask, np.array([0]), recipe, 0, training=False)) == 1
+
+
+def test_validation_looks_at_no_more_patches_than_an_epoch_draws():
+    masks = [corner(200, 200)]
+    batches = PatchBatches(images_of(masks), masks, np.array([0]), RECIPE.changed({"draws": 6}), 0, training=False)
+    assert batches.count == 6 < covering(np.array([[200, 200]]), 32)

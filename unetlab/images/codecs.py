@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import tifffile
 from PIL import Image
 
 from . import microscopy, raster, tiff, zarrs
@@ -161,6 +162,18 @@ def encode_classes(classes: np.ndarray, colours: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
+MOST_LABELS = int(np.iinfo(np.uint16).max)
+"""The largest value that a PNG holds."""
+
+
+def encode_wide_labels(labels: np.ndarray) -> bytes:
+    """A label image, non-negative integer (h, w), to a TIFF of 32 bits compressed by zlib: for more objects than a PNG
+    can tell apart. `decode_labels` reads it as well."""
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, labels.astype(np.uint32), photometric="minisblack", compression="zlib")
+    return buffer.getvalue()
+
+
 def encode_labels(labels: np.ndarray) -> bytes:
     """A label image (h, w) to a grey PNG that holds the values as they are: uint8 in 8 bits, other integers in 16.
 
@@ -168,8 +181,8 @@ def encode_labels(labels: np.ndarray) -> bytes:
     """
     if labels.dtype not in (np.uint8, np.uint16):
         low, high = int(labels.min(initial=0)), int(labels.max(initial=0))
-        if high > np.iinfo(np.uint16).max:
-            raise PixelError(f"{high:,} objects, a PNG can tell 65,535 apart; send the image in parts")
+        if high > MOST_LABELS:
+            raise PixelError(f"{high:,} objects, a PNG can tell {MOST_LABELS:,} apart; send the image in parts")
         if low < 0:
             raise PixelError(f"objects are numbered from 1, 0 is background. Received: {low}")
         labels = labels.astype(np.uint16)
@@ -179,6 +192,6 @@ def encode_labels(labels: np.ndarray) -> bytes:
 
 
 def decode_labels(data: bytes | Path) -> np.ndarray:
-    """Decodes what `encode_labels` made: int32 (h, w), the values as they are."""
+    """Decodes what `encode_labels` or `encode_wide_labels` made: int32 (h, w), the values as they are."""
     with open_pages(data) as opened:
         return np.asarray(opened.read(0)[:, :, 0], np.int32)

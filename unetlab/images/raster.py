@@ -1,13 +1,16 @@
-"""PNG, JPEG and BMP: one image a file."""
+"""PNG, JPEG and BMP: one image a file, a photograph the way up that its camera says (EXIF's orientation)."""
 
 import io
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
 from .axes import choose_channels, choose_pages, words
 from .contract import Pages, PixelError, refuse_scans, refuse_size
+
+ON_ITS_SIDE = (5, 6, 7, 8)
+"""Orientations in which height and width of the stored pixels are those of the picture exchanged."""
 
 MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM")
 
@@ -34,6 +37,8 @@ class Raster(Pages):
             refuse_scans(self.data)
         try:
             size, (mode, palette) = (self.image.height, self.image.width), self._kind()
+            if lossy and self.image.getexif().get(ExifTags.Base.Orientation) in ON_ITS_SIDE:
+                size = size[::-1]
         except Exception as error:  # likewise, of a palette
             raise PixelError("truncated or damaged") from error
         super().__init__(
@@ -71,6 +76,7 @@ class Raster(Pages):
         with Image.open(io.BytesIO(self.data)) as image:  # anew, so that threads may share it
             if self.palette is not None:
                 return np.asarray(image)[:, :, None]
-            if image.mode in ("1", "L", "LA"):
-                return np.asarray(image.convert("L"))[:, :, None]
-            return np.asarray(image.convert("RGB"))
+            upright = ImageOps.exif_transpose(image) if image.format == "JPEG" else image
+            if upright.mode in ("1", "L", "LA"):
+                return np.asarray(upright.convert("L"))[:, :, None]
+            return np.asarray(upright.convert("RGB"))

@@ -171,7 +171,25 @@ class FittedRows:
         self.held: tuple[int, int, np.ndarray] | None = None
 
     def read(self, first: int, last: int) -> np.ndarray:
-        """Rows `first` to `last`, without that: uint8 (last - first, w, channels)."""
+        """Rows `first` to `last`, without that: uint8 (last - first, w, channels).
+
+        No more than some SPACE pixels of the image are looked at together, which of a shrunk one are few rows.
+        """
+        several = self._several()
+        if last - first <= several:
+            return self._read(first, last)
+        out = np.empty((last - first, *self.shape[1:]), np.uint8)
+        for top in range(first, last, several):
+            bottom = min(last, top + several)
+            out[top - first : bottom - first] = self._read(top, bottom)
+        return out
+
+    def _several(self) -> int:
+        """Rows that are read together."""
+        step = max(1.0, self.image.shape[0] / self.shape[0])
+        return max(1, int(SPACE / (step * max(self.shape[1], self.image.shape[1]))))
+
+    def _read(self, first: int, last: int) -> np.ndarray:
         height, step = self.image.shape[0], self.image.shape[0] / self.shape[0]
         edge = 0 if self.shape[:2] == self.image.shape[:2] else geometry.reach(step)
         top = max(0, int(first * step) - edge)
@@ -188,7 +206,7 @@ class FittedRows:
 
     def parts(self) -> Iterator[np.ndarray]:
         """All rows, some at a time."""
-        several = max(1, SPACE // max(self.shape[1], self.image.shape[1]))
+        several = self._several()
         for first in range(0, self.shape[0], several):
             yield self.read(first, min(self.shape[0], first + several))
 

@@ -3,7 +3,7 @@
 Near-linear in pixels: only connected components that hold several seeds are flooded.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,13 +29,14 @@ class Method:
     """A row of METHODS.
 
     Args:
-        of: mask bool (h, w), head float32 (h, w) or None, seeds to int32 (h, w), 0 background, 1..n objects.
+        of: mask bool (h, w), head float32 (h, w) or None, and values of its number, to int32 (h, w) for each in turn: 0
+            background, 1..n objects.
         uses_head: whether it wants the network's second channel.
         seeds: values of its one number that are tried on validation images; what the number is, `of` says.
         default: the value where none was chosen.
     """
 
-    of: Callable[[np.ndarray, np.ndarray | None, float], np.ndarray]
+    of: Callable[[np.ndarray, np.ndarray | None, Sequence[float]], Iterator[np.ndarray]]
     uses_head: bool
     seeds: tuple[float, ...]
     default: float
@@ -56,14 +57,28 @@ def instances(mask: np.ndarray, head: np.ndarray | None, how: str, seeds: float,
 
     Raises ValueError for an unknown method and for a head that is missing or of another shape.
     """
+    (found,) = instances_for_each(mask, head, how, [seeds], least)
+    return found
+
+
+def instances_for_each(
+    mask: np.ndarray, head: np.ndarray | None, how: str, seeds: Sequence[float], least: int = 0
+) -> Iterator[np.ndarray]:
+    """What `instances` returns for each of several `seeds` in turn; what they have in common is done once."""
     if how not in METHODS:
         raise ValueError(f"objects must be one of {', '.join(METHODS)}. Received: {how!r}")
     method = METHODS[how]
     if method.uses_head and (head is None or head.shape != mask.shape):
         came = "none" if head is None else f"shape {head.shape}"
         raise ValueError(f"objects={how} wants a head of the mask's shape {mask.shape}. Received: {came}")
-    found = method.of(np.asarray(mask, bool), head, seeds)
-    return _numbered(np.where(np.bincount(found.ravel())[found] < least, 0, found)) if least else found
+    for found in method.of(np.asarray(mask, bool), head, seeds):
+        yield _without_specks(found, least) if least else found
+
+
+def _without_specks(labels: np.ndarray, least: int) -> np.ndarray:
+    kept = _areas(labels) >= least
+    kept[0] = False
+    return _numbered(np.where(kept[labels], labels, np.int32(0)))
 
 
 def instances_of_classes(classes: np.ndarray, how: str, seeds: float, least: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -88,30 +103,30 @@ def instances_of_classes(classes: np.ndarray, how: str, seeds: float, least: int
     return labels, np.array(kinds, np.uint8)
 
 
-def _components(mask: np.ndarray, head: np.ndarray | None, seeds: float) -> np.ndarray:
-    """Connected components; `seeds` says nothing."""
-    return components(mask)
+def _components(mask: np.ndarray, head: np.ndarray | None, seeds: Sequence[float]) -> Iterator[np.ndarray]:
+    """Connected components; seeds say nothing."""
+    yield from (components(mask) for _ in seeds)
 
 
-def _watershed(mask: np.ndarray, head: np.ndarray | None, seeds: float) -> np.ndarray:
-    """Basins of the mask's distance map; two are one object if the neck between them is at least `seeds` times as wide
+def _watershed(mask: np.ndarray, head: np.ndarray | None, seeds: Sequence[float]) -> Iterator[np.ndarray]:
+    """Basins of the mask's distance map; two are one object if the neck between them is at least a seed times as wide
     as the narrower of the two."""
     if mask.all():  # no edge to measure from
-        return components(mask)
+        return _components(mask, head, seeds)
     depth = ndimage.gaussian_filter(ndimage.distance_transform_edt(mask).astype(np.float32), SMOOTH)
     return _parted(mask, depth, seeds)
 
 
-def _border(mask: np.ndarray, head: np.ndarray | None, seeds: float) -> np.ndarray:
-    """Components of what is no border, grown back; a pixel is border if the head is above 1 - `seeds`."""
+def _border(mask: np.ndarray, head: np.ndarray | None, seeds: Sequence[float]) -> Iterator[np.ndarray]:
+    """Components of what is no border, grown back; a pixel is border if the head is above 1 less the seed."""
     assert head is not None
-    return _grown(mask, components(mask & (head < 1 - seeds)), head)
+    yield from (_grown(mask, components(mask & (head < 1 - seed)), head) for seed in seeds)
 
 
-def _distance(mask: np.ndarray, head: np.ndarray | None, seeds: float) -> np.ndarray:
-    """Regions where the head is above `seeds`, grown back."""
+def _distance(mask: np.ndarray, head: np.ndarray | None, seeds: Sequence[float]) -> Iterator[np.ndarray]:
+    """Regions where the head is above the seed, grown back."""
     assert head is not None
-    return _grown(mask, components(mask & (head > seeds)), -head)
+    yield from (_grown(mask, components(mask & (head > seed)), -head) for seed in seeds)
 
 
 METHODS = {
@@ -123,9 +138,9 @@ METHODS = {
 """Ways from a mask to objects, by the name that a recipe's `objects` has."""
 
 
-def _parted(mask: np.ndarray, height: np.ndarray, ratio: float) -> np.ndarray:
-    """Basins of `height`, float32 (h, w), above 0 in the mask; neighbours are merged, over the highest saddle first,
-    where the saddle is at least `ratio` of the lower of their two peaks.
+def _parted(mask: np.ndarray, height: np.ndarray, ratios: Sequence[float]) -> Iterator[np.ndarray]:
+    """Basins of `height`, float32 (h, w), above 0 in the mask; for each of the ratios neighbours are merged, over the
+    highest saddle first, where the saddle is at least so much of the lower of their two peaks.
 
     That keeps the peaks whose dynamics (Grimaud 1992, as in h-maxima) is large for their own height, so that one number
     serves small objects and large ones.
@@ -136,6 +151,12 @@ def _parted(mask: np.ndarray, height: np.ndarray, ratio: float) -> np.ndarray:
     peaks = np.zeros(int(basins.max()) + 1, np.float32)
     np.maximum.at(peaks, basins.ravel(), height.ravel())
     pairs, saddles = _saddles(basins, height)
+    for ratio in ratios:
+        yield _numbered(_merged(peaks, pairs, saddles, ratio)[basins])
+
+
+def _merged(peaks: np.ndarray, pairs: np.ndarray, saddles: np.ndarray, ratio: float) -> np.ndarray:
+    """The basin that each basin is part of, int32 (basins,)."""
     parent = list(range(len(peaks)))
 
     def root(k: int) -> int:
@@ -147,7 +168,7 @@ def _parted(mask: np.ndarray, height: np.ndarray, ratio: float) -> np.ndarray:
         lower, higher = sorted((root(int(pairs[k, 0])), root(int(pairs[k, 1]))), key=lambda basin: peaks[basin])
         if lower != higher and saddles[k] >= ratio * peaks[lower]:
             parent[lower] = higher
-    return _numbered(np.array([root(k) for k in range(len(parent))], np.int32)[basins])
+    return np.array([root(k) for k in range(len(parent))], np.int32)
 
 
 def _saddles(basins: np.ndarray, height: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

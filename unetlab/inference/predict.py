@@ -205,10 +205,6 @@ class Predictor:
     def _levels(self, image: np.ndarray) -> tuple[float, float]:
         return geometry.levels(image, self.recipe.normalise)
 
-    def cuts(self, maps: Maps) -> np.ndarray:
-        """Each image's threshold, float32 (n,)."""
-        return thresholds(maps.mask, self.recipe.threshold)
-
     def answers(self, images: Sequence[np.ndarray], threshold: Threshold | None = None) -> list[Answer]:
         """Masks and objects of images uint8 (h, w, 1 or 3) at their own sizes; `threshold` replaces the recipe's, and
         does not apply to classes."""
@@ -291,15 +287,9 @@ def mask_at(probability: np.ndarray, cut: float, size: Sequence[int]) -> np.ndar
     return np.asarray(geometry.resize_map(probability, height, width) > np.float32(cut))
 
 
-def probabilities_at(probabilities: np.ndarray, size: Sequence[int]) -> np.ndarray:
-    """Probabilities of classes, float32 (s, s, 1 + k), each resized to (height, width): float32 (height, width, 1 + k),
-    as `mask_at` does it with a mask's."""
-    height, width = size
-    return np.stack([geometry.resize_map(plane, height, width) for plane in np.moveaxis(probabilities, -1, 0)], axis=-1)
-
-
 def classes_at(probabilities: np.ndarray, size: Sequence[int]) -> np.ndarray:
-    """The likeliest class of each pixel of `probabilities_at`, uint8 (height, width), of equals the first."""
+    """The likeliest class of each pixel, uint8 (height, width), of equals the first: probabilities, float32
+    (s, s, 1 + k), are resized as `mask_at` does it with a mask's."""
     height, width = size
     best: np.ndarray = np.full((height, width), -np.inf, np.float32)
     found = np.zeros((height, width), np.uint8)

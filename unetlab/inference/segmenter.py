@@ -30,8 +30,6 @@ except ModuleNotFoundError:
 OWN_THRESHOLD = -1.0
 """The `threshold` that stands for the model's own."""
 
-MOST_OBJECTS = 2**16 - 1
-
 BATCH = 8
 
 COLUMNS = ("mask", "foreground_fraction", "object_count", "labels")
@@ -81,7 +79,8 @@ class Segmenter(PythonModel):
 
         Returns:
             Columns mask (PNG bytes of 0 and 255 at the image's own size), foreground_fraction (0 to 1), object_count
-            and labels (PNG bytes of 16 bits: 0 is background, each object has a number of its own). A model of classes
+            and labels (PNG bytes of 16 bits, of more than 65,535 objects a TIFF of 32: 0 is background, each object has
+            a number of its own). A model of classes
             answers besides: classes (PNG bytes of 8 bits with a palette: each pixel is the index of its likeliest
             class, 0 background), class_names (by index, "background" first) and object_classes (the index of each
             object's class, by its number in `labels`, 0 first for background). Its mask is where classes are not 0.
@@ -110,8 +109,8 @@ class Segmenter(PythonModel):
         rows = []
         for start in range(0, len(images), BATCH):
             chunk = images[start : start + BATCH]
-            for i, found in enumerate(self.predictor.answers(chunk, threshold)):
-                rows.append((*_answer(start + i, found), *(_of_classes(found, names) if names else ())))
+            for found in self.predictor.answers(chunk, threshold):
+                rows.append((*_answer(found), *(_of_classes(found, names) if names else ())))
         return pd.DataFrame(rows, columns=list(CLASS_COLUMNS if names else COLUMNS))
 
 
@@ -145,14 +144,10 @@ def _threshold(asked: float) -> Threshold | None:
     )
 
 
-def _answer(row: int, found: Answer) -> tuple[bytes, float, int, bytes]:
+def _answer(found: Answer) -> tuple[bytes, float, int, bytes]:
     count = int(found.labels.max(initial=0))
-    if count > MOST_OBJECTS:
-        raise MlflowException(
-            f"row {row}: {count:,} objects; a label image of 16 bits holds {MOST_OBJECTS:,}; send parts of the image",
-            error_code=INVALID_PARAMETER_VALUE,
-        )
-    labels = codecs.encode_labels(found.labels.astype(np.uint16))
+    several = count > codecs.MOST_LABELS  # than a PNG holds
+    labels = codecs.encode_wide_labels(found.labels) if several else codecs.encode_labels(found.labels)
     return codecs.encode_mask(found.mask), float(found.mask.mean()), count, labels
 
 

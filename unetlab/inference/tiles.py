@@ -1,8 +1,8 @@
 """A large image through a network in overlapping tiles, blended.
 
-Tiles are blended by a window that is next to nothing near a tile's own edge, where the network has seen padding instead
-of the image, and rises as Hann's does. Tiles begin at multiples of ALIGN, so that every pooling meets the pixels it
-would meet in the whole image. Only a row of tiles is in memory at a time.
+Tiles are blended by a window that is next to nothing near a tile's own edge within the image, where the network has
+seen padding instead of what goes on there, and rises as Hann's does. Tiles begin at multiples of ALIGN, so that every
+pooling meets the pixels it would meet in the whole image. Only a row of tiles is in memory at a time.
 """
 
 from collections.abc import Callable, Iterator
@@ -24,7 +24,7 @@ BATCH_PIXELS = 8 * 256 * 256
 """Pixels that the network sees at once, so that memory does not grow with what is asked."""
 
 FAINT = 1e-6
-"""Weight of a tile's edge: it counts where no other tile reaches, at the image's own edge."""
+"""Weight of a tile's edge: it counts where no other tile reaches."""
 
 Network = Callable[[np.ndarray], np.ndarray]
 """float32 (n, h, w, c) in [0, 1] to float32 (n, h, w, k): the mask's probability first, then heads."""
@@ -37,10 +37,12 @@ def offsets(length: int, tile: int, step: int) -> list[int]:
     return [*range(0, length - tile, step), length - tile]
 
 
-def window(length: int, edge: int) -> np.ndarray:
+def window(length: int, edge: int, first: bool = False, last: bool = False) -> np.ndarray:
     """Weights of a tile along one axis, float32 (length,): FAINT over `edge` pixels, then a rise as sin^2 over as many,
-    1 in the middle."""
-    inside = np.minimum(np.arange(length), np.arange(length)[::-1]) + 0.5 - edge
+    1 in the middle; and 1 up to the image's own edge, at which the `first` tile begins and the `last` one ends."""
+    ahead, behind = np.arange(length), np.arange(length)[::-1]
+    far = np.full(length, length)
+    inside = np.minimum(far if first else ahead, far if last else behind) + 0.5 - edge
     rise = np.sin(0.5 * np.pi * np.clip(inside / edge, 0.0, 1.0)) ** 2
     return np.maximum(rise, FAINT).astype(np.float32)
 
@@ -66,10 +68,10 @@ def bands(
     if len(tops) == len(lefts) == 1:
         yield network(geometry.stretch(_cut(image, rows, columns), *levels)[None])[0, :height, :width]
         return
-    down, across = window(high, tile // EDGE), window(wide, tile // EDGE)
     held = weights = None
     for top, below in zip(tops, [*tops[1:], len(rows)], strict=True):
-        found, weight = _row(network, image, levels, rows[top : top + high], columns, lefts, wide, across)
+        found, weight = _row(network, image, levels, rows[top : top + high], columns, lefts, wide, tile // EDGE)
+        down = window(high, tile // EDGE, top == tops[0], top == tops[-1])
         found *= down[:, None, None]
         weight *= down[:, None]
         if held is not None and weights is not None:
@@ -95,7 +97,7 @@ def _row(
     columns: np.ndarray,
     lefts: list[int],
     wide: int,
-    across: np.ndarray,
+    edge: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The weighted sum of a row of tiles, float32 (high, w, k), and the weights, (high, w)."""
     several = max(1, BATCH_PIXELS // (len(rows) * wide))
@@ -104,6 +106,7 @@ def _row(
         part = lefts[start : start + several]
         tiles = [geometry.stretch(_cut(image, rows, columns[left : left + wide]), *levels) for left in part]
         for left, found in zip(part, network(np.stack(tiles)), strict=True):
+            across = window(wide, edge, left == lefts[0], left == lefts[-1])
             if total is None:
                 total = np.zeros((len(rows), len(columns), found.shape[-1]), np.float32)
             total[:, left : left + wide] += found * across[:, None]

@@ -32,11 +32,11 @@ def tested(
 def _intervals(bench: trial.Bench, table: pd.DataFrame) -> dict[str, float]:
     """The 95 % interval of each class's Dice, over the scenes of the images in which it is there."""
     found: dict[str, float] = {}
-    for column in classes.words_of(table):
+    for column, word in classes.words_of(table).items():
         there = table[column].notna().to_numpy()
         scenes = None if bench.test_scenes is None else bench.test_scenes[there]
         within = intervals.interval(table.loc[there, column], scenes)
-        found |= {f"test/{column}_low": within.low, f"test/{column}_high": within.high}
+        found |= {f"test/native_dice_{end}/{word}": getattr(within, end) for end in ("low", "high")}
     return found
 
 
@@ -106,7 +106,7 @@ def _log_pictures(bench: trial.Bench, final: trial.Outcome, scored: ClassScored,
                 "id": table["id"][i],
                 "image": bench.truth.image(row),
                 "truth": bench.truth.class_truth(row),
-                "found": scored.seen.native[i],
+                "found": scored.seen.native[i] * bench.truth.known(row),
                 "dice": float(table["native_dice"][i]),
             }
         )

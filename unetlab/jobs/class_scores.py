@@ -26,12 +26,12 @@ def _spill() -> Spill:
 
 @dataclass
 class Seen:
-    """What a network of classes says of some images, as index maps uint8 (h, w), 0 where labels are unknown.
+    """What a network of classes says of some images, as index maps uint8 (h, w).
 
     Args:
-        found: at the size at which the network works.
-        masks: what is true there.
-        native: at the images' own size.
+        found: at the size at which the network works, 0 where labels are unknown.
+        masks: what is true there, 0 alike.
+        native: at the images' own size, all of it.
         calibration: how sure it was.
     """
 
@@ -77,8 +77,7 @@ def look(model: Any, recipe: Recipe, rows: np.ndarray, against: Dataset) -> Seen
             seen.calibration.add(probabilities, truth, known)
             seen.found.append(np.where(known, probabilities.argmax(axis=-1), 0).astype(np.uint8))
             seen.masks.append(np.where(known, truth, np.uint8(0)))
-            answer = classes_at(probabilities, against.sizes[row].tolist())
-            seen.native.append(np.where(against.known(int(row)), answer, np.uint8(0)))
+            seen.native.append(classes_at(probabilities, against.sizes[row].tolist()))
     return seen
 
 
@@ -100,8 +99,9 @@ def score(seen: Seen, recipe: Recipe, rows: np.ndarray, against: Dataset) -> Cla
         found, mask, native = seen.found[place], seen.masks[place], seen.native[place]
         confusion += classes.confusion_of(found, mask, len(names))
         small = classes.score_at_model_size(found, mask, names)
-        parted, true = class_objects_at(native, recipe), true_objects(against, row)
-        large = classes.score_native(native, against.class_truth(row), parted, true, names)
+        known, (parted, kinds) = against.known(row), class_objects_at(native, recipe)
+        answer, true = (parted * known, kinds), true_objects(against, row)
+        large = classes.score_native(native * known, against.class_truth(row), answer, true, names)
         table.append({"id": against.ids[row], **small, **large})
     scored = pd.DataFrame(table)
     figures = classes.summarise(scored, confusion, names)
@@ -115,17 +115,19 @@ def with_objects(recipe: Recipe, seen: Seen, rows: np.ndarray, against: Dataset)
     if len(ways) == 1:
         return recipe
 
-    def pairs() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """The mask of each class of each image, and its true objects."""
+    def pairs() -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """The mask of each class of each image, its true objects, and where they are known."""
         for native, row in zip(seen.native, map(int, rows), strict=True):
-            labels, kinds = true_objects(against, row)
-            for kind in sorted({*np.unique(native).tolist(), *kinds.tolist()} - {0}):
-                yield (native == kind).astype(np.float32), classes.objects_of_class(labels, kinds, kind)
+            known, (labels, kinds) = against.known(row), true_objects(against, row)
+            for kind in sorted({*np.unique(native * known).tolist(), *kinds.tolist()} - {0}):
+                yield (native == kind).astype(np.float32), classes.objects_of_class(labels, kinds, kind), known
+
+    def part(side: int) -> Iterator[np.ndarray]:
+        return (each[side] for each in pairs())
 
     tried = []
     for how in ways:
-        masks, truths = ((pair[side] for pair in pairs()) for side in (0, 1))
-        tried.append(thresholds.best_seeds(masks, truths, how, 0.5, recipe.least_object))
+        tried.append(thresholds.best_seeds(part(0), part(1), how, 0.5, recipe.least_object, part(2)))
     best = int(np.nanargmax([value for _, value in tried])) if not np.isnan([v for _, v in tried]).all() else 0
     return recipe.changed({"objects": ways[best], "seeds": tried[best][0]})
 

@@ -15,7 +15,7 @@ from unetlab.data.check import DataCard
 from unetlab.data.scale import Objects, objects_of, scale_for
 from unetlab.data.split import Split
 from unetlab.images.view import ALIGN, size_of
-from unetlab.jobs.early import refuse_numbers
+from unetlab.jobs.early import refuse_numbers, scale_of
 from unetlab.metrics.baselines import few
 from unetlab.models import NETWORKS
 from unetlab.models.weights import encoders_at_hand, resolve_weights
@@ -42,10 +42,16 @@ TRAINED = 0.8
 """Share of a training's minutes that is spent in steps; the rest goes into tracing, scoring and logging."""
 
 VALIDATED = 0.15
-"""Share of the steps' time that validation after every epoch may take."""
+"""Share of the steps' time that validation after every epoch may take, as far as EPOCHS allows."""
+
+LOOK = 1 / 3
+"""Time of looking at an image or patch, beside that of learning from it."""
 
 EPOCHS = (8, 40)
 """Between so many epochs the training is divided: fewer leave little choice of the best one, more are hard to read."""
+
+
+ASKED = "as you asked"
 
 
 @dataclass(frozen=True)
@@ -59,10 +65,12 @@ class Choice:
 
 @dataclass(frozen=True)
 class Configured:
-    """What `configure` leaves: setup, options and weights to go on with, its recipe in the setup, and the reasons."""
+    """What `configure` leaves: setup, options and weights to go on with, its recipe in the setup; the minutes of each
+    training; and the reasons."""
 
     setup: Setup
     options: Options
+    minutes: float
     weights: str | None
     choices: tuple[Choice, ...]
 
@@ -84,7 +92,8 @@ def configure(setup: Setup, options: Options, dataset: Dataset, card: DataCard, 
     The rules, which look at training images only:
 
     - Membranes or objects: where more than FOREGROUND of an average image is inside and that falls into more than
-      CELLS parts, lines part cells; V_rand ranks, pixels of thin lines weigh more, bends are learnt (tissue bends).
+      CELLS parts that do not touch, lines part cells; V_rand ranks, pixels of thin lines weigh more, bends are learnt
+      (tissue bends). Cells that touch have no line between them to learn, and are objects.
     - View: one or few large things are a photograph, whose whole is looked at, squeezed to PATCH; anything else is
       looked at in patches at its own scale, since squeezing loses what is small.
     - Scale: 1, or such that a typical object lies between 12 and 48 pixels; membranes stay at 1, lines being thin.
@@ -103,9 +112,12 @@ def configure(setup: Setup, options: Options, dataset: Dataset, card: DataCard, 
     - Smallest object: what is smaller than 99 of 100 objects of the training images is a speck, which stays in the
       mask and is counted as no object.
     - Trials: one for up to 90 minutes, beyond that one for every 45, the first of which is this configuration.
-    - Epochs: the time of a step is measured, once with this data (fresh=true measures again); so many steps fit
-      TRAINED of a training's minutes, divided so that validation takes no more than VALIDATED of them. The learning
-      rate decays to 0 by a cosine over just these.
+    - Epochs: the time of a step is measured, once with this data on this machine (fresh=true measures again); so many
+      steps fit TRAINED of a training's minutes, divided so that validation takes no more than VALIDATED of them. Where
+      EPOCHS leaves no such division, an epoch looks at as much of validation as it learns from. The learning rate
+      decays to 0 by a cosine over just these.
+
+    View, scale and objects that the options name are taken as they are, and the rest is chosen to go with them.
 
     Raises UserError for minutes that are not above 0, and for weights as `resolve_weights` does.
     """
@@ -113,7 +125,7 @@ def configure(setup: Setup, options: Options, dataset: Dataset, card: DataCard, 
     seen = objects_of(dataset, few(sides.train))
     choices: list[Choice] = []
     setup, weights = _network(setup, options, dataset, sides, choices)
-    setup, changes = _what_is_seen(setup, seen, dataset, sides, choices)
+    setup, changes = _what_is_seen(setup, seen, dataset, sides, options, choices)
     changes |= _augmentation(setup, {card.modality[row] for row in sides.train}, changes["view"], choices)
     setup = replace(setup, recipe=setup.recipe.changed(changes))
     trials = max(options.trials, int(options.minutes // 45))
@@ -121,8 +133,7 @@ def configure(setup: Setup, options: Options, dataset: Dataset, card: DataCard, 
     if not options.epochs:
         fitted = _epochs(setup, weights, dataset, sides, options, each, choices)
         setup = replace(setup, recipe=setup.recipe.changed(fitted))
-    told = replace(options, trials=trials, minutes=round(each, 2))
-    return Configured(setup, told, weights, tuple(choices))
+    return Configured(setup, replace(options, trials=trials), round(each, 2), weights, tuple(choices))
 
 
 def _network(
@@ -151,72 +162,88 @@ def _network(
 
 
 def _what_is_seen(
-    setup: Setup, seen: Objects, dataset: Dataset, sides: Split, choices: list[Choice]
+    setup: Setup, seen: Objects, dataset: Dataset, sides: Split, options: Options, choices: list[Choice]
 ) -> tuple[Setup, dict[str, Any]]:
     """View, scale, patch, loss and objects."""
     several = bool(setup.recipe.classes)
-    membranes = seen.foreground > FOREGROUND and seen.mean > CELLS and not several
-    whole = not membranes and seen.mean < FEW and seen.share > LARGE
-    changes: dict[str, Any] = {"view": "whole" if whole else "patches"}
-    if membranes:
-        inside = f"{seen.foreground:.0%} of the pixels are inside, in {seen.mean:.0f} parts an image"
-        choices.append(
-            Choice(
-                "what is there",
-                "membranes between cells",
-                f"{inside}; V_rand ranks, which asks whether cells are told apart",
-            )
-        )
-        changes |= {"loss": "bce", "border_weight": 3.0}
-        choices.append(
-            Choice(
-                "loss",
-                "cross-entropy, lines weigh up to 4 times",
-                "a broken line joins two cells, and lines are few pixels",
-            )
-        )
+    crowded = seen.touching > TOUCHING
+    membranes = seen.foreground > FOREGROUND and seen.mean > CELLS and not several and not crowded
+    changes = _learnt(seen, membranes, choices)
+    if options.view == "recipe":
+        whole = not membranes and seen.mean < FEW and seen.share > LARGE
     else:
-        what = f"{seen.mean:.1f} objects an image, the typical one {seen.diameter:.0f} pixels wide"
-        choices.append(Choice("what is there", "objects", what))
-        choices.append(Choice("loss", "cross-entropy + Dice", "holds where foreground is rare"))
+        whole = options.view == "whole"
     if whole:
-        why = f"few things, each {seen.share:.0%} of the image wide: to find them takes the whole picture"
+        large = f"few things, each {seen.share:.0%} of the image wide: to find them takes the whole picture"
+        why = large if options.view == "recipe" else ASKED
         choices.append(Choice("view", f"whole images, squeezed to {PATCH}x{PATCH}", why))
-        changes |= {"image_size": PATCH}
+        changes |= {"view": "whole", "image_size": PATCH}
     else:
-        scale = 1.0 if membranes else scale_for(seen.diameter)
-        why = "lines are thin" if membranes else "typical objects of 12 to 48 pixels are seen well"
-        choices.append(Choice("scale", f"{scale:g} pixels of the network for one of the image", why))
-        sizes = np.array(
-            [
-                size_of(dataset.sizes[row].tolist(), replace(setup.recipe, view="patches", scale=scale))
-                for row in sides.train
-            ]
-        )
-        side = min(PATCH, -(-int(np.median(sizes.max(axis=1))) // ALIGN) * ALIGN)
-        choices.append(
-            Choice("view", f"patches of {side}x{side}, tiles in prediction", "squeezing images loses what is small")
-        )
-        changes |= {"scale": scale, "image_size": side}
-    if several and seen.touching > TOUCHING:
-        changes |= {"objects": "watershed"}
-        why = f"objects touch in {seen.touching:.0%} of the images, and a softmax over classes has no second output"
-        choices.append(
-            Choice("objects", "a watershed within each class; validation chooses between it and components", why)
-        )
-    elif not membranes and seen.touching > TOUCHING:
-        changes |= {"objects": "border"}
-        why = f"objects touch in {seen.touching:.0%} of the images: a second output learns the borders between them"
-        choices.append(
-            Choice("objects", "borders learnt; validation chooses between them, a watershed and components", why)
-        )
-    else:
-        choices.append(Choice("objects", "connected components", "objects hardly ever touch"))
+        changes |= _patches(setup, seen, membranes, dataset, sides, options, choices)
+    changes |= _objects(seen, membranes, several, options, choices)
     if not membranes and seen.least > 1:
         changes |= {"least_object": seen.least}
         why = "99 of 100 objects that you drew are as large: what is smaller is a speck, no object"
         choices.append(Choice("smallest object", f"{seen.least} pixels", why))
     return replace(setup, membranes=membranes), changes
+
+
+def _learnt(seen: Objects, membranes: bool, choices: list[Choice]) -> dict[str, Any]:
+    """What is there, and its loss."""
+    if not membranes:
+        what = f"{seen.mean:.1f} objects an image, the typical one {seen.diameter:.0f} pixels wide"
+        choices.append(Choice("what is there", "objects", what))
+        choices.append(Choice("loss", "cross-entropy + Dice", "holds where foreground is rare"))
+        return {}
+    inside = f"{seen.foreground:.0%} of the pixels are inside, in {seen.mean:.0f} parts an image"
+    why = f"{inside}; V_rand ranks, which asks whether cells are told apart"
+    choices.append(Choice("what is there", "membranes between cells", why))
+    why = "a broken line joins two cells, and lines are few pixels"
+    choices.append(Choice("loss", "cross-entropy, lines weigh up to 4 times", why))
+    return {"loss": "bce", "border_weight": 3.0}
+
+
+def _patches(
+    setup: Setup,
+    seen: Objects,
+    membranes: bool,
+    dataset: Dataset,
+    sides: Split,
+    options: Options,
+    choices: list[Choice],
+) -> dict[str, Any]:
+    """Their scale and their side."""
+    scale = 1.0 if membranes else scale_for(seen.diameter)
+    why = "lines are thin" if membranes else "typical objects of 12 to 48 pixels are seen well"
+    if options.scale == "auto":
+        scale = scale_for(seen.diameter)
+    elif options.scale != "recipe":
+        scale, why = scale_of(options.scale), ASKED
+    choices.append(Choice("scale", f"{scale:g} pixels of the network for one of the image", why))
+    at_scale = replace(setup.recipe, view="patches", scale=scale)
+    sizes = np.array([size_of(dataset.sizes[row].tolist(), at_scale) for row in sides.train])
+    side = min(PATCH, -(-int(np.median(sizes.max(axis=1))) // ALIGN) * ALIGN)
+    why = "squeezing images loses what is small" if options.view == "recipe" else ASKED
+    choices.append(Choice("view", f"patches of {side}x{side}, tiles in prediction", why))
+    return {"view": "patches", "scale": scale, "image_size": side}
+
+
+def _objects(seen: Objects, membranes: bool, several: bool, options: Options, choices: list[Choice]) -> dict[str, Any]:
+    """How objects are parted."""
+    if options.objects != "recipe":
+        choices.append(Choice("objects", options.objects, ASKED))
+        return {"objects": options.objects}
+    touch = f"objects touch in {seen.touching:.0%} of the images"
+    if membranes or seen.touching <= TOUCHING:
+        choices.append(Choice("objects", "connected components", "objects hardly ever touch"))
+        return {}
+    if several:
+        how = "a watershed within each class; validation chooses between it and components"
+        choices.append(Choice("objects", how, f"{touch}, and a softmax over classes has no second output"))
+        return {"objects": "watershed"}
+    how = "borders learnt; validation chooses between them, a watershed and components"
+    choices.append(Choice("objects", how, f"{touch}: a second output learns the borders between them"))
+    return {"objects": "border"}
 
 
 def _augmentation(setup: Setup, kinds: set[str], view: str, choices: list[Choice]) -> dict[str, Any]:
@@ -266,10 +293,11 @@ def _augmentation(setup: Setup, kinds: set[str], view: str, choices: list[Choice
 
 
 def _seconds(setup: Setup, weights: str | None, dataset: Dataset, options: Options) -> float:
-    """How long a step takes, as first measured with this data: the same command chooses the same again, and so can go
-    on where it was interrupted."""
+    """How long a step takes, as first measured with this data on this machine: the same command chooses the same again,
+    and so can go on where it was interrupted."""
     precision, found = pace.resolve(options.precision, setup.network, setup.recipe, weights)
-    key = hashlib.sha256(f"{setup.network} {weights} {setup.recipe.flat()} {precision}".encode()).hexdigest()[:16]
+    step = f"{setup.network} {weights} {setup.recipe.flat()} {precision} {pace.machine()}"
+    key = hashlib.sha256(step.encode()).hexdigest()[:16]
     path = dataset.folder / f"step-{key}.json"
     if options.fresh or not path.exists():
         if found is None or options.fresh or found.batch != setup.recipe.batch_size:
@@ -289,24 +317,21 @@ def _epochs(
     minutes: float,
     choices: list[Choice],
 ) -> dict[str, Any]:
-    """Epochs, and patches of each, that fit the minutes."""
+    """Epochs, and what each draws, that fit the minutes."""
     recipe = setup.recipe
     seconds = _seconds(setup, weights, dataset, options)
     steps = max(1, int(TRAINED * 60 * minutes / seconds))
-    every, checked = (_samples(recipe, dataset, rows) for rows in (sides.train, sides.validation))
-    # looking at a sample takes about a third of learning from it
-    look = checked / recipe.batch_size / 3
-    low, high = EPOCHS
-    epochs = int(np.clip(VALIDATED * steps / look, low, high))
-    left = max(1.0, steps - epochs * look)
+    checked = _samples(recipe, dataset, sides.validation)
+    look = LOOK * checked / recipe.batch_size
+    epochs = min(steps, int(np.clip(VALIDATED * steps / look, *EPOCHS)))
+    left = steps / epochs - look
+    if left * recipe.batch_size < checked:
+        left = steps / epochs / (1 + LOOK)
+    draws = max(1, int(left)) * recipe.batch_size
+    what = "patches" if recipe.view == "patches" else "images"
     why = f"{minutes:g} minutes at {1000 * seconds:.0f} ms a step of {recipe.batch_size}, validation taken off"
-    if recipe.view == "patches":
-        count = max(recipe.batch_size, int(left / epochs) * recipe.batch_size)
-        choices.append(Choice("training", f"{epochs} epochs of {count:,} patches", why))
-        return {"epochs": epochs, "patches": count}
-    epochs = max(1, round(left * recipe.batch_size / every))
-    choices.append(Choice("training", f"{epochs} epochs of {every:,} images", why))
-    return {"epochs": epochs}
+    choices.append(Choice("training", f"{epochs} epochs of {draws:,} {what}", why))
+    return {"epochs": epochs, "draws": draws}
 
 
 def _samples(recipe: Recipe, dataset: Dataset, rows: Sequence[int] | np.ndarray) -> int:

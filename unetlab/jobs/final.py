@@ -34,7 +34,7 @@ def fit_final(
     made labels so many rounds follow, each taught by the one before. `refit` has it learn the validation images too."""
     name = bench.setup.name
     if refit:
-        return refitted(bench, best or trial.train(bench, recipe, "trial 00 reference", "trial", {"trial": "0"}))
+        return refitted(bench, best or trial.train(bench, recipe, f"{name} before the refit", "trial"))
     if not rounds:
         if best is None:
             return trial.train(bench, recipe, f"{name} final", "final")
@@ -222,7 +222,7 @@ def _objects(bench: trial.Bench, tested: mask_scores.Scored, served: Recipe, ord
         row = int(bench.split.test[i])
         truth = bench.truth.objects(row)
         mask = predict.mask_at(tested.maps.mask[i], cuts[i], truth.shape)
-        found = predict.objects_at(mask, tested.maps.head_of(i), served)
+        found = predict.objects_at(mask, tested.maps.head_of(i), served) * bench.truth.known(row)
         lines.append({"label": label, "id": tested.table["id"][i], "image": bench.truth.image(row)})
         lines[-1] |= {"truth": truth, "found": found}
     return lines
@@ -249,7 +249,7 @@ def _log_pictures(bench: trial.Bench, final: trial.Outcome, tested: mask_scores.
     write.log_figure(figures.prediction_panel(picked), "predictions.png")
     write.log_figure(object_panel(_objects(bench, tested, final.served, order)), "objects.png")
     write.log_figure(figures.confusion(pixelwise.confusion_matrix(table)), "confusion.png")
-    write.log_figure(figures.reliability(tested.maps.mask, tested.masks), "reliability.png")
+    write.log_figure(figures.reliability(tested.probabilities, tested.masks), "reliability.png")
     report = pixelwise.classification_report(table)
     if bench.setup.published_report:
         report += (

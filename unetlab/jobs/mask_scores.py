@@ -24,16 +24,20 @@ from unetlab.tracking import thumbnails
 if TYPE_CHECKING:
     from unetlab.jobs.trial import Bench
 
+MOST_COMPARED = 2**25
+"""Pixels of validation images, about, in which ways of parting objects are compared."""
+
 
 @dataclass(frozen=True)
 class Scored:
     """What a network says of one side, the masks (h, w) at its size, and the scores by image and name.
 
-    `maps` are 0 where `masks` are unknown, and these are 0 there. Masks, and where they are many maps too, are read
-    when asked for.
+    `maps` is all that it says; `probabilities` are the mask's of these with 0 where labels are unknown, and `masks` are
+    0 there too. Masks, and where they are many the others too, are read when asked for.
     """
 
     maps: Maps
+    probabilities: Sequence[np.ndarray] | np.ndarray
     masks: Sequence[np.ndarray]
     table: pd.DataFrame
     figures: Mapping[str, float]
@@ -60,25 +64,30 @@ def score_predicted(
     Pixels that `against` does not know count as background found to be background. `best_threshold`, which validation
     has chosen, is where V_rand and V_info cut: they ask for closed lines, not for the width of a membrane.
     """
-    truth = masks_of(against.fitted(recipe), rows)
-    if any((each == UNKNOWN).any() for each in truth):
-        maps = maps._replace(mask=_zeroed(maps.mask, truth))
-        truth = _zeroed(truth, truth)
+    truth, probabilities = masks_of(against.fitted(recipe), rows), maps.mask
     ids = [against.ids[i] for i in rows]
 
     def native_objects(i: int, mask: np.ndarray) -> np.ndarray:
         return objects_at(mask, maps.head_of(i), recipe)
 
     table = score_images(
-        maps.mask, truth, ids, recipe.threshold, lambda i: against.objects(int(rows[i])), native_objects
+        maps.mask,
+        truth,
+        ids,
+        recipe.threshold,
+        lambda i: against.objects(int(rows[i])),
+        native_objects,
+        lambda i: against.known(int(rows[i])),
     )
-    figures = summarise(table, maps.mask, truth)
+    if any((each == UNKNOWN).any() for each in truth):
+        probabilities, truth = _zeroed(probabilities, truth), _zeroed(truth, truth)
+    figures = summarise(table, probabilities, truth)
     if bench.setup.membranes:
         cells = (found > np.float32(best_threshold) for found in native_maps(maps.mask, rows, against))
         sections = membranes.score_sections(cells, native_truths(rows, against))
         table = table.join(sections)
         figures |= {name: float(sections[name].mean()) for name in sections}
-    return Scored(maps, truth, table, figures)
+    return Scored(maps, probabilities, truth, table, figures)
 
 
 def masks_of(fitted: FittedDataset, rows: np.ndarray) -> Sequence[np.ndarray]:
@@ -106,6 +115,11 @@ def native_truths(rows: np.ndarray, against: Dataset) -> Iterator[np.ndarray]:
     return (against.objects(int(row)) for row in rows)
 
 
+def native_known(rows: np.ndarray, against: Dataset) -> Iterator[np.ndarray]:
+    """Where the labels of some images are known, at each one's own size."""
+    return (against.known(int(row)) for row in rows)
+
+
 def best_threshold(bench: "Bench", probabilities: Sequence[np.ndarray] | np.ndarray, rows: np.ndarray) -> float:
     """The threshold that is best on the given validation images: by V_rand for membranes, else by Dice."""
     choose = membranes.best_cut if bench.setup.membranes else thresholds.best_threshold
@@ -114,24 +128,27 @@ def best_threshold(bench: "Bench", probabilities: Sequence[np.ndarray] | np.ndar
 
 def with_objects(bench: "Bench", recipe: Recipe, maps: Maps, rows: np.ndarray) -> Recipe:
     """The recipe with the way of parting objects that has the best object score on validation: its own or a plainer
-    one, of equals the plainer. Components are never left."""
+    one, of equals the plainer. Components are never left. Of many or large images some are looked at, spread over all:
+    the ways are many, and each takes its time."""
     plainer = list(METHODS)[: list(METHODS).index(recipe.objects) + 1]
     ways = [how for how in plainer if how == recipe.objects or not METHODS[how].uses_head]
     if len(ways) == 1:
         return recipe
-    sizes = bench.dataset.sizes[rows].tolist()
-    heads = maps.mask if maps.head is None else maps.head
+    sizes, heads = bench.dataset.sizes[rows], maps.mask if maps.head is None else maps.head
+    step = max(1, int(sizes.prod(axis=1).sum()) // MOST_COMPARED)
+    rows, some = rows[::step], range(0, len(rows), step)
 
     def native() -> Iterator[np.ndarray]:
         """Mask and head, (h, w, 2), of each image at its own size."""
-        for mask, head, size in zip(maps.mask, heads, sizes, strict=True):
-            yield np.stack([geometry.resize_map(each, *size) for each in (mask, head)], axis=-1)
+        for i in some:
+            planes = (geometry.resize_map(each[i], *sizes[i].tolist()) for each in (maps.mask, heads))
+            yield np.stack(list(planes), axis=-1)
 
-    cuts = predict.thresholds(maps.mask, recipe.threshold).tolist()
-    found = [
-        thresholds.best_seeds(native(), native_truths(rows, bench.dataset), how, cuts, recipe.least_object)
-        for how in ways
-    ]
+    cuts = predict.thresholds(maps.mask, recipe.threshold)[::step].tolist()
+    data, least, found = bench.dataset, recipe.least_object, []
+    for how in ways:
+        truths, known = native_truths(rows, data), native_known(rows, data)
+        found.append(thresholds.best_seeds(native(), truths, how, cuts, least, known))
     best = int(np.argmax([score for _, score in found]))
     return recipe.changed({"objects": ways[best], "seeds": found[best][0]})
 

@@ -33,8 +33,8 @@ NO_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EFBIG
 """A full disk or quota, a read-only file system or folder, a limit on the size of files."""
 
 
-class FailedBefore(RuntimeError):
-    """A training that failed in an earlier attempt; the message is its reason."""
+class FailedBefore(UserError):
+    """A training that failed in an earlier attempt; the message has its reason and the way out."""
 
 
 @dataclass(frozen=True)
@@ -73,14 +73,14 @@ class Kept:
         if left is None:
             return None
         if left.status == "FAILED":
-            raise FailedBefore(left.tags.get("failed", "no reason is on record"))
+            raise _failed_before(training, left)
         return left.metrics.get(metric) if left.status == "FINISHED" else None
 
     def unfinished(self, training: str, params: Mapping[str, Any]) -> str | None:
         """The run of a training that was under way, to go on with. Raises as `objective` does."""
         left = self._same(training, params)
         if left is not None and left.status == "FAILED":
-            raise FailedBefore(left.tags.get("failed", "no reason is on record"))
+            raise _failed_before(training, left)
         if left is not None and left.status == "FINISHED":  # its weights are lost, with the folder they lay in
             MlflowClient().set_tag(left.run_id, "role", "replaced")
             return None
@@ -149,6 +149,11 @@ class Kept:
     def _path(self, training: str, kind: str) -> Path:
         assert self.folder is not None
         return self.folder / f"{training.replace(' ', '-')}.{kind}.npz"
+
+
+def _failed_before(training: str, left: Left) -> FailedBefore:
+    reason = left.tags.get("failed", "no reason is on record")
+    return FailedBefore(f"{training} failed in an earlier attempt ({reason}); fresh=true tries again")
 
 
 def training_name(role: str, tags: Mapping[str, str]) -> str:

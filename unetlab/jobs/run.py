@@ -89,10 +89,11 @@ def run_setup(
     if images.learnt.learnt_classes:
         setup = of_classes(setup, options, images.learnt, images.sides, console)
 
-    configured = None
+    told, minutes, configured = options, options.minutes, None
     if setup.adapts:
         configured = configure(setup, options, images.learnt, images.card, images.sides)
         setup, options, weights = configured.setup, configured.options, configured.weights
+        minutes = configured.minutes
         console.print(configured.table())
     recipe = recipe_of(setup, options, weights, images.learnt, images.sides)
     refuse_too_large(NETWORKS[setup.network].build, recipe, options.precision)
@@ -102,15 +103,15 @@ def run_setup(
     outbox.sync()  # what an earlier run could not send
     rounds = _rounds(options, images)
     trainings = options.trials + rounds + options.refit
-    key = _plan(setup, recipe, options, images.dataset, images.sides, own_tags)
+    key = _plan(setup, recipe, told, images.dataset, images.sides, own_tags)
     if own_tags and not options.fresh and (run := resume.finished_run(experiment_id, key)) is not None:
         console.print(f"{setup.name}: done before", highlight=False)
         return Summary(run.info.run_id, experiment_id, run.data.tags["final_model"], run.data.metrics, setup.name)
     precision, measured = _precision(setup, recipe, weights, options, experiment_id, key, console)
     with SearchProgress(trainings, console) as progress:
-        bench = _bench(setup, options, images, precision, weights, progress)
-        told, name = {**own_tags, **measured, **_tags(bench, options)}, _name(setup, images.dataset, options)
-        with resume.going_on(experiment_id, key, name, told, asdict(options), options.fresh) as kept:
+        bench = _bench(setup, options, images, precision, weights, progress, minutes)
+        tags, name = {**own_tags, **measured, **_tags(bench, options)}, _name(setup, images.dataset, options)
+        with resume.going_on(experiment_id, key, name, tags, asdict(told), options.fresh) as kept:
             bench = replace(bench, kept=kept)
             inputs = _log_data(bench, images.dataset, images.card)
             if configured is not None:
@@ -183,7 +184,13 @@ def _precision(
 
 
 def _bench(
-    setup: Setup, options: Options, images: Images, precision: str, weights: str | None, progress: SearchProgress
+    setup: Setup,
+    options: Options,
+    images: Images,
+    precision: str,
+    weights: str | None,
+    progress: SearchProgress,
+    minutes: float,
 ) -> trial.Bench:
     return trial.Bench(
         setup,
@@ -195,7 +202,7 @@ def _bench(
         weights,
         options.models,
         progress,
-        options.minutes,
+        minutes,
         _rivals(images.learnt, images.sides, images.learnt is images.dataset),
         options.threshold,
         images.scenes,
@@ -219,7 +226,7 @@ def _plan(
 ) -> str:
     """What makes two runs the same work: where the images lie does not count, nor what is done with the model."""
     told = {name: value for name, value in asdict(options).items() if name not in NOT_THE_PLAN}
-    if options.trials > 1 and options.tuner in DEPENDENT and options.workers > 1:
+    if (options.trials > 1 or setup.adapts) and options.tuner in DEPENDENT and options.workers > 1:
         told["workers"] = options.workers  # other workers would be proposed other trials
     part = {name: own_tags[name] for name in ("showdown", "part", "reproduction") if name in own_tags}
     return resume.plan_key(

@@ -23,9 +23,9 @@ def label_dice(labels: Dataset, truth: Dataset, rows: np.ndarray) -> np.ndarray:
     """
 
     def made(i: int, height: int, width: int) -> np.ndarray:
-        return rather_foreground(labels.labels(int(rows[i])))
+        return rather_foreground(labels.labels(int(rows[i]))) & truth.known(int(rows[i]))
 
-    table = score_native(made, lambda i: truth.labels(int(rows[i])), len(rows))
+    table = score_native(made, lambda i: truth.objects(int(rows[i])), len(rows))
     return table["native_dice"].to_numpy(np.float64)
 
 

@@ -16,6 +16,7 @@ from experiments import SETUPS, load_setup
 from unetlab.comparison import compare, report
 from unetlab.data import open_dataset
 from unetlab.errors import UserError
+from unetlab.jobs.early import refuse_numbers
 from unetlab.jobs.resume import end_below, runs_where, stand_aside, stoppable
 from unetlab.jobs.run import Summary, run_setup
 from unetlab.options import JOBS, PLACES, Options, command
@@ -90,6 +91,8 @@ def showdown(
     """
     console = console or Console(stderr=True)
     first = plan.options(0)
+    for name in plan.setups:  # not after hours of the others
+        refuse_numbers(load(name), first)
     key = plan.key(open_dataset(first.data, plan.told.seed, **first.reading()).digest)
     experiment = ui.open_experiment()
     with _parent(plan, key, experiment) as parent:

@@ -208,7 +208,7 @@ def spoken(figures: Mapping[str, float]) -> str:
     each = [
         f"{key.removeprefix('test/native_dice/')} {value:.4f}"
         for key, value in figures.items()
-        if key.startswith("test/native_dice/") and not key.endswith(("_low", "_high"))
+        if key.startswith("test/native_dice/")
     ]
     return f"of classes: {', '.join(each)}; " if each else ""
 

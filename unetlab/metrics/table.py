@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from unetlab.data.classes import UNKNOWN
 from unetlab.images.regions import components
 from unetlab.inference.predict import Threshold, mask_at, thresholds
 from unetlab.metrics.boundary import boundary_f1
@@ -172,15 +173,20 @@ def score_images(
     threshold: Threshold = 0.5,
     native_labels: Callable[[int], np.ndarray] | None = None,
     native_objects: Callable[[int, np.ndarray], np.ndarray] | None = None,
+    native_known: Callable[[int], np.ndarray] | None = None,
 ) -> pd.DataFrame:
     """One row of scores an image.
 
     Args:
         probabilities: float32 in [0, 1], (n, h, w) or n of (h, w).
-        masks: uint8 alike, 0 or 1.
+        masks: uint8 alike, 0 or 1, or UNKNOWN.
         ids: n names.
         threshold: a number, or "mean" for each image's own mean probability.
         native_labels: gives the i-th image's objects at their original size, uint16 (height, width), 0 background.
+        native_known: gives where these are known, bool (height, width); None where they are everywhere.
+
+    What is unknown counts as background found to be background: an image is cut and parted into objects as it would
+    be in service, and what is found there is left out then.
 
     Images are taken one after the other, so that neither need be in memory together.
 
@@ -196,12 +202,15 @@ def score_images(
         raise ValueError(f"there must be as many probabilities, masks and ids, and one at least. Received: {found}")
     rows = []
     for i, (found, mask) in enumerate(zip(probabilities, masks, strict=True)):
-        _require_valid(found, mask)
         cut = thresholds([found], threshold)
-        row = _at_model_size(found[None], mask[None], cut)
+        seen, truth = found, mask
+        if (unknown := mask == UNKNOWN).any():
+            seen, truth = np.where(unknown, np.float32(0), found), np.where(unknown, np.uint8(0), mask)
+        _require_valid(seen, truth)
+        row = _at_model_size(seen[None], truth[None], cut)
         if native_labels is not None:
-            labels = native_labels(i)
-            row |= _native(mask_at(found, cut[0], labels.shape), labels, i, native_objects)
+            labels, known = native_labels(i), None if native_known is None else native_known(i)
+            row |= _native(mask_at(found, cut[0], labels.shape), labels, i, native_objects, known)
         rows.append(row)
     return pd.DataFrame({"id": list(ids)}).join(pd.DataFrame(rows))
 
@@ -218,8 +227,11 @@ def _native(
     labels: np.ndarray,
     i: int,
     native_objects: Callable[[int, np.ndarray], np.ndarray] | None,
+    known: np.ndarray | None = None,
 ) -> dict[str, Any]:
     objects = components(predicted) if native_objects is None else native_objects(i, predicted)
+    if known is not None:
+        predicted, objects = predicted & known, objects * known
     return _computed("native", Native(predicted, labels > 0)) | score_objects(objects, labels)
 
 

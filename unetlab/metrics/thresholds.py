@@ -1,10 +1,11 @@
 """Which threshold suits a model best, and which seeds the way it parts objects."""
 
+import itertools
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from unetlab.inference.objects import METHODS, instances
+from unetlab.inference.objects import METHODS, instances_for_each
 from unetlab.metrics.objects import score_objects
 from unetlab.metrics.pixelwise import ratio
 
@@ -34,6 +35,7 @@ def best_seeds(
     how: str,
     cut: float | Sequence[float],
     least: int = 0,
+    known: Iterable[np.ndarray] | None = None,
 ) -> tuple[float, float]:
     """Which of a method's numbers has the highest mean of AP over 0.5 to 0.95 on validation images.
 
@@ -44,18 +46,20 @@ def best_seeds(
         how: a key of `inference.objects.METHODS`.
         cut: the mask's threshold, one for all images or one each.
         least: pixels; what is smaller is no object.
+        known: where each truth is known, bool (h, w); what is found elsewhere is left out. None for everywhere.
 
     Returns the number, of equals the one nearest the method's own, and that mean. Each map and truth is taken once,
     so that generators need not hold all of them.
     """
     method = METHODS[how]
     rows = []
-    for k, (found, truth) in enumerate(zip(maps, truths, strict=True)):
+    everywhere = itertools.repeat(True) if known is None else known
+    for k, ((found, truth), seen) in enumerate(zip(zip(maps, truths, strict=True), everywhere, strict=False)):
         planes = np.atleast_3d(found)
         mask = planes[..., 0] > np.float32(cut if isinstance(cut, float | int) else cut[k])
         head = planes[..., 1] if method.uses_head else None
-        scores = [score_objects(instances(mask, head, how, seeds, least), truth) for seeds in method.seeds]
-        rows.append([each["ap_dsb"] for each in scores])
+        parted = instances_for_each(mask, head, how, method.seeds, least)
+        rows.append([score_objects(labels * seen, truth)["ap_dsb"] for labels in parted])
     if not rows:
         return method.default, float("nan")
     ap_dsb = np.mean(rows, axis=0)

@@ -1,7 +1,7 @@
 """An image too large for memory, from disk to disk: its mask and objects, band by band.
 
-An object is finished as soon as no more of it can come: bands wait for those that go on below. Only where the bands
-that wait have more than MOST_WAITING pixels is an object cut, at a straight line.
+An object is finished as soon as no more of it can come: bands wait for those that go on below. Only an object for which
+more than MOST_WAITING pixels would have to wait is cut, at a straight line.
 """
 
 import tempfile
@@ -23,6 +23,9 @@ TILE = 256
 
 MOST_WAITING = 2**24
 
+ABOVE = 5
+"""Rows that stay above what waits: an object is parted by its distance to what is around it, which is blurred."""
+
 Part = Callable[[np.ndarray, np.ndarray | None], np.ndarray]
 """Mask, bool (h, w), and what belongs to it, to objects, int32 (h, w)."""
 
@@ -38,7 +41,7 @@ class Objects:
 
     def __init__(self, part: Part, said: Callable[[np.ndarray, np.ndarray | None, int, int], None]) -> None:
         self.part, self.said = part, said
-        self.count = self.cut = self.top = 0
+        self.count = self.cut = self.top = self.given = 0
         self.mask, self.labels = np.zeros((0, 0), bool), np.zeros((0, 0), np.int32)
         self.beside: np.ndarray | None = None
 
@@ -57,16 +60,26 @@ class Objects:
         if not last:
             going_on[regions[-1]] = True
             going_on[0] = False
-            if self.mask.size > MOST_WAITING:
-                self.cut += int(going_on.sum())
-                going_on[:] = False
+            too_tall = self._too_tall(regions, going_on)
+            self.cut += int(too_tall.sum())
+            going_on &= ~too_tall
         waits = going_on[regions]
         self._finish((regions > 0) & ~waits)
         done = int(np.argmax(waits.any(axis=1))) if waits.any() else len(waits)
-        out = self.labels[:done]
-        self.mask, self.labels, self.top = self.mask[done:], self.labels[done:], self.top + done
-        self.beside = None if self.beside is None else self.beside[done:]
+        out = self.labels[self.given : done]
+        first = max(0, done - ABOVE)
+        self.given, self.top = done - first, self.top + first
+        self.mask, self.labels = self.mask[first:], self.labels[first:]
+        self.beside = None if self.beside is None else self.beside[first:]
         return out
+
+    def _too_tall(self, regions: np.ndarray, going_on: np.ndarray) -> np.ndarray:
+        """Which of the regions that go on begin so far up that too much would wait for them, bool (regions + 1,)."""
+        too_tall = np.zeros(len(going_on), bool)
+        above = len(regions) - MOST_WAITING // regions.shape[1]
+        if above > 0:
+            too_tall[np.unique(regions[:above])] = True
+        return too_tall & going_on
 
     def _finish(self, mask: np.ndarray) -> None:
         if not mask.any():

@@ -98,7 +98,7 @@ def append_table(folder: Path, name: str, rows: pd.DataFrame, table: str = TABLE
     """Writes an image's rows below those that are there, so that a folder of any length needs no memory."""
     found = rows.copy()
     found.insert(0, "image", name)
-    found.to_csv(folder / table, mode="a", header=False, index=False, float_format="%.6g")
+    found.to_csv(folder / table, mode="a", header=False, index=False, float_format="%.9g")
 
 
 def label_tiff(path: Path, labels: np.ndarray) -> None:

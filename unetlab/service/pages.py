@@ -29,18 +29,21 @@ class Item:
 
 
 def images_of(images: Path) -> list[Path]:
-    """The images of a folder by name, or the one. Raises UserError where there is none."""
-    if not images.exists():
-        raise UserError(f"no folder or image at {images}; give one that exists")
-    if images.is_file() or codecs.is_container(images):
-        return [images]
-    paths = sorted(
-        path
-        for path in images.iterdir()
-        if path.suffix.lower() in codecs.ENDINGS
-        and not path.name.startswith(".")
-        and (not path.is_dir() or codecs.is_container(path))
-    )
+    """The images of a folder by name, or the one. Raises UserError where there is none, or none can be opened."""
+    try:
+        if not images.exists():
+            raise UserError(f"no folder or image at {images}; give one that exists")
+        if images.is_file() or codecs.is_container(images):
+            return [images]
+        paths = sorted(
+            path
+            for path in images.iterdir()
+            if path.suffix.lower() in codecs.ENDINGS
+            and not path.name.startswith(".")
+            and (not path.is_dir() or codecs.is_container(path))
+        )
+    except OSError as error:
+        raise UserError(f"{images} cannot be opened ({error.strerror}); give one that can") from error
     if not paths:
         raise UserError(f"{images} holds no {codecs.KNOWN} image; give a folder that does")
     return paths

@@ -59,7 +59,7 @@ def score(
     several = bool(class_names(segmenter.metadata))
     rivals = origin.rivals(dataset, rows, several)
     lines = ranking_metric(origin.tags) == membranes.SCORES[0]
-    cut = float(origin.tags.get("best_threshold", -1.0))
+    cut = float(origin.tags.get("validation_threshold", -1.0))
     shown = frozenset(rows[:: -(-len(rows) // thumbnails.MOST)])
 
     def shard(span: range) -> Shard:
@@ -151,9 +151,9 @@ def summarise(sheet: Sheet, scenes: np.ndarray | None) -> dict[str, float]:
     Ratios of pixels (accuracy, precision, recall, f1) are over all pixels of all images, the others means over images.
     Of classes they are those of `metrics.classes.summarise`.
     """
-    table, words = sheet.table, list(classes.words_of(sheet.table))
+    table, words = sheet.table, classes.words_of(sheet.table)
     if sheet.confusion is not None:
-        own = classes.summarise(table, sheet.confusion, [classes.words_of(table)[word] for word in words])
+        own = classes.summarise(table, sheet.confusion, list(words.values()))
     else:
         own = mask_scoring.figures_of(table)
     found = {f"test/{name}": value for name, value in own.items()}
@@ -170,10 +170,10 @@ def summarise(sheet: Sheet, scenes: np.ndarray | None) -> dict[str, float]:
         low, high = significance.bootstrap_interval(values, scenes)
         found |= {f"{key}_low": float(end) for key, end in zip(columns, low, strict=True)}
         found |= {f"{key}_high": float(end) for key, end in zip(columns, high, strict=True)}
-    for word in words:
-        there = table[word].notna().to_numpy()
-        within = intervals.interval(table.loc[there, word], None if scenes is None else scenes[there])
-        found |= {f"test/{word}_low": within.low, f"test/{word}_high": within.high}
+    for column, word in words.items():
+        there = table[column].notna().to_numpy()
+        within = intervals.interval(table.loc[there, column], None if scenes is None else scenes[there])
+        found |= {f"test/native_dice_{end}/{word}": getattr(within, end) for end in ("low", "high")}
     return {key: value for key, value in found.items() if math.isfinite(value)}
 
 

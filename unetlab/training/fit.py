@@ -53,12 +53,15 @@ def constant(recipe: Recipe, steps: int) -> float:
 
 
 def cosine(recipe: Recipe, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
-    """One epoch of linear warm-up from a hundredth of the recipe's learning rate, then cosine decay to 0."""
+    """Linear warm-up from a hundredth of the recipe's learning rate, over one epoch, or over an eighth of all steps if
+    that is less; then cosine decay to 0."""
+    every = recipe.epochs * steps
+    warm = max(1, min(steps, every // 8))
     return keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=recipe.learning_rate / 100,
-        decay_steps=max(1, (recipe.epochs - 1) * steps),
+        decay_steps=max(1, every - warm),
         warmup_target=recipe.learning_rate,
-        warmup_steps=steps,
+        warmup_steps=warm,
     )
 
 
@@ -184,7 +187,8 @@ def compiled(
 def seconds_a_step(
     build: Callable[..., keras.Model], recipe: Recipe, precision: str, weights: str | None = None, steps: int = 4
 ) -> float:
-    """Wall time of a training step of a recipe on this machine, the median of `steps` after the first, which traces.
+    """Wall time of a training step of a recipe on this machine, the least of `steps` after the first, which traces:
+    whatever else the machine does can only add to it.
 
     Measured on noise: what an image shows does not change how long it takes. Which weights an encoder has does, since
     those of ImageNet leave less to learn.
@@ -205,7 +209,7 @@ def seconds_a_step(
     finally:
         keras.mixed_precision.set_global_policy("float32")
         forget_models()
-    return float(np.median(took[1:]))
+    return min(took[1:])
 
 
 def rebuild(build: Callable[..., keras.Model], recipe: Recipe, weights: list[np.ndarray]) -> keras.Model:

@@ -71,7 +71,7 @@ def resolve(choice: str, network: str, recipe: Recipe, weights: str | None) -> t
     """
     if choice != "auto":
         return choice, None
-    step = json.dumps([network, weights is not None, _step_of(recipe), _machine()], sort_keys=True, default=dict)
+    step = json.dumps([network, weights is not None, _step_of(recipe), machine()], sort_keys=True, default=dict)
     path = cache.root() / "paces" / f"{hashlib.sha256(step.encode()).hexdigest()[:16]}.json"
     found = _read(path)
     if found is None:
@@ -91,8 +91,8 @@ def _step_of(recipe: Recipe) -> dict[str, object]:
     return {**values, **own, "thaw": recipe.thaw > 0, "model": dict(recipe.model)}
 
 
-def _machine() -> list[object]:
-    """What else it depends on: processor, cores, GPUs and libraries."""
+def machine() -> list[object]:
+    """What a step's time depends on besides: processor, cores, GPUs and libraries."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else [platform.processor()]
     kind = sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))} or set(lines[:1]))

@@ -1,5 +1,6 @@
 """What the page asks for, over HTTP: frames in, planes out; and who is turned away."""
 
+import contextlib
 import http.client
 import json
 import threading
@@ -15,6 +16,7 @@ from small_live import bright, in_classes, page, predictor, serving, three_objec
 
 from unetlab.images import codecs
 from unetlab.service.live import frame as frame_of
+from unetlab.service.live import serve
 from unetlab.service.live.frame import OUTLINE
 from unetlab.service.live.source import Film, Frames
 
@@ -256,3 +258,32 @@ def test_equal_channels_of_a_canvas_are_grey_to_a_network_of_one_channel():
         one, other = predictor(channels=channels).answers([grey, np.repeat(grey, 3, axis=2)])
         assert np.array_equal(one.mask, other.mask)
     assert codecs.decode(encoded(np.repeat(grey, 3, axis=2)))[0].shape[2] == 1
+
+
+def test_a_page_that_ends_while_it_answers_says_so_without_a_traceback(monkeypatch, caplog):
+    monkeypatch.setattr(serve, "LEAVING", 0.2)
+    begun, held = threading.Event(), threading.Event()
+
+    def slow(images):
+        begun.set()
+        held.wait(20)
+        return bright(images)
+
+    sock, server = serve.listen(0), serve.server_of(page(network=slow))
+    running = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True)
+    running.start()
+    image, answers = encoded(blob(32, 32)), []
+
+    def one():
+        with contextlib.suppress(OSError, http.client.HTTPException):  # the line may be closed before it is answered
+            answers.append(ask(serve.address(sock), "POST", "/file", image, **RAW)[0])
+
+    asking = threading.Thread(target=one)
+    asking.start()
+    assert begun.wait(20)
+    server.should_exit = True
+    running.join(20)
+    held.set()
+    asking.join(20)
+    assert not running.is_alive() and "Traceback" not in caplog.text and answers in ([], [503])
+    assert not [record for record in caplog.records if record.exc_info]

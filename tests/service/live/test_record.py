@@ -138,3 +138,33 @@ def test_items_ahead_are_the_same_and_an_error_comes_through():
     assert next(items) == 1
     with pytest.raises(ValueError, match="here"):
         next(items)
+
+
+def test_a_film_that_was_taken_upright_is_shown_upright(tmp_path):
+    av = pytest.importorskip("av")
+    path, picture = tmp_path / "turned.mp4", np.zeros((48, 96, 3), np.uint8)
+    picture[:24, :24] = 255
+    with av.open(str(path), "w") as film:
+        stream = film.add_stream("libx264", rate=10, options={"crf": "10"})
+        stream.width, stream.height, stream.pix_fmt = 96, 48, "yuv420p"
+        stream.set_display_rotation(90)
+        for _ in range(3):
+            film.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        film.mux(stream.encode(None))
+    with av.open(str(path)) as film:
+        turn = next(film.decode(video=0)).rotation
+    assert abs(turn) == 90
+    (frame, *_) = list(Reader(path))
+    assert frame.shape == (96, 48, 3)
+    assert np.abs(frame.astype(int) - np.rot90(picture, turn // 90)).mean() < 10
+
+
+def test_frames_that_h264_does_not_take_are_one_line_and_leave_no_file(tmp_path):
+    pytest.importorskip("av")
+    writer = Writer(tmp_path / "o.mp4", 10.0)
+    with pytest.raises(UserError, match="H.264 does not take frames of 20000 x 16 pixels; give a folder"):
+        try:
+            writer.add(np.zeros((16, 20000, 3), np.uint8))
+        finally:
+            writer.close()
+    assert not (tmp_path / "o.mp4").exists()

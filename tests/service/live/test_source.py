@@ -48,6 +48,18 @@ def test_pages_chooses_and_they_keep_their_numbers(tmp_path):
         assert int(found.read(0).max()) == 10
 
 
+def test_a_source_that_cannot_be_opened_is_one_line(tmp_path):
+    with pytest.raises(UserError, match="cannot be opened .File name too long.; give one that can"):
+        open_source(str(tmp_path / ("x" * 300)))
+
+
+@pytest.mark.parametrize("choice", [{"channels": "1"}, {"pages": "1-3"}])
+def test_of_a_film_channels_and_pages_choose_nothing(tmp_path, choice):
+    (tmp_path / "film.mp4").write_bytes(b"whatever")
+    with pytest.raises(UserError, match="is a video, of which channels and pages choose nothing"):
+        open_source(str(tmp_path / "film.mp4"), **choice)
+
+
 def test_what_is_no_image_is_a_film_by_its_ending_and_camera_a_word(tmp_path):
     path = tmp_path / "film.mp4"
     path.write_bytes(b"whatever")

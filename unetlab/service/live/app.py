@@ -115,6 +115,7 @@ def make_app(live: Live) -> FastAPI:
     """The application. Raises MlflowException for limits in the environment that are none, as `guard.limit` does."""
     desk = Desk(live, guard.limit("UNETLAB_MAX_BYTES"), guard.limit("UNETLAB_MAX_PIXELS"))
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)  # whose pages ask other machines for their scripts
+    app.state.desk = desk
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(HOSTS))
     app.add_middleware(Door)
 
@@ -256,8 +257,14 @@ class Desk:
             return await asyncio.get_running_loop().run_in_executor(
                 self.threads, self._answered, read, threshold, held, clock
             )
+        except asyncio.CancelledError:  # by a server that has waited long enough; it would log a traceback
+            return JSONResponse({"message": "live has ended"}, 503)
         finally:
             self.under_way -= 1
+
+    def close(self) -> None:
+        """Leaves out what waits; what a thread works on it ends."""
+        self.threads.shutdown(wait=False, cancel_futures=True)
 
     def _answered(self, read: Read, threshold: float | None, held: bool, clock: frame.Clock) -> Response:
         clock.step("wait")

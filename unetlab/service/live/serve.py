@@ -56,8 +56,11 @@ def serve(live: Live, sock: socket.socket, ready: Callable[[str], None]) -> None
     """
     server = server_of(live)
     ready(address(sock))
-    with contextlib.suppress(KeyboardInterrupt):  # which uvicorn passes on once it has ended
-        server.run(sockets=[sock])
+    try:
+        with contextlib.suppress(KeyboardInterrupt):  # which uvicorn passes on once it has ended
+            server.run(sockets=[sock])
+    finally:
+        server.config.app.state.desk.close()  # type: ignore[union-attr]  # it is the application made above
 
 
 def address(sock: socket.socket) -> str:

@@ -112,22 +112,28 @@ def pixels_of(opened: Pages, page: int, most: int | None = None) -> np.ndarray:
 def open_source(said: str, channels: str = "", pages: str = "all") -> Source:
     """What a `source` names: a folder of images, an image, a stack, a film, or "camera".
 
-    Raises UserError for what is not there, a folder without images, an empty file, and one that is neither image nor
-    film.
+    Raises UserError for what is not there or cannot be opened, a folder without images, an empty file, one that is
+    neither image nor film, and for channels or pages of a film.
     """
     if said.lower() == CAMERA:
         return Camera()
     path = Path(said)
-    if not path.exists():
-        raise UserError(f"source={said}: there is no such file or folder; give one, or {CAMERA}")
-    if path.is_dir() or codecs.is_container(path):
-        return Frames([(each.name, each) for each in images_of(path)], channels, pages)
     try:
+        if not path.exists():
+            raise UserError(f"source={said}: there is no such file or folder; give one, or {CAMERA}")
+        if path.is_dir() or codecs.is_container(path):
+            return Frames([(each.name, each) for each in images_of(path)], channels, pages)
         if not path.stat().st_size:
             raise UserError(f"source={said} is empty, so it has no frames")
         codecs.open_pages(path, channels, pages).close()
     except PixelError as error:
         if is_film(path):
+            if channels or pages != "all":
+                raise UserError(
+                    f"source={said} is a video, of which channels and pages choose nothing; leave them out"
+                ) from error
             return Film(path)
         raise UserError(f"source={said}: {error}, and no video by its ending") from error
+    except OSError as error:
+        raise UserError(f"source={said} cannot be opened ({error.strerror}); give one that can") from error
     return Frames([(path.name, path)], channels, pages)

@@ -1,5 +1,6 @@
 """Films from and to disk, by FFmpeg's libraries, which the extra `video` brings."""
 
+import contextlib
 import mimetypes
 from collections.abc import Iterator
 from fractions import Fraction
@@ -61,7 +62,8 @@ class Reader:
 
     def _decoded(self, stream: Any) -> Iterator[np.ndarray]:
         for frame in self.container.decode(stream):
-            yield frame.to_ndarray(format="rgb24")
+            # as a film says that it is to be shown, and browsers do
+            yield np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """The frames; where the film is damaged they end. The file is closed then."""
@@ -85,7 +87,7 @@ class Writer:
     """
 
     def __init__(self, path: Path, rate: float) -> None:
-        self.av, self.path, self.size = _av(), path, (0, 0)
+        self.av, self.path, self.size, self.failed = _av(), path, (0, 0), False
         self.stream: Any = None
         if path.suffix.lower() not in WRITTEN:
             raise UserError(f"out={path}: videos are written as {', '.join(WRITTEN)}")
@@ -117,15 +119,25 @@ class Writer:
         self._mux(self.av.VideoFrame.from_ndarray(even, format="rgb24"))
 
     def close(self) -> None:
-        """Ends the film."""
+        """Ends the film; one that could not be written goes."""
         try:
-            if self.stream is not None:
+            if self.stream is not None and not self.failed:
                 self._mux(None)
         finally:
-            self.container.close()
+            with contextlib.suppress(self.av.FFmpegError, OSError):
+                self.container.close()
+            if self.failed:
+                self.path.unlink(missing_ok=True)
 
     def _mux(self, frame: Any) -> None:
         try:
             self.container.mux(self.stream.encode(frame))
         except OSError as error:
+            self.failed = True
             raise UserError(f"out={self.path} cannot be written ({error.strerror}); make room there") from error
+        except self.av.FFmpegError as error:
+            self.failed = True
+            height, width = self.size
+            raise UserError(
+                f"out={self.path}: H.264 does not take frames of {width} x {height} pixels; give a folder"
+            ) from error

@@ -2,12 +2,13 @@
 // meanwhile the newest goes next: nothing queues, so that latency stays what one answer takes.
 
 import { paint, palette } from "./draw.js";
-import { Stills, Stream, begin, camera } from "./sources.js";
+import { Stills, Stream, begin, camera, release } from "./sources.js";
 import { Refusal, ask } from "./wire.js";
 
 const AT_ONCE = 2;
 const WINDOW = 2000; // milliseconds over which figures are taken
 const KEPT = 5000;
+const READ = 8000; // milliseconds that a refusal stays, whatever plays meanwhile
 
 const at = (id) => document.getElementById(id);
 const shown = at("shown");
@@ -27,14 +28,17 @@ let last = null; // the answer that is shown
 let picture = null;
 let dropped = 0;
 let opening = 0; // how often a source was asked for; the last one is meant
+let until = 0; // when the notice may go
+let cut = 0.5; // the threshold that is asked for; the slider shows it to two digits
 
-function notice(text) {
+function notice(text, stays = 0) {
+  until = performance.now() + stays;
   at("notice").textContent = text;
   at("notice").hidden = !text;
 }
 
 function threshold() {
-  return at("own").checked || about.classes.length ? null : at("threshold").value;
+  return at("own").checked || about.classes.length ? null : cut;
 }
 
 function pump() {
@@ -55,7 +59,7 @@ async function send(from) {
       if (answer.said.pages) from.unfold(frame, answer.said.pages);
       show(answer, frame);
       keep(answer.said, { taken, sent, came, drawn: performance.now() });
-      if (from.playing || !from.place()) notice("");
+      if ((from.playing || !from.place()) && performance.now() > until) notice("");
     }
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
@@ -167,8 +171,10 @@ async function stream(address, getting, name) {
     live = await getting?.();
     if (mine === opening) await begin(video, { stream: live, address });
   } catch (error) {
-    if (mine === opening) notice(address ? `${name}: ${error.message}` : error.message);
     live?.getTracks().forEach((track) => track.stop());
+    if (mine !== opening) return;
+    release(video);
+    notice(address ? `${name}: ${error.message}` : error.message);
     return;
   }
   if (mine === opening) replace(new Stream(video, () => +at("side").value, pump, left), name);
@@ -178,6 +184,7 @@ async function stream(address, getting, name) {
 function stills(each, name) {
   opening++;
   replace(new Stills(each, pump), name);
+  release(at("video")); // a film or the camera may have been on its way
 }
 
 function openFiles(files) {
@@ -189,7 +196,8 @@ function openFiles(files) {
   }
   const large = files.find((file) => file.size > about.most_bytes);
   if (large) {
-    notice(`${large.name} has more than ${about.most_bytes.toLocaleString("en")} bytes; start live with source=FILE.`);
+    const most = about.most_bytes.toLocaleString("en");
+    notice(`${large.name} has more than ${most} bytes; start live with source=FILE.`, READ);
     return;
   }
   const each = files.map((file) => ({ path: "file", query: { page: 0 }, body: file, name: file.name }));
@@ -217,7 +225,7 @@ function play(on) {
 
 function said() {
   at("opacity-said").textContent = at("opacity").value;
-  at("threshold-said").textContent = at("threshold").value;
+  at("threshold-said").textContent = cut;
   at("threshold").disabled = at("own").checked;
 }
 
@@ -258,6 +266,7 @@ on("opacity", "input", () => {
 });
 for (const [id, kind] of [["own", "change"], ["threshold", "input"]]) {
   on(id, kind, () => {
+    if (id === "threshold") cut = +at(id).value;
     said();
     source?.renew();
   });
@@ -274,7 +283,7 @@ for (const kind of ["dragenter", "dragover", "dragleave", "drop"]) {
 document.addEventListener("drop", (event) => {
   const items = [...event.dataTransfer.items];
   if (items.some((item) => item.webkitGetAsEntry?.()?.isDirectory)) {
-    notice("That is a folder; drop its images, or start live with source=FOLDER.");
+    notice("That is a folder; drop its images, or start live with source=FOLDER.", READ);
     return;
   }
   openFiles([...event.dataTransfer.files]);
@@ -296,10 +305,11 @@ at("given").hidden = !about.source.kind;
 at("given").textContent = about.source.name || "Given source";
 if (about.threshold !== null) {
   at("own").checked = false;
-  at("threshold").value = about.threshold;
+  cut = about.threshold;
 } else if (about.own_threshold !== "mean") {
-  at("threshold").value = about.own_threshold;
+  cut = about.own_threshold ?? cut;
 }
+at("threshold").value = cut;
 said();
 setInterval(figures, 500);
 openGiven();

@@ -112,12 +112,17 @@ export class Stream {
 
   close() {
     this.open = this.ready = false;
-    this.video.pause();
-    this.video.srcObject?.getTracks().forEach((track) => track.stop());
-    this.video.srcObject = null;
-    this.video.removeAttribute("src");
-    this.video.load();
+    release(this.video);
   }
+}
+
+/** Ends what the video shows, or was about to: a stream that is left in it would go before any film. */
+export function release(video) {
+  video.pause();
+  video.srcObject?.getTracks().forEach((track) => track.stop());
+  video.srcObject = null;
+  video.removeAttribute("src");
+  video.load();
 }
 
 const PATIENCE = 10000; // milliseconds that a film has to show its first frame
@@ -125,6 +130,7 @@ const PATIENCE = 10000; // milliseconds that a film has to show its first frame
 /** Has the video show something, and waits for its first frame; throws an Error for a person. */
 export function begin(video, { stream = null, address = "" }) {
   const nothing = "This video has no frame that the browser can show: it is empty, damaged or in a codec that it lacks.";
+  release(video);
   return new Promise((resolve, reject) => {
     const done = new AbortController();
     const end = (call, value) => {
