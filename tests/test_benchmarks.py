@@ -121,6 +121,7 @@ def test_equal_models_are_scored_on_scenes_they_have_not_seen(store, pairs, ligh
     np.testing.assert_allclose(found.dice.mean(axis=1), 0, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_the_speed_of_a_comparison_is_measured_in_a_process_of_its_own(tmp_path):
     ballast = np.ones(2 * 2**30 // 8)  # what this process holds or once held must not count as the measured one's
     found = compare_speed.measure(compare_speed.write_store(tmp_path, 6, 20))
@@ -148,6 +149,7 @@ def test_a_model_is_scored_on_images_it_never_saw_beside_otsu(store, pairs, tmp_
     assert row["low"] <= row["dice"]
 
 
+@pytest.mark.slow
 def test_a_width_is_trained_and_tested_as_a_run_that_compare_can_read(store, pairs, light):
     row = widths.train_width(8, str(pairs), 32, 1, 0)
     assert row["filters"] == 8 and 0 <= row["test/native_v_rand"] <= 1 and row["test/images"] >= 1
@@ -321,6 +323,7 @@ def test_a_killed_worker_takes_its_training_with_it_and_leaves_the_other(tmp_pat
         driver.wait()
 
 
+@pytest.mark.slow
 def test_classes_stand_beside_one_mask_on_the_same_images(store, tmp_path, light):
     cells = write_classes(tmp_path / "cells", n=14)
     several, one = classes.beside(TINY, Options(data=str(cells), seed=1, epochs=1, models="best"))

@@ -42,6 +42,7 @@ def test_an_exponent_is_that_of_the_power():
     assert np.isnan(growth.exponent([1, 2], [1, 2])).all()
 
 
+@pytest.mark.slow
 def test_growth_trains_on_as_many_twins_as_it_says():
     data = growth.twins(64, 32)
     assert len(data) == 64 and len(set(data.sha)) == 64 and data.sizes.tolist() == [[32, 32]] * 64

@@ -52,6 +52,7 @@ def same(store: str, other: str) -> None:
         assert metrics == pytest.approx(two[name][1], rel=1e-5, abs=1e-7, nan_ok=True), name
 
 
+@pytest.mark.slow  # two searches, one of them thrice
 def test_a_worker_and_the_driver_killed_a_search_ends_as_undisturbed(processes, server, store, light, tmp_path):
     processes.environment["UNETLAB_TEST_LIGHT"] = "1"
     scheduler = processes.scheduler()

@@ -92,6 +92,7 @@ def _table(run_id):
     return pd.read_csv(io.StringIO(mlflow.artifacts.load_text(f"runs:/{run_id}/scores/test.csv")), dtype={"id": str})
 
 
+@pytest.mark.slow  # three rounds
 def test_self_training_goes_on_in_patches(store, tmp_path, light):
     data = touching(tmp_path / "cells")
     options = told(data, labels="otsu", rounds=1, objects="recipe", tta="recipe")

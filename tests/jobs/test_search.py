@@ -107,7 +107,7 @@ def test_of_a_search_the_reference_and_the_best_so_far_are_kept(tmp_path):
     assert set(kept.outcomes) == {0, 7}
 
 
-@pytest.mark.parametrize("lost", [False, True])
+@pytest.mark.parametrize("lost", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_run_that_was_stopped_while_its_final_model_was_scored_goes_on(store, pairs, light, monkeypatch, lost):
     options = Options(data=str(pairs), trials=2, seed=1, models="best", precision="float32")
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
@@ -132,6 +132,7 @@ def test_a_run_that_was_stopped_while_its_final_model_was_scored_goes_on(store, 
         assert len(finals) == 1 and len(mlflow.MlflowClient().search_logged_models([summary.experiment_id])) == 1
 
 
+@pytest.mark.slow  # a search of Hyperband, and its winner once more
 def test_a_promoted_trial_goes_on_where_the_other_paused_and_ends_where_an_undisturbed_one_does(store, pairs, light):
     recipe = RECIPE.changed({"epochs": 3, "dropout": 0.2, "brightness": 0.1, "schedule": "cosine"})
     setup = dataclasses.replace(TINY, recipe=recipe)

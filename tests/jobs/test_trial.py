@@ -1,6 +1,7 @@
 """Trials: children of their search, seeds, what is served, and one that fails."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import mlflow
 import numpy as np
@@ -9,6 +10,7 @@ from mlflow.tracking import MlflowClient
 from tiny_setup import ALL, QUIET, TINY, children_of
 
 from unetlab.errors import UserError
+from unetlab.jobs import trial
 from unetlab.jobs.run import run_setup
 from unetlab.metrics import thresholds
 from unetlab.options import Options
@@ -70,11 +72,18 @@ def test_memory_does_not_grow_over_trials(store, pairs):
     assert peak() - before < 150_000  # KiB; a graph kept for each trial would be 600,000
 
 
-def test_without_weights_every_trial_trains_the_encoder(store, pairs, light):
+def test_without_weights_every_trial_trains_the_encoder(store, pairs, light, monkeypatch):
     from experiments import load_setup
 
-    nuclei = load_setup("nuclei")
+    nuclei, begun = load_setup("nuclei"), []
     recipe = nuclei.recipe.changed({"image_size": 32, "decoder_filters": 16})
+
+    def trained(bench, recipe, name, role, tags, rung=None):
+        begun.append(recipe.model["train_encoder"])
+        return SimpleNamespace(val={"native_dice": 0.5})
+
+    def told(bench, outcome):
+        raise UserError("enough")
 
     def space(hp, recipe):
         hp.Boolean("train_encoder", default=recipe.model["train_encoder"])
@@ -82,9 +91,12 @@ def test_without_weights_every_trial_trains_the_encoder(store, pairs, light):
 
     small = dataclasses.replace(nuclei, recipe=recipe, space=space)
     options = Options(data=str(pairs), trials=2, epochs=1, encoder_weights="none", models="best")
-    summary = run_setup(small, options, QUIET)
-    assert {child.data.params["train_encoder"] for child in children_of(summary.run_id)} == {"true"}
-    assert MlflowClient().get_run(summary.run_id).data.tags["encoder"] == "random, trained"
+    monkeypatch.setattr(trial, "train", trained)
+    monkeypatch.setattr(trial, "as_final", told)
+    with pytest.raises(UserError, match="enough"):
+        run_setup(small, options, QUIET)
+    assert begun == [True, True]
+    assert mlflow.search_runs(experiment_names=["unetlab"])["tags.encoder"].tolist() == ["random, trained"]
 
 
 def test_the_threshold_that_is_best_on_validation_is_served_on_request(store, pairs, light, monkeypatch):

@@ -34,8 +34,15 @@ def same(one, two):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
 
 
-def test_trainings_whose_step_is_the_same_trace_once_and_end_where_new_networks_do(built):
-    others = [{"learning_rate": 0.003}, {"batch_size": 3, "flips": "both"}, {"learning_rate": 0.003, "epochs": 3}]
+OTHERS = [{"learning_rate": 0.003}, {"batch_size": 3, "flips": "both"}, {"learning_rate": 0.003, "epochs": 3}]
+
+
+@pytest.mark.parametrize(
+    "others",
+    [[{name: value for each in OTHERS for name, value in each.items()}], pytest.param(OTHERS, marks=pytest.mark.slow)],
+    ids=["at once", "one by one"],
+)
+def test_trainings_whose_step_is_the_same_trace_once_and_end_where_new_networks_do(built, others):
     fit_disks(SHORT)
     again = [fit_disks(SHORT.changed(changes)) for changes in others]
     assert len(built) == 1
@@ -45,7 +52,7 @@ def test_trainings_whose_step_is_the_same_trace_once_and_end_where_new_networks_
     assert len(built) == 1 + len(others)
 
 
-def test_what_is_traced_or_begins_otherwise_is_built_anew(built):
+def test_what_is_traced_or_begins_otherwise_is_built_anew(built, untraced):
     fit_disks(SHORT.changed({"epochs": 1}))
     for changes, options in (
         ({"loss": "dice"}, {}),
@@ -78,7 +85,7 @@ def test_keys_tell_apart_what_a_trace_holds():
     assert len({key(**cosine), key(**cosine, steps=4), key(**cosine, epochs=5), key(**cosine, learning_rate=0.5)}) == 4
 
 
-def test_a_network_whose_training_failed_is_not_taken_again(built):
+def test_a_network_whose_training_failed_is_not_taken_again(built, untraced):
     fit_disks(SHORT)
     images, masks = disks()
     with pytest.raises(TrainingFailed):
@@ -97,7 +104,7 @@ def test_a_network_whose_training_failed_is_not_taken_again(built):
     assert len(built) == 2
 
 
-def test_a_large_network_is_not_kept(built, monkeypatch):
+def test_a_large_network_is_not_kept(built, untraced, monkeypatch):
     monkeypatch.setattr(traced, "LARGEST", 10)
     for _ in range(2):
         fit_disks(SHORT.changed({"epochs": 1}))
