@@ -9,7 +9,7 @@ The recipe here is what does not depend on the data: Adam at 2e-3 decaying by a 
 stretched between their percentiles, a decoder of 256 channels and fewer on the way up: after as many steps it finds
 more than one of 96, and a step takes half as long again. With more minutes a search goes on around the configuration.
 
-    mlflow run . -e auto -P data=FOLDER -P minutes=30
+    mlflow run . -e auto --env-manager local -P data=FOLDER -P minutes=30
 """
 
 from typing import Any

@@ -14,7 +14,7 @@ sections at hand, and tells no cell from another. So V_rand ranks, the ISBI 2012
 merged (`native_v_rand`, 0.07 for all inside; `native_v_info` beside it), in the search, between runs and for
 promotion. Validation sections choose the threshold it is taken at.
 
-    mlflow run . -e drosophila -P data=isbi2012 -P trials=6
+    mlflow run . -e drosophila --env-manager local -P data=isbi2012 -P trials=6
 """
 
 from typing import Any

@@ -12,7 +12,7 @@ pixel of 15 whole pictures, which only same padding gives. The figures were meas
 The source names neither its patience nor an initialisation: here the best epoch of all 16 is kept, and Keras' own
 initialisation is taken. The built-in twin simulates such clusters.
 
-    mlflow run . -e latex -P data=FOLDER -P trials=12
+    mlflow run . -e latex --env-manager local -P data=FOLDER -P trials=12
 """
 
 from typing import Any

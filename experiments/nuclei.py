@@ -4,7 +4,7 @@ A MobileNetV2 encoder with ImageNet weights, frozen, and a small decoder of tran
 stains and magnifications (Data Science Bowl 2018) at 128x128x3: horizontal flips, Adam, binary cross-entropy, batches
 of 8, 10 epochs. Its source trained on 603 images, held out 67, and reports 96.85 % validation accuracy.
 
-    mlflow run . -e nuclei -P data=dsb2018 -P trials=12
+    mlflow run . -e nuclei --env-manager local -P data=dsb2018 -P trials=12
 """
 
 from typing import Any
@@ -45,7 +45,7 @@ SETUP = Setup(
     name="nuclei",
     network="mobilenet",
     summary="MobileNetV2 U-Net: frozen ImageNet encoder, small decoder, 128x128x3.",
-    plain="3 trials and the final training on 120 simulated images.",
+    plain="3 trials on 120 simulated images.",
     source="dsb2018",
     defaults={"trials": 3},
     recipe=RECIPE,

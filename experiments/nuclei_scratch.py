@@ -5,7 +5,7 @@ on the same nuclei at 128x128x3: Adam, binary cross-entropy, batches of 16, earl
 the best weights kept. Its source reports 95.64 % validation accuracy; it names no number of epochs, so they are capped
 at 50, which early stopping seldom reaches.
 
-    mlflow run . -e nuclei-scratch -P data=dsb2018 -P trials=12
+    mlflow run . -e nuclei-scratch --env-manager local -P data=dsb2018 -P trials=12
 """
 
 from typing import Any
@@ -45,7 +45,7 @@ SETUP = Setup(
     name="nuclei-scratch",
     network="scratch",
     summary="U-Net of 16 to 256 filters from random weights, 128x128x3.",
-    plain="3 trials and the final training on 120 simulated images.",
+    plain="3 trials on 120 simulated images.",
     source="dsb2018",
     defaults={"trials": 3},
     recipe=RECIPE,

@@ -20,7 +20,7 @@ edges rather than smeared; brightness by 20 %, since the source's range is mostl
 The built-in twin is the one of nuclei, which label makers can tell from their ground; of kitchen photographs they
 cannot, so `data=synthetic-kitchen` is for `labels=masks`.
 
-    mlflow run . -e pseudo-label -P data=FOLDER -P labels=consensus -P rounds=1
+    mlflow run . -e pseudo-label --env-manager local -P data=FOLDER -P labels=consensus -P rounds=1
 """
 
 from typing import Any

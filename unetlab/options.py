@@ -303,7 +303,11 @@ JOBS: Mapping[str, tuple[Option, ...]] = MappingProxyType(
         ),
         "compare": (
             Option("runs", "", "Ids of finished setup runs, with commas between; else a whole experiment."),
-            Option("experiment", "", "Name or id; by default MLFLOW_EXPERIMENT_NAME or unetlab."),
+            Option(
+                "experiment",
+                "",
+                "Name or id; by default MLFLOW_EXPERIMENT_NAME, the one that mlflow run logs to, or unetlab.",
+            ),
             Option("filter", "", "MLflow filter on its runs, such as \"tags.dataset = 'dsb2018'\"."),
             Option("out", None, "Folder for report.html, ranking.csv and pairs.csv, besides MLflow.", kind=Path),
         ),

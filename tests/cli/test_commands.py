@@ -146,6 +146,7 @@ def test_the_ui_starts_without_tensorflow_and_where_it_was_before_without_mlflow
     assert status == 0 and "mlflow" in modules and not {"tensorflow", "keras"} & modules
     status, modules, second, said = imported(tmp_path, "ui", "--port=5077")
     assert status == 0 and not HEAVY & modules and "'-m', 'mlflow', 'ui'" in said
+    assert f"'--backend-store-uri', '{store}'" in said
     assert second == first and "experiments/1/runs" in first
 
 

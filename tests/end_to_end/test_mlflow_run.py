@@ -11,17 +11,21 @@ from click.testing import CliRunner
 from conftest import write_pairs
 
 from unetlab.cli.main import main
+from unetlab.tracking import ui
 
 ROOT = Path(__file__).parent.parent.parent
 
 
-def _mlflow_run(store: str, entry: str, manager: str = "local", **parameters: str) -> subprocess.CompletedProcess[str]:
+def _mlflow_run(
+    store: str, entry: str, manager: str = "local", experiment: str | None = "unetlab", **parameters: str
+) -> subprocess.CompletedProcess[str]:
+    named = {"MLFLOW_EXPERIMENT_NAME": experiment} if experiment else {}
     chosen = [argument for name, value in parameters.items() for argument in ("-P", f"{name}={value}")]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return subprocess.run(
         [sys.executable, "-m", "mlflow", "run", ".", "-e", entry, "--env-manager", manager, *chosen],
         cwd=ROOT,
-        env={**os.environ, "MLFLOW_TRACKING_URI": store, "MLFLOW_EXPERIMENT_NAME": "unetlab", "PATH": path},
+        env={**os.environ, "MLFLOW_TRACKING_URI": store, "PATH": path, **named},
         capture_output=True,
         text=True,
         timeout=300,
@@ -31,10 +35,13 @@ def _mlflow_run(store: str, entry: str, manager: str = "local", **parameters: st
 
 def test_a_setup_runs_and_registers(store, tmp_path):
     data = write_pairs(tmp_path / "cells", n=16)
-    done = _mlflow_run(store, "nuclei-scratch", data=str(data), trials="1", epochs="1", register="true")
+    told = {"data": str(data), "trials": "1", "epochs": "1", "register": "true"}
+    done = _mlflow_run(store, "nuclei-scratch", experiment=None, **told)  # as one types it
     assert done.returncode == 0, done.stderr[-2000:]
     assert "test Dice" in done.stdout and "viewStateShareKey" in done.stdout
-    runs = mlflow.search_runs(experiment_names=["unetlab"])
+    assert mlflow.search_runs(experiment_names=["unetlab"]).empty
+    runs = mlflow.search_runs(experiment_names=["Default"])  # which MLflow chose
+    assert ui.known_experiment() == ui.newest_experiment() == "0" and "/experiments/0/" in done.stdout
     assert set(runs["tags.role"]) == {"search", "final"} and set(runs["status"]) == {"FINISHED"}
     (version,) = mlflow.MlflowClient().search_model_versions("name = 'unetlab-nuclei-scratch'")
     assert version.run_id in set(runs["run_id"])

@@ -197,5 +197,8 @@ def test_live_shows_what_an_export_answers_and_names_those_there_are(store, pair
     asked = ["live", "--model", model, "--source", str(images), "--out", str(tmp_path / "no"), "--export", "onnx-int8"]
     answer = CliRunner().invoke(main, asked)
     assert answer.exit_code == 2 and "Traceback" not in answer.output
-    assert "there is no such export of this model, it has litert-float32; mlflow run . -e export" in answer.stderr
+    assert (
+        "there is no such export of this model, it has litert-float32; mlflow run . -e export --env-manager local"
+        in answer.stderr
+    )
     assert "-P format=onnx -P precision=int8 makes one" in answer.stderr

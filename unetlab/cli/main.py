@@ -38,7 +38,7 @@ def main(context: click.Context) -> None:
     Each command has a --help of its own. Those that leave a run are entry points of the MLproject too:
 
     \b
-    mlflow run . -e nuclei -P data=FOLDER -P trials=12
+    mlflow run . -e nuclei --env-manager local -P data=FOLDER -P trials=12
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())

@@ -1,5 +1,6 @@
 """The commands around finished models and servers: evaluate to predict, export, live, ui, server."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Any, cast
@@ -122,17 +123,24 @@ def live(**values: Any) -> None:
 
 @command("ui", "--port 5001")
 def ui(port: int) -> None:
-    """Start the MLflow UI and print the addresses of its run table: setups by Dice, and searches with their trials."""
+    """Start the MLflow UI and print the addresses of its run table: setups by Dice, and searches with their trials.
+
+    Where MLFLOW_TRACKING_URI names a server, that is its own UI: its addresses are printed and nothing is started.
+    """
     import subprocess
 
     from unetlab.tracking.names import NESTED
-    from unetlab.tracking.ui import known_experiment, open_experiment, table_address
+    from unetlab.tracking.ui import address, known_experiment, open_experiment, table_address
 
-    experiment, base = known_experiment() or open_experiment(), f"http://127.0.0.1:{port}"
+    experiment, base = known_experiment() or open_experiment(), address(port)
     click.echo(f"Setups, best validation Dice first: {table_address(experiment, base)}")
     click.echo(f"Searches and their trials: {table_address(experiment, base, NESTED)}")
     sys.stdout.flush()
-    subprocess.run([sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port)], check=False)
+    store = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if not store.startswith("http"):
+        own = ["--backend-store-uri", store] if store else []
+        started = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port), *own]
+        subprocess.run(started, check=False)
 
 
 @command("server", "--port 5000")

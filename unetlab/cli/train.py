@@ -1,5 +1,6 @@
 """The setups as commands: one for each, with the same options but for its own extras and defaults."""
 
+import os
 from typing import Any
 
 import click
@@ -23,14 +24,15 @@ def setup_command(setup: Setup) -> click.Command:
         from unetlab.jobs.interrupt import interruptible
         from unetlab.jobs.run import run_setup
         from unetlab.tracking.names import NESTED
-        from unetlab.tracking.ui import table_address
+        from unetlab.tracking.ui import address, table_address
 
         with interruptible(repeating(setup.name, options, values)):
             summary = run_setup(load_setup(setup.name), Options(**values))
         click.echo(summary.headline())
         click.echo(f"run {summary.run_id}; model models:/{summary.model_id}")
-        base = "http://127.0.0.1:5000"
-        click.echo(f"Look: `make ui`, then {table_address(summary.experiment_id, base)}")
+        base = address()
+        first = "" if os.environ.get("MLFLOW_TRACKING_URI", "").startswith("http") else "`make ui`, then "
+        click.echo(f"Look: {first}{table_address(summary.experiment_id, base)}")
         click.echo(f"The trials of each search: {table_address(summary.experiment_id, base, NESTED)}")
 
     about = (

@@ -169,7 +169,7 @@ def compare(
 
     Args:
         runs: ids; all must be finished setup runs.
-        experiment: name or id, where no ids are given. Defaults to MLFLOW_EXPERIMENT_NAME, or "unetlab".
+        experiment: name or id, where no ids are given. Defaults as `read.find` has it.
         where: MLflow filter on the runs of the experiment.
         seed: of resampling.
 

@@ -21,7 +21,8 @@ def opener(name: str, module: str) -> Callable[[bytes | Path, str, str], Grid]:
             reader = importlib.import_module(module).Reader
         except ModuleNotFoundError as error:
             package = module.replace("_", "-")
-            raise PixelError(f"a file of the format {name} wants {package}: pip install unetlab[microscopy]") from error
+            wanted = f"a file of the format {name} wants {package}: .venv/bin/pip install -e '.[microscopy]'"
+            raise PixelError(wanted) from error
         return _open(reader, name, source, channels, pages)
 
     return open_file

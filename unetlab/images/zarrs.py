@@ -10,7 +10,7 @@ from .grid import Grid
 
 ENDING = ".zarr"
 
-WANTED = "a Zarr wants the package zarr: pip install unetlab[microscopy]"
+WANTED = "a Zarr wants the package zarr: .venv/bin/pip install -e '.[microscopy]'"
 
 
 def open_zarr(source: bytes | Path, channels: str = "", pages: str = "all") -> Grid:

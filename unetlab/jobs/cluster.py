@@ -267,7 +267,7 @@ def _distributed() -> Any:
         import distributed
     except ImportError as error:
         raise UserError(
-            "workers and scheduler want Dask, which is not installed; pip install 'unetlab[cluster]'"
+            "workers and scheduler want Dask, which is not installed; .venv/bin/pip install -e '.[cluster]'"
         ) from error
     return distributed
 

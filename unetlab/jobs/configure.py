@@ -111,7 +111,7 @@ def configure(setup: Setup, options: Options, dataset: Dataset, card: DataCard, 
       output, between the last two.
     - Smallest object: what is smaller than 99 of 100 objects of the training images is a speck, which stays in the
       mask and is counted as no object.
-    - Trials: one for up to 90 minutes, beyond that one for every 45, the first of which is this configuration.
+    - Trials: one, from 90 minutes on one for every 45, the first of which is this configuration.
     - Epochs: the time of a step is measured, once with this data on this machine (fresh=true measures again); so many
       steps fit TRAINED of a training's minutes, divided so that validation takes no more than VALIDATED of them. Where
       EPOCHS leaves no such division, an epoch looks at as much of validation as it learns from. The learning rate

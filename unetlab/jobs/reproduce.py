@@ -21,12 +21,15 @@ from unetlab.setup import Setup
 from unetlab.tracking import read, ui, write
 from unetlab.tracking.read import find_one
 
+PUBLISHED = tuple(setup for setup in SETUPS.values() if setup.published)
+"""The setups that have figures to be reproduced."""
+
 COLUMNS = ("setup", "data", "figure", "published", "ours", "low", "high", "images", "minutes", "note")
 
 
 def reproduce(
     data: Mapping[str, str],
-    setups: Sequence[Setup] = tuple(SETUPS.values()),
+    setups: Sequence[Setup] = PUBLISHED,
     *,
     epochs: int = 0,
     seed: int = 0,
@@ -45,7 +48,7 @@ def reproduce(
         seed, precision, encoder_weights, fresh: as every setup takes them.
 
     Returns:
-        One row a published figure: COLUMNS, with the 95 % interval over images, and as note how the source was read
+        One row a published figure: COLUMNS, with the 95 % interval over scenes, and as note how the source was read
         where it says two things. A setup that could not be run has one row, with the reason as note.
     """
     console = console or Console(stderr=True)

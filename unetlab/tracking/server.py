@@ -151,7 +151,7 @@ def serving(folder: Path, host: str, port: int, database_port: int) -> Iterator[
         import psycopg2  # noqa: F401
     except ImportError as error:
         raise UserError(
-            "a server on PostgreSQL wants psycopg2, which is not installed; pip install 'unetlab[cluster]'"
+            "a server on PostgreSQL wants psycopg2, which is not installed; .venv/bin/pip install -e '.[cluster]'"
         ) from error
     with Lock(folder / "lock", f"the server in {folder}").take(), Postgres(folder / "postgres", database_port) as base:
         told = ("--host", host, "--port", str(port), "--artifacts-destination", str((folder / "artifacts").absolute()))

@@ -42,6 +42,22 @@ def experiment_with(path: Path, name: str, tags: Mapping[str, str]) -> str | Non
     return None
 
 
+def newest_with(path: Path, tags: Mapping[str, str]) -> str | None:
+    """The id of the active experiment that has all these tags in which a run began last; None where there is none, or
+    no telling."""
+    with contextlib.suppress(sqlite3.Error, OSError), contextlib.closing(_reading(path)) as opened:
+        newest = opened.execute(
+            "SELECT experiments.experiment_id FROM experiments JOIN runs USING (experiment_id) "
+            "WHERE experiments.lifecycle_stage = 'active' AND runs.lifecycle_stage = 'active' "
+            "GROUP BY experiment_id ORDER BY MAX(runs.start_time) DESC"
+        ).fetchall()
+        for found in newest:
+            given = opened.execute("SELECT key, value FROM experiment_tags WHERE experiment_id = ?", found).fetchall()
+            if tags.items() <= dict(given).items():
+                return str(found[0])
+    return None
+
+
 def _reading(path: Path) -> sqlite3.Connection:
     if not path.is_file():
         raise OSError(f"no file {path}")

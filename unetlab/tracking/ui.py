@@ -6,7 +6,7 @@ from typing import Any
 
 from unetlab.errors import UserError
 from unetlab.tracking.names import EXPERIMENT, NESTED, RANKED
-from unetlab.tracking.sqlite import experiment_with, store_file
+from unetlab.tracking.sqlite import experiment_with, newest_with, store_file
 
 DESCRIPTION = """U-Nets compared by unetlab. Each top-level run is a setup: it carries the scores of its final model on
 the test split, and beside them the figures its source published. Unfold a run to see the trials of its search; the
@@ -28,10 +28,31 @@ COLUMNS = [
 
 
 def known_experiment() -> str | None:
-    """The id of the experiment if it lies in an SQLite file and `open_experiment` has described it, without MLflow,
-    which takes seconds to import; else None. Nothing is opened for logging."""
+    """The id of the experiment to be shown if it lies in an SQLite file and `open_experiment` has described it, without
+    MLflow, which takes seconds to import; else None. Nothing is opened for logging.
+
+    It is the one that MLFLOW_EXPERIMENT_NAME says; where that is not set, the one in which a run began last, since
+    `mlflow run` then logs to MLflow's "Default" and other commands to "unetlab".
+    """
     path = None if "MLFLOW_RUN_ID" in os.environ else store_file()
-    return None if path is None else experiment_with(path, _name(), _tags())
+    if path is None:
+        return None
+    newest = None if "MLFLOW_EXPERIMENT_NAME" in os.environ else newest_with(path, _tags())
+    return newest or experiment_with(path, _name(), _tags())
+
+
+def newest_experiment() -> str | None:
+    """The id of the described experiment in which a run began last, in any store; None where there is none."""
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient()
+    mark = "mlflow.experiment.primaryMetric.name"
+    described = client.search_experiments(filter_string=f"tags.`{mark}` = '{RANKED_BY}'")
+    newest: dict[str, int] = {}
+    for each in described:
+        for run in client.search_runs([each.experiment_id], max_results=1, order_by=["attributes.start_time DESC"]):
+            newest[each.experiment_id] = run.info.start_time
+    return max(newest, key=lambda name: newest[name]) if newest else None
 
 
 def open_experiment() -> str:
@@ -88,6 +109,12 @@ def _views() -> dict[str, dict[str, Any]]:
         RANKED: {**common, "orderByKey": f"metrics.`{RANKED_BY}`", "searchFilter": "tags.role = 'search'"},
         NESTED: {**common, "orderByKey": "attributes.start_time"},
     }
+
+
+def address(port: int = 5000) -> str:
+    """Where the UI is: the tracking server itself, or what `unetlab ui` starts on this machine."""
+    store = os.environ.get("MLFLOW_TRACKING_URI", "")
+    return store.rstrip("/") if store.startswith("http") else f"http://127.0.0.1:{port}"
 
 
 def table_address(experiment_id: str, base: str, view: str = RANKED) -> str:

@@ -116,7 +116,7 @@ def test_missing_packages_name_the_extra_that_has_them(name, monkeypatch):
     row = FORMATS[name]
     require(row, "int8")
     monkeypatch.setitem(sys.modules, row.modules[-1], None)
-    wanted = f"format={name} wants {row.modules[-1]}, not installed here; .* pip install unetlab[{row.extra}]"
+    wanted = f"format={name} wants {row.modules[-1]}, not installed here; .*pip install -e '.[{row.extra}]'"
     with pytest.raises(UserError, match=wanted.replace("[", r"\[").replace("]", r"\]")):
         require(row, "float32")
     extras = (Path(__file__).parents[3] / "pyproject.toml").read_text(encoding="utf-8")

@@ -61,7 +61,7 @@ def require(row: Format, precision: str) -> None:
     if missing:
         raise UserError(
             f"format={row.name} wants {', '.join(missing)}, not installed here; the extra {row.extra} has what it "
-            f"takes: pip install unetlab[{row.extra}]"
+            f"takes: .venv/bin/pip install -e '.[{row.extra}]'"
         )
 
 

@@ -53,8 +53,8 @@ def _download(segmenter: PyFuncModel, name: str) -> Path:
         asked = dict(zip(("format", "precision"), name.split("-", 1), strict=False))
         way = " ".join(f"-P {key}={value}" for key, value in asked.items())
         raise UserError(
-            f"export={name}: there is no such export of this model, {known}; mlflow run . -e export -P model=... {way} "
-            "makes one"
+            f"export={name}: there is no such export of this model, {known}; mlflow run . -e export --env-manager "
+            f"local -P model=... {way} makes one"
         )
     return Path(mlflow.artifacts.download_artifacts(run_id=run, artifact_path=f"{FOLDER}/{name}"))
 

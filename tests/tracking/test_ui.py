@@ -1,0 +1,49 @@
+"""Which experiment is shown, and where."""
+
+import mlflow
+import pytest
+
+from unetlab.tracking import read, ui
+
+
+@pytest.fixture
+def default(store):
+    """A run in MLflow's own experiment, as `mlflow run` begins it where no experiment is named."""
+    with mlflow.start_run(experiment_id="0") as run:
+        assert ui.open_experiment() == "0"
+    return run.info.run_id
+
+
+def test_the_experiment_in_which_a_run_began_last_is_shown(default, monkeypatch):
+    assert ui.known_experiment() == ui.newest_experiment() == "0"
+    own = ui.open_experiment()
+    assert own != "0" and ui.known_experiment() == "0"  # that one is empty
+    with mlflow.start_run(experiment_id=own):
+        pass
+    assert ui.known_experiment() == ui.newest_experiment() == own
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "Default")
+    assert ui.known_experiment() == "0"
+
+
+def test_under_mlflow_run_comparisons_look_where_mlflow_logs(default, monkeypatch):
+    client = mlflow.MlflowClient()
+    own = client.get_experiment_by_name("unetlab").experiment_id
+    assert read._experiment_id(client, None) == own
+    monkeypatch.setenv("MLFLOW_RUN_ID", default)
+    assert read._experiment_id(client, None) == "0" and read._experiment_id(client, "unetlab") == own
+    monkeypatch.delenv("MLFLOW_RUN_ID")
+    client.rename_experiment(own, "another")
+    assert read._experiment_id(client, None) == "0"
+
+
+@pytest.mark.parametrize(
+    ("store_of", "base"),
+    [
+        ("http://host:5000/", "http://host:5000"),
+        ("sqlite:////tmp/it.db", "http://127.0.0.1:5001"),
+        ("", "http://127.0.0.1:5001"),
+    ],
+)
+def test_a_tracking_server_is_its_own_ui(monkeypatch, store_of, base):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store_of)
+    assert ui.address(5001) == base
