@@ -259,3 +259,21 @@ def test_what_splits_share_is_counted_in_scenes(store):
         for k, name in enumerate("ab"):
             log_setup_run(name, difficulty(seed=repeat) - 0.05 * k, ids=ids, tags=tags, artifacts=kept)
     assert compare().test_share == pytest.approx(10 / 20)
+
+
+def test_an_evaluation_on_what_its_model_has_seen_is_refused(store):
+    log_setup_run("nuclei", difficulty())
+    run_id = log_setup_run("latex", difficulty() + 0.02, tags={"seen_images": "12 of 30"})
+    mlflow.MlflowClient().set_tag(run_id, "role", "evaluation")
+    with pytest.raises(
+        UserError, match="latex .* was trained or validated on .12 of 30., which is no test"
+    ):
+        compare(where="tags.role != 'final'")
+
+
+@pytest.mark.parametrize("order", [(10, 1), (1, 10)])
+def test_of_other_scenes_the_fewest_count_in_whatever_order_the_runs_came(store, order):
+    for name, size in zip(("nuclei", "latex"), order, strict=True):
+        sides = "id,side,group\n" + "".join(f"{image},test,{i // size}\n" for i, image in enumerate(IDS))
+        log_setup_run(name, difficulty() - 0.01 * size, artifacts={"split.csv": sides.encode()})
+    assert len(set(compare().scenes)) == 3

@@ -104,6 +104,23 @@ def test_scores_without_runs_have_a_report_too():
     assert "a is better." in report.html(found)
 
 
+def test_a_search_of_auto_has_its_trials_and_its_gain(store):
+    gain = {f"gain/over_reference{end}": value for end, value in (("", 0.02), ("_low", 0.01), ("_high", 0.03))}
+    log_setup_run("auto", difficulty(), params={"trials": 1, "minutes": 180}, metrics={**gain, "search/trials": 4})
+    log_setup_run("nuclei", difficulty() - 0.01)
+    (searched,), (alone,) = (behind.gain(name, own)["rows"] for name, own in behind.named(compare()))
+    assert (searched["trials"], alone["trials"]) == ("4", "1") and searched["reference"] == [0.02, 0.01, 0.03]
+    assert report.html(compare()).count("no search") == 1
+
+
+def test_an_evaluation_and_a_run_on_the_same_images_show_where_they_disagree(store):
+    log_setup_run("nuclei", difficulty())
+    run_id = log_setup_run("latex", difficulty() - 0.1, tags={"split_digest": "of the images alone"})
+    mlflow.MlflowClient().set_tag(run_id, "role", "evaluation")
+    found = behind.disagreements(compare(where="tags.role != 'final'"))
+    assert len(found) == behind.MOST_IMAGES and set(found[0]["dice"]) == {"nuclei", "latex"}
+
+
 def test_repeats_show_every_split(store):
     for repeat in range(3):
         tags = {"repeat": str(repeat), "split_digest": f"s{repeat}"}

@@ -60,3 +60,15 @@ def test_a_run_without_scores_is_one_line(store):
 
 def test_the_fake_runs_have_as_many_images_as_ids(store):
     assert len(examine.gather(find_one(log_setup_run("a", difficulty()))).scores) == len(IDS)
+
+
+def test_an_evaluation_says_what_its_model_has_seen_and_nothing_of_seeds(store):
+    for seed, shift in ((0, 0.0), (1, 0.3)):
+        log_setup_run("nuclei", difficulty() - shift, seed=seed)
+    run_id = log_setup_run("nuclei", difficulty() - 0.3, tags={"seen_images": "3 of 30"}, seed=2)
+    mlflow.MlflowClient().set_tag(run_id, "role", "evaluation")
+    codes = {finding.code: finding for finding in examine.examine(run_id)}
+    assert "3 of 30 of these images" in codes["H005"].explanation and "H008" not in codes
+    for said in ("0", "unknown: the model's run does not say"):
+        mlflow.MlflowClient().set_tag(run_id, "seen_images", said)
+        assert "H005" not in {finding.code for finding in examine.examine(run_id)}

@@ -79,3 +79,7 @@ def test_pooled_scores_are_those_of_the_summary_inside_their_interval(name):
     assert found.low < found.mean < found.high
     with pytest.raises(ValueError, match="name must be one of"):
         intervals.pooled_interval(table, "dice")
+
+
+def test_what_is_reproduced_are_the_setups_with_published_figures():
+    assert {setup.name for setup in reproduce.PUBLISHED} == set(SETUPS) - {"auto"}

@@ -67,7 +67,7 @@ def test_the_run_table_has_its_view(searched):
 
 def test_a_worthless_model_is_registered_and_no_champion(searched):
     said = str(register(searched.run_id))
-    assert said.startswith("unetlab-tiny version 1 is challenger: no model becomes champion with H002 or H003")
+    assert said.startswith("unetlab-tiny version 1 is challenger: no model becomes champion with H002 or H003 or H005")
     version = MlflowClient().get_model_version_by_alias("unetlab-tiny", "challenger")
     assert version.run_id == searched.run_id and "Test Dice" in version.description
     assert version.tags["split_digest"]
@@ -111,7 +111,8 @@ def test_refit_learns_the_validation_images_too_and_claims_nothing_by_them(store
     (*_, (rows, epochs)) = learnt
     assert len(learnt) == 3 and len(rows) == both > len(learnt[0][0]) and not set(learnt[0][0]) - set(rows)
     assert epochs == before.data.metrics["train/best_epoch"]
-    assert not [name for name in final.data.metrics if name.startswith("val/")]
+    assert not [name for name in final.data.metrics if name.startswith(("val/", "epoch/val_"))]
+    assert "epoch/loss" in final.data.metrics and "epoch/val_loss" in before.data.metrics
     told = mlflow.get_run(summary.run_id).data
     assert told.metrics["val/native_dice"] == before.data.metrics["val/native_dice"]
     assert told.tags["final_model"] == summary.model_id and summary.figures["test/native_dice"] >= 0
@@ -192,3 +193,16 @@ def test_block_splits_and_membranes_are_scored(store, pairs, light):
     summary = run_setup(setup, Options(data=str(pairs), trials=1, split="blocks", models="best"), QUIET)
     assert {"test/native_v_rand", "test/native_v_info", "baseline/constant_native_v_rand"} <= set(summary.figures)
     assert summary.figures["test/images"] == 2
+
+
+def test_blocks_that_part_a_group_that_was_told_are_refused(store, pairs, light):
+    names = sorted(path.stem for path in (pairs / "images").iterdir())
+    for group, refused in ((lambda i: 0 if i < 8 else i, True), (lambda i: i, False)):
+        lines = [f"{name},{group(i)}" for i, name in enumerate(names)]
+        (pairs / "groups.csv").write_text("\n".join(["id,group", *lines, ""]))
+        told = Options(data=str(pairs), split="blocks", epochs=1)
+        if refused:
+            with pytest.raises(UserError, match="split=blocks parts a group of groups.csv.*split=random"):
+                run_setup(TINY, told, QUIET)
+        else:
+            assert run_setup(TINY, told, QUIET).figures["test/scenes"] > 1

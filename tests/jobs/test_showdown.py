@@ -7,7 +7,7 @@ import shlex
 import mlflow
 import pytest
 from conftest import write_pairs
-from fake_runs import IDS, difficulty, score_table
+from fake_runs import IDS, difficulty, log_setup_run, score_table
 from mlflow.tracking import MlflowClient
 from rich.console import Console
 
@@ -182,6 +182,24 @@ def test_setups_that_make_no_showdown(text, message):
 
 def test_all_setups_can_be_named_at_once():
     assert showdown.setups_named("all") == ("nuclei", "nuclei-scratch", "latex", "pseudo-label", "drosophila", "auto")
+
+
+def test_of_parts_that_were_run_again_the_newest_count(store, plan, monkeypatch):
+    made = []
+
+    def fake(setup, options, console, tags):
+        run_id = log_setup_run(
+            setup.name, difficulty() - 0.01 * len(made), tags=tags, seed=options.seed, params={"epochs": 1}
+        )
+        made.append(run_id)
+        return Summary(run_id, "1", "m", dict.fromkeys(FIGURES, 0.9), setup.name)
+
+    monkeypatch.setattr(showdown, "run_setup", fake)
+    once = dataclasses.replace(plan, repeats=1)
+    for fresh in (False, True):
+        showdown.showdown(telling(once, fresh=fresh), QUIET, tiny)
+    comparison, _ = showdown.showdown(once, QUIET, tiny)
+    assert {run.run_id for own in comparison.records for run in own} == set(made[2:]) and len(made) == 4
 
 
 def test_auto_without_minutes_is_refused_before_the_others_are_trained(store, plan, monkeypatch):

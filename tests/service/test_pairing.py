@@ -104,3 +104,16 @@ def test_a_champion_of_classes_is_scored_by_class_on_the_challengers_images(stor
     assert evaluation.tags["classes"] == "cell, mitosis, debris" and len(table) == 12
     assert table["native_dice"].mean() < table["union_native_dice"].mean()  # all that is bright is called a cell
     assert table["native_dice/mitosis"].dropna().eq(0).all() and decision.promoted
+
+
+def test_a_champion_of_objects_is_scored_for_membranes_where_the_challenger_is_ranked_by_them(store, pairs):
+    """As where `auto` takes one data set for objects and the next for membranes: all its models have one name."""
+    register_run(trained(pairs, slice(0, 4), 0.9))
+    more = write_pairs(pairs.parent / "more", 30, seed=1)
+    run_id = trained(more, slice(0, 15), 0.99)
+    client = MlflowClient()
+    client.set_tag(run_id, "ranked_by", "native_v_rand")
+    table = read.table(read.find_one(run_id)).assign(native_v_rand=0.9, native_v_info=0.9)
+    client.log_text(run_id, table.to_csv(index=False), "scores/test.csv")
+    decision = register_run(run_id)
+    assert decision.figures["metric"] == "native_v_rand" and decision.figures["images"] == "15"

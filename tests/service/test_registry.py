@@ -149,8 +149,13 @@ def test_a_run_without_a_final_model_names_its_parent(store):
 
 
 def barred_run(code: str) -> str:
-    """A run that is no better than one answer for every pixel, or than Otsu's threshold."""
+    """A run that is no better than one answer for every pixel, or than Otsu's threshold, or tested on what it saw."""
     run_id = finished_run()
+    if code == "H005":
+        sides = pd.DataFrame({"id": [*IDS, "other"], "side": ["test"] * len(IDS) + ["train"], "group": 0})
+        with mlflow.start_run(run_id=run_id):
+            mlflow.log_text(sides.to_csv(index=False), "split.csv")
+        return run_id
     table = score_table(HARD, IDS)
     rival = "otsu_native_dice" if code == "H003" else "constant_native_dice"
     with mlflow.start_run(run_id=run_id):
@@ -158,12 +163,12 @@ def barred_run(code: str) -> str:
     return run_id
 
 
-@pytest.mark.parametrize("code", ["H002", "H003"])
-def test_nobody_becomes_champion_with_h002_or_h003_not_even_the_first_nor_by_accept(store, code):
+@pytest.mark.parametrize("code", ["H002", "H003", "H005"])
+def test_nobody_becomes_champion_with_a_barring_code_not_even_the_first_nor_by_accept(store, code):
     for extra in ({}, {"accept": True, "reason": "we need one today"}):
         decision = register_run(barred_run(code), **extra)
         assert not decision.promoted and decision.gate == "refused"
-        assert f"no model becomes champion with H002 or H003, and it has {code} " in decision.reason
+        assert f"no model becomes champion with H002 or H003 or H005, and it has {code} " in decision.reason
     model = MlflowClient().get_registered_model("unetlab-tiny")
     assert "champion" not in model.aliases and str(model.aliases["challenger"]) == "2"
     kept = MlflowClient().get_model_version("unetlab-tiny", "1")

@@ -48,6 +48,15 @@ def test_a_model_of_three_channels_on_grey_data_leaves_a_run_that_holds_all(stor
     assert "Otsu" in found.headline() and "12 images of 12 scenes" in found.headline()
 
 
+def test_an_interval_of_scores_ends_at_one():
+    table = pd.DataFrame({"id": list("abc"), "native_dice": [0.99, 0.98, 1.0], "otsu_native_dice": 0.5})
+    table = table.assign(constant_native_dice=0.2, tp=1, fp=0, fn=0, tn=1)
+    sheet = scoring.Sheet(table, b"", None)
+    found = scoring.summarise(sheet, np.arange(3))
+    assert found["test/native_dice_low"] < 0.99 < found["test/native_dice_high"] == 1
+    assert found["gain/over_otsu_high"] > found["gain/over_otsu"] > 0
+
+
 def test_it_is_scored_as_the_served_model_answers(store, pairs):
     model = tiny()
     table = read.table(read.find_one(evaluate(model, str(pairs)).run_id)).set_index("id")

@@ -39,7 +39,8 @@ def evaluate(
 def register(run: str, margin: float, accept: bool, reason: str) -> None:
     """Register a run's final model as unetlab-<setup>: champion if shown to beat the standing one, else challenger.
 
-    Nobody becomes champion that is not better than Otsu's threshold and one answer for all pixels (H002, H003).
+    Nobody becomes champion that is not better than Otsu's threshold and one answer for all pixels (H002, H003), or that
+    was tested on what it was trained on (H005).
     """
     quiet.import_tensorflow()
     from unetlab.service.registry import register_run

@@ -37,10 +37,12 @@ def mean(records: Sequence[Record], metric: str) -> float | None:
 
 
 def gain(name: str, own: Sequence[Record]) -> dict[str, Any]:
-    """What the search gained over the published recipe and over Otsu; of several repeats each."""
+    """What the search gained over the recipe it began with and over Otsu; of several repeats each."""
     rows = []
     for record in own:
-        row: dict[str, Any] = {"run": record.name, "trials": record.params.get("trials", "")}
+        trials = record.metrics.get("search/trials")  # more than was asked for, where minutes are many
+        row: dict[str, Any] = {"run": record.name}
+        row["trials"] = record.params.get("trials", "") if trials is None else f"{trials:.0f}"
         for rival in ("reference", "otsu"):
             keys = [f"gain/over_{rival}{end}" for end in ("", "_low", "_high")]
             row[rival] = [record.metrics[key] for key in keys] if set(keys) <= set(record.metrics) else None
@@ -110,12 +112,15 @@ def _data(kind: str, content: bytes) -> str:
 def disagreements(comparison: Comparison) -> list[dict[str, Any]]:
     """The images whose Dice differs most between contenders, with their masks where runs keep an album."""
     contenders = named(comparison)
-    splits = list(dict.fromkeys(record.tags.get("split_digest", "") for _, own in contenders for record in own))
+
+    def split_of(record: Record) -> str:
+        """Without repeats all have the same images, whatever an evaluation calls its split."""
+        return record.tags.get("split_digest", "") if comparison.repeats > 1 else ""
+
+    splits = list(dict.fromkeys(split_of(record) for _, own in contenders for record in own))
     found = []
     for split in splits:
-        there = {
-            name: next((r for r in own if r.tags.get("split_digest", "") == split), None) for name, own in contenders
-        }
+        there = {name: next((r for r in own if split_of(r) == split), None) for name, own in contenders}
         present = {name: record for name, record in there.items() if record is not None}
         if len(present) < 2:
             continue

@@ -14,6 +14,7 @@ from unetlab.comparison.contenders import (
     refuse_different,
     refuse_other_budgets,
     refuse_other_classes,
+    refuse_seen,
     scenes_of,
     test_share_of,
 )
@@ -176,7 +177,8 @@ def compare(
     Raises:
         UserError: for fewer than two runs; for runs whose data or split digests differ: their scores are of different
             images, and a difference would say more of the images than of the models (an evaluation has no split: its
-            images must be the others'); and for repeats of one setup with different budgets.
+            images must be the others'), and for evaluations on images
+            that their models have seen; and for repeats of one setup with different budgets.
 
     Example (of the step behind the reading, `contest`):
 
@@ -193,6 +195,7 @@ def compare(
         found = ", ".join(each.name for each in records) or "none"
         raise UserError(f"a comparison needs two finished setup runs or more, found: {found}; give others or run more")
     refuse_other_classes(records)
+    refuse_seen(records)
     if all("repeat" in each.tags for each in records):
         return _compare_repeats(records, seed)
     evaluated = any(each.tags.get("role") == "evaluation" for each in records)  # then only the images have to agree

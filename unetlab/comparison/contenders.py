@@ -17,12 +17,17 @@ TRAIN_SHARE = 0.15 / 0.70
 
 
 def scenes_of(records: Sequence[Record], ids: Sequence[str]) -> tuple[str, ...]:
-    """The scene of each image as the latest run has it that knows them all; empty where none does."""
+    """The scene of each image as a run has it that knows them all; empty where none does.
+
+    Of runs that were told different scenes, as evaluations with other `groups` are, the one with the fewest counts:
+    images that somebody takes for one scene are no independent witnesses, in whatever order the runs came.
+    """
+    found = []
     for record in records[: -LATEST - 1 : -1]:
         known = read_scenes(record)
         if set(ids) <= set(known):
-            return tuple(known[image] for image in ids)
-    return ()
+            found.append(tuple(known[image] for image in ids))
+    return min(found, key=lambda scenes: len(set(scenes)), default=())
 
 
 def test_share_of(of: Record) -> float:
@@ -63,6 +68,17 @@ def refuse_other_classes(records: Sequence[Record]) -> None:
             raise UserError(
                 f"runs must learn the same: {first.name} ({first.run_id}) learns {learnt[0]}, {other.name} "
                 f"({other.run_id}) {learnt[1]}; their scores do not mean the same, so compare them apart"
+            )
+
+
+def refuse_seen(records: Sequence[Record]) -> None:
+    """Raises UserError for the first evaluation on images that its model was trained or validated on."""
+    for each in records:
+        met = each.tags.get("seen_images", "0")
+        if met[:1].isdigit() and met != "0":
+            raise UserError(
+                f"{each.name} ({each.run_id}) was scored on images that its model was trained or validated on ({met}), "
+                "which is no test; leave it out"
             )
 
 

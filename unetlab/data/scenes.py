@@ -346,7 +346,8 @@ def _given(dataset: Dataset, text: str, name: str) -> Scenes:
             raise UserError(f"{name} has no group for {id or 'a line without id'}; each image belongs to one group")
         group[id] = value
     known = set(dataset.ids)
-    if unknown := sorted(group.keys() - known):
+    # of files that cannot be decoded nobody knows the ids; what is wrong with them is said elsewhere
+    if (unknown := sorted(group.keys() - known)) and not dataset.unusable:
         raise UserError(
             f"{name} names {_some(unknown)}, which {dataset.name} does not hold; ids are as {dataset.ids[0]}"
         )

@@ -139,6 +139,15 @@ def best_at_the_edge(run: RunData) -> HealthFinding | None:
 
 def image_on_both_sides(run: RunData) -> HealthFinding | None:
     """H005: an image, or a near copy of it, is tested and was also seen in training or validation."""
+    if run.seen:
+        return HealthFinding(
+            "H005",
+            "scored on images that the model has seen",
+            f"The model was trained or validated on {run.seen} of these images, or on others of their scenes: the "
+            "scores are too good.",
+            "Score it on images that it has not seen, and throw these scores away.",
+            {"seen": run.seen},
+        )
     tested = set(run.scores["id"])
     both = sorted(tested & set(run.validation_ids))
     near: list[str] = []
@@ -214,7 +223,7 @@ def seeds_disagree(run: RunData) -> HealthFinding | None:
     """H008: the same setup with another seed gives another score than chance in the images explains."""
     column = ranked_by(run.scores)
     own = (run.split, run.scores["id"].tolist(), run.scores[column].to_numpy(float))
-    all_seeds = {str(run.params.get("seed", "this")): own, **run.seeds}
+    all_seeds = {**run.seeds, str(run.params.get("seed", "this")): own}
     usable = {seed: values for seed, values in all_seeds.items() if len(values[2]) > 1}
     means = {seed: float(values[2].mean()) for seed, values in usable.items()}
     if len(means) < 2 or max(means.values()) - min(means.values()) < SEED_RANGE:

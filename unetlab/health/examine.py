@@ -34,7 +34,9 @@ def examine(run_id: str) -> list[HealthFinding]:
     Raises UserError if there is no such run or it has no per-image scores.
     """
     record, client = find_one(run_id), MlflowClient()
-    found = check_run(gather(record, _siblings(client, record)))
+    # runs that learnt from the images of an evaluation say nothing of its model's seeds
+    seeds = [] if record.tags.get("role") == "evaluation" else _siblings(client, record)
+    found = check_run(gather(record, seeds))
     for key, value in tags(found).items():
         client.set_tag(run_id, key, value)
     return found
@@ -83,7 +85,13 @@ def gather(record: Record, seeds: Sequence[Record] = ()) -> RunData:
         peers=_peers(scores, peers),
         seeds=others,
         split=record.tags.get("split_digest", ""),
+        seen=_seen(record.tags.get("seen_images", "")),
     )
+
+
+def _seen(tag: str) -> str:
+    """What the tag of an evaluation says of images that its model has seen; "" of none, and where nobody knows."""
+    return tag if tag[:1].isdigit() and tag != "0" else ""
 
 
 def _scorings(record: Record, below: Sequence[Run], others: Sequence[Record]) -> int:

@@ -45,6 +45,8 @@ class RunData:
         seeds: per-image test scores of the same setup on the same data with other seeds: seed to (split digest, ids,
             Dice, or V_rand where `scores` has it).
         split: digest of this run's split.
+        seen: of an evaluation, how many of its images the model was trained or validated on, or others of their scenes,
+            in words such as "3 of 12"; "" where there are none.
     """
 
     metrics: Mapping[str, float]
@@ -58,3 +60,4 @@ class RunData:
     peers: np.ndarray | None = None
     seeds: Mapping[str, tuple[str, Sequence[str], np.ndarray]] = field(default_factory=dict)
     split: str = ""
+    seen: str = ""

@@ -13,6 +13,7 @@ from rich.console import Console
 from unetlab.data import Dataset, open_dataset
 from unetlab.data.check import DataCard, check
 from unetlab.data.split import Split, split, split_blocks
+from unetlab.errors import UserError
 from unetlab.health import examine
 from unetlab.health.finding import HealthFinding
 from unetlab.jobs import cluster, resume, self_training, trial, worker
@@ -248,8 +249,24 @@ def _tags(bench: trial.Bench, options: Options) -> dict[str, str]:
 
 def _split(dataset: Dataset, card: DataCard, options: Options) -> Split:
     if options.split == "blocks":
-        return split_blocks(dataset.ids, dataset.sha, seed=options.seed)
+        sides = split_blocks(dataset.ids, dataset.sha, seed=options.seed)
+        _refuse_parted(card, sides)
+        return sides
     return split(dataset.ids, card.groups, card.modality, seed=options.seed)
+
+
+def _refuse_parted(card: DataCard, sides: Split) -> None:
+    """Raises UserError for a group that somebody told and that blocks of sections part."""
+    if card.scenes.source in ("auto", "off"):
+        return
+    seen: dict[int, int] = {}
+    for number, rows in enumerate((sides.train, sides.validation, sides.test)):
+        for row in rows:
+            if seen.setdefault(int(card.groups[row]), number) != number:
+                raise UserError(
+                    f"split=blocks parts a group of {card.scenes.source}, since it keeps neighbouring sections "
+                    "together and nothing else; give groups=auto, or split=random, which keeps groups whole"
+                )
 
 
 def _rivals(learnt: Dataset, sides: Split, given: bool) -> baselines.Rivals:

@@ -156,6 +156,7 @@ def _finished(plan: Plan, key: str, experiment: str) -> dict[tuple[str, int], st
     found = runs_where(
         experiment, f"tags.role = 'search' and tags.showdown = '{key}' and attributes.status = 'FINISHED'"
     )
-    parts: Mapping[str, str] = {run.data.tags["part"]: run.info.run_id for run in found}
+    # the newest first, and of parts that were run again the newest counts
+    parts: Mapping[str, str] = {run.data.tags["part"]: run.info.run_id for run in reversed(found)}
     wanted = {f"{name} {repeat}": (name, repeat) for name in plan.setups for repeat in range(plan.repeats)}
     return {wanted[part]: run_id for part, run_id in parts.items() if part in wanted}

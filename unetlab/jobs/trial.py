@@ -219,9 +219,9 @@ def fit_logged(
     rung: Rung | None = None,
 ) -> fit.Fitted:
     """Fits a recipe and logs every epoch, and what the whole took; `learnt` stands in for the data's own masks, `rows`
-    for the training side."""
+    for the training side, whose validation scores are then of images it learnt, and not logged."""
     data = bench.dataset.fitted(recipe)
-    logger = epochs.EpochLogger(own.run_id, own.again)
+    logger = epochs.EpochLogger(own.run_id, own.again, validated=rows is None)
     params = params_of(recipe, bench.seed, bench.precision, bench.weights)
     if rung is not None and rung.past is not None:
         bench.kept.hand_on(f"trial {rung.past}", own.training)
@@ -245,7 +245,8 @@ def fit_logged(
     finally:
         logger.close()
     tell_unsent(bench.progress.console, logger.unsent)
-    write.log_figure(figures.learning_curves(fitted.history), "curves.png")
+    shown = fitted.history if rows is None else fitted.history.filter(regex="^(?!val_)")
+    write.log_figure(figures.learning_curves(shown), "curves.png")
     if fitted.weights is not None:
         named = zip(bench.dataset.classes, fitted.weights.tolist(), strict=True)
         mlflow.log_dict({name: round(weight, 4) for name, weight in named}, "class_weights.json")

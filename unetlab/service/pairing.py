@@ -1,7 +1,7 @@
 """Scores of a challenger and a champion on the same images, the champion scored anew where it was tested on others."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import mlflow
 import numpy as np
@@ -60,6 +60,7 @@ def pair(challenger: Record, name: str, champion: ModelVersion) -> Pair:
     scenes = np.arange(len(rows)) if scenes is None else scenes
     segmenter = load(f"models:/{name}/{champion.version}")
     whence = origin(segmenter)
+    whence = replace(whence, tags={**whence.tags, "ranked_by": metric})  # scored for what the challenger is ranked by
     left, said = _unseen(whence, challenger, dataset, rows, scenes)
     what = f"version {champion.version}, the champion, was tested on other images, so it was scored on these"
     if left.sum() < 2:

@@ -19,8 +19,9 @@ CHALLENGER = "challenger"
 TAGS = ("setup", "dataset", "dataset_digest", "split_digest", "git_commit", "health")
 SCORES = ("test/native_dice", "test/dice", "test/accuracy")
 
-BARRED = ("H002", "H003")
-"""Health codes of a model that is no better than what needs no training: it becomes champion on no account."""
+BARRED = ("H002", "H003", "H005")
+"""Health codes of a model that is no better than what needs no training, or was tested on what it has seen: it becomes
+champion on no account."""
 
 TRIED = "challengers"
 """Tag of a champion's version: how many challengers have been tested against it."""
@@ -67,7 +68,7 @@ def register_run(run_id: str, margin: float = gate.MARGIN, accept: bool = False,
 def register(run_id: str, margin: float = gate.MARGIN, accept: bool = False, reason: str = "") -> Decision:
     """Registers a setup run's final model as a version of `unetlab-<setup>` and lets it challenge the champion.
 
-    No model becomes champion, the first neither, whose run has health code H002 or H003: it is no better than one
+    No model becomes champion, the first neither, whose run has one of the health codes BARRED: it is no better than one
     answer for all pixels, or than Otsu's threshold. Else it becomes champion if there is none, or if it is shown to be
     better than the standing one by more than `margin` on the same test images, as `gate.judge` says. Where the
     champion was tested on other images, it is scored on the challenger's first, less those it has seen

@@ -168,6 +168,8 @@ def summarise(sheet: Sheet, scenes: np.ndarray | None) -> dict[str, float]:
     if found["test/scenes"] > 1:
         values = np.stack([column.to_numpy(np.float64) for column in columns.values()])
         low, high = significance.bootstrap_interval(values, scenes)
+        scores = np.array([key.startswith("test/") for key in columns])  # which lie in [0, 1], as gains do not
+        low, high = (np.where(scores, np.clip(ends, 0.0, 1.0), ends) for ends in (low, high))
         found |= {f"{key}_low": float(end) for key, end in zip(columns, low, strict=True)}
         found |= {f"{key}_high": float(end) for key, end in zip(columns, high, strict=True)}
     for column, word in words.items():

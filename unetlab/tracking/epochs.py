@@ -21,10 +21,12 @@ class EpochLogger(keras.callbacks.Callback):
     Args:
         run_id: the run they belong to.
         again: whether the run was begun before.
+        validated: False leaves out what begins with val_, where images were learnt that it would be of.
     """
 
-    def __init__(self, run_id: str, again: bool = False) -> None:
+    def __init__(self, run_id: str, again: bool = False, validated: bool = True) -> None:
         super().__init__()
+        self.validated = validated
         self.outbox = Outbox(run_id)
         there = MlflowClient().get_metric_history(run_id, "epoch/loss") if again else []
         self.known = {metric.step for metric in (*there, *self.outbox.waiting)}
@@ -40,7 +42,7 @@ class EpochLogger(keras.callbacks.Callback):
             [
                 Metric(f"epoch/{name}", float(value), now, epoch + 1)
                 for name, value in (logs or {}).items()
-                if math.isfinite(value)
+                if math.isfinite(value) and (self.validated or not name.startswith("val_"))
             ]
         )
         self.seconds += time.perf_counter() - started
