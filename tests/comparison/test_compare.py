@@ -265,9 +265,7 @@ def test_an_evaluation_on_what_its_model_has_seen_is_refused(store):
     log_setup_run("nuclei", difficulty())
     run_id = log_setup_run("latex", difficulty() + 0.02, tags={"seen_images": "12 of 30"})
     mlflow.MlflowClient().set_tag(run_id, "role", "evaluation")
-    with pytest.raises(
-        UserError, match="latex .* was trained or validated on .12 of 30., which is no test"
-    ):
+    with pytest.raises(UserError, match="latex .* was trained or validated on .12 of 30., which is no test"):
         compare(where="tags.role != 'final'")
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from unetlab.errors import UserError
 from unetlab.models import NETWORKS
+from unetlab.models.decoder import REPEATED
 from unetlab.models.encoders import ENCODERS
 from unetlab.models.encoders.efficientnetv2b0 import DEVIATION, MEAN
 
@@ -34,8 +35,10 @@ def test_training_mode_brings_no_luck_into_a_frozen_encoder(name):
 def test_the_decoder_is_that_of_the_table():
     model = build((64, 64, 3), dropout=0.1)
     kernels = [tuple(layer.kernel.shape) for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
-    joined = [(3, 3, 320 + 576, 256), (3, 3, 256 + 192, 128), (3, 3, 128 + 144, 96), (3, 3, 96 + 96, 64)]
-    assert sorted(kernels) == sorted([*joined, (3, 3, 3, 16), (3, 3, 64 + 16, 16), (1, 1, 16, 1)])
+    skips = [(3, 3, 576, 256), (3, 3, 192, 128), (3, 3, 144, 96), (3, 3, 96, 64), (3, 3, 16, 16)]
+    assert sorted(kernels) == sorted([*skips, (3, 3, 3, 16), (1, 1, 16, 1)])
+    repeated = [tuple(layer.kernel.shape) for layer in model.layers if layer.name.endswith(REPEATED)]
+    assert repeated == [(4, 4, 256, 320), (4, 4, 128, 256), (4, 4, 96, 128), (4, 4, 64, 96), (4, 4, 16, 64)]
     assert [layer.rate for layer in model.layers if isinstance(layer, keras.layers.Dropout)] == [0.1] * 4
     assert not model.get_layer("encoder").trainable_weights
     assert build((64, 64, 3), train_encoder=True).get_layer("encoder").trainable_weights

@@ -16,6 +16,11 @@ SHARP = 6.0
 step, so that the few weights of the last layer would take hundreds of steps to let a probability near 0 or 1."""
 
 
+REPEATED = "_repeated"
+"""How the names of transposed convolutions end that stand for a 3x3 convolution of repeated pixels; `training.fused`
+has them learn that."""
+
+
 def decode(
     bottom: keras.KerasTensor, skips: Sequence[keras.KerasTensor], filters: int, dropout: float
 ) -> keras.KerasTensor:
@@ -44,7 +49,7 @@ def decode_full(
     filters: int,
     dropout: float,
 ) -> keras.KerasTensor:
-    """Repeats pixels and convolves from the bottom up to the image's size, joined with each skip and with the image.
+    """Repeats pixels and convolves from the bottom up to the image's size, with each skip and with the image.
 
     The image comes by a convolution of its own, so that outlines are drawn from all its pixels and not from features
     of half its size; repeating pixels leaves none of the chequers that transposed convolutions do
@@ -62,11 +67,9 @@ def decode_full(
     x = bottom
     for step, skip in enumerate(reversed(skips)):
         share = SHARES[min(step, len(SHARES) - 1)]
-        x = layers.Concatenate()([layers.UpSampling2D(2)(x), skip])
-        x = _convolve(x, max(8, round(filters * share / 8) * 8))
+        x = _join(x, skip, max(8, round(filters * share / 8) * 8), f"up{step + 1}")
         x = layers.Dropout(dropout)(x) if dropout else x
-    x = layers.Concatenate()([layers.UpSampling2D(2)(x), _convolve(image, FULL)])
-    return _convolve(x, FULL, SHARP)
+    return _join(x, _normalise(_convolution(FULL)(image)), FULL, f"up{len(skips) + 1}", SHARP)
 
 
 def probabilities(x: keras.KerasTensor, heads: int, classes: int = 0) -> keras.KerasTensor:
@@ -86,8 +89,38 @@ def _step(x: keras.KerasTensor, filters: int, dropout: float) -> keras.KerasTens
     return layers.Dropout(dropout)(x) if dropout else x
 
 
-def _convolve(x: keras.KerasTensor, filters: int, scale: float = 1.0) -> keras.KerasTensor:
-    x = layers.Conv2D(filters, 3, padding="same", use_bias=False, kernel_initializer="he_normal")(x)
+def _join(
+    below: keras.KerasTensor, beside: keras.KerasTensor, filters: int, name: str, scale: float = 1.0
+) -> keras.KerasTensor:
+    """A 3x3 convolution of `below`, each pixel of which is repeated to twice its size, and `beside` together.
+
+    The sum of one of each, which is the same. That of repeated pixels is a transposed convolution by a kernel of 4x4:
+    less than half the multiplications, and nothing of the full size is made and joined before.
+    """
+    share = below.shape[-1] / (below.shape[-1] + beside.shape[-1])
+    enlarged = layers.Conv2DTranspose(
+        filters,
+        4,
+        strides=2,
+        padding="same",
+        use_bias=False,
+        kernel_initializer=_he_normal(share),
+        name=name + REPEATED,
+    )(below)
+    return _normalise(layers.Add()([enlarged, _convolution(filters, 1 - share)(beside)]), scale)
+
+
+def _convolution(filters: int, share: float = 1.0) -> layers.Conv2D:
+    return layers.Conv2D(filters, 3, padding="same", use_bias=False, kernel_initializer=_he_normal(share))
+
+
+def _he_normal(share: float) -> keras.initializers.Initializer:
+    """He's initialisation of a kernel that sees so much of all channels that are summed up."""
+    return keras.initializers.VarianceScaling(2.0 * share, "fan_in", "truncated_normal")
+
+
+def _normalise(x: keras.KerasTensor, scale: float = 1.0) -> keras.KerasTensor:
     # Keras' momentum of 0.99 needs hundreds of steps to follow, which a first epoch on a small set does not have
-    normalised = layers.BatchNormalization(momentum=0.9, gamma_initializer=keras.initializers.Constant(scale))(x)
-    return layers.ReLU()(normalised)
+    return layers.ReLU()(
+        layers.BatchNormalization(momentum=0.9, gamma_initializer=keras.initializers.Constant(scale))(x)
+    )

@@ -19,6 +19,7 @@ from unetlab.training.ahead import Ahead, Waiting
 from unetlab.training.batches import batches_of
 from unetlab.training.callbacks import EpochClock, KeepPace, Paced, StopAfter, StopWhenNotFinite
 from unetlab.training.checkpoint import Checkpoint
+from unetlab.training.fused import fused, served_weights
 from unetlab.training.precision import POLICIES
 from unetlab.training.thaw import LateAdam, Thaw
 
@@ -142,7 +143,7 @@ def fit(
             ],
         )
         seconds = time.perf_counter() - started
-        found = model.get_weights()
+        found = served_weights(model)
         traced.keep(key, model, state)
     finally:
         keras.mixed_precision.set_global_policy("float32")
@@ -173,7 +174,7 @@ def compiled(
     """The network as it is trained; `rate` is a learning rate or its schedule, `weighted` the weights of classes as
     `losses.of_recipe` takes them."""
     shape = (recipe.image_size, recipe.image_size, recipe.channels)
-    model = build(input_shape=shape, weights=weights, **heads_of(recipe), **recipe.model)
+    model = fused(build(input_shape=shape, weights=weights, **heads_of(recipe), **recipe.model))
     adam = LateAdam if recipe.thaw else keras.optimizers.Adam
     model.compile(
         optimizer=adam(rate),

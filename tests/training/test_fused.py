@@ -1,0 +1,90 @@
+"""Layers as they are trained say what those that are served say, and learn what Keras' own would."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+from unetlab.models import NETWORKS
+from unetlab.models.scratch import scratch_unet
+from unetlab.training import fused
+
+RNG = np.random.default_rng(0)
+IMAGES = RNG.random((2, 64, 64, 3), dtype=np.float32)
+
+
+def network(name="pretrained", **more):
+    return NETWORKS[name].build((64, 64, 3), decoder_filters=16, **more)
+
+
+def shaken(model):
+    """The model with weights that nothing is alike in."""
+    model.set_weights([each + RNG.uniform(0, 0.1, each.shape) for each in model.get_weights()])
+    return model
+
+
+def test_a_convolution_of_repeated_pixels_and_its_gradients_are_those_of_a_transposed_one():
+    import tensorflow as tf
+
+    x = tf.constant(RNG.normal(size=(2, 5, 7, 6)).astype(np.float32))
+    layer = fused.RepeatedConvolution(4, "he_normal")
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(x)
+        found = layer(x)
+        plain = ops.conv(layers.UpSampling2D(2)(x), layer.kernel.value, padding="same")
+        sums = [ops.sum(ops.sin(each)) for each in (found, plain)]
+    assert found.shape == (2, 10, 14, 4)
+    np.testing.assert_allclose(found, plain, atol=1e-5)
+    for of in (x, layer.kernel.value):
+        one, other = (tape.gradient(each, of) for each in sums)
+        np.testing.assert_allclose(one, other, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "told", [("pretrained", {"heads": 1}), ("mobilenet", {}), ("pretrained", {"train_encoder": True})]
+)
+def test_a_trained_network_says_what_its_weights_say_as_they_are_served(told):
+    name, more = told
+    keras.utils.set_random_seed(0)
+    served = network(name, **more)
+    trained = shaken(fused.fused(served))
+    assert trained is not served
+    served.set_weights(fused.served_weights(trained))
+    assert served.count_params() >= trained.count_params()
+    np.testing.assert_allclose(trained(IMAGES), served(IMAGES), atol=1e-3)
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+def test_what_is_learnt_is_what_keras_own_layers_learn(precision):
+    """Of the network whose transposed convolutions learn as they are: its batch normalisations are all that differs."""
+    keras.mixed_precision.set_global_policy(precision)
+    try:
+        keras.utils.set_random_seed(0)
+        plain = network("mobilenet", train_encoder=True)
+        other = fused.fused(plain)
+        target = (RNG.random((2, 64, 64, 1)) > 0.5).astype(np.float32)
+        for model in (plain, other):
+            model.compile(keras.optimizers.SGD(0.01), "mse")
+            for _ in range(2):
+                model.train_on_batch(IMAGES, target)
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+    near = {"float32": 2e-3, "mixed_bfloat16": 0.1}[precision]
+    for one, two in zip(plain.get_weights(), fused.served_weights(other), strict=True):
+        assert np.abs(one - two).max() <= near * max(1.0, np.abs(one).max())
+
+
+def test_frozen_layers_and_names_stay_as_they_were():
+    model = fused.fused(network(train_encoder=False))
+    encoder = model.get_layer("encoder")
+    assert not encoder.trainable and not encoder.trainable_weights and model.trainable_weights
+    model.compile("sgd", "mse")
+    before = encoder.get_weights()
+    model.train_on_batch(IMAGES, np.ones((2, 64, 64, 1), np.float32))
+    assert all(np.array_equal(*pair) for pair in zip(before, encoder.get_weights(), strict=True))
+
+
+def test_a_network_without_such_layers_is_trained_as_it_is():
+    model = scratch_unet((16, 16, 1), filters=2, depth=2)
+    assert fused.fused(model) is model
+    assert all(np.array_equal(*pair) for pair in zip(fused.served_weights(model), model.get_weights(), strict=True))
