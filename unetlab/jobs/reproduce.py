@@ -103,7 +103,7 @@ def available(setup: Setup, choice: str, console: Console) -> str:
 def terminal_table(table: pd.DataFrame) -> Table:
     """The reproduction for the terminal; below it how sources were read that say two things."""
     shown = Table(title="As published, and here", title_justify="left")
-    for heading in ("setup", "data", "figure", "published", "ours", "95 %", "images", "minutes of training"):
+    for heading in ("setup", "data", "figure", "published", "ours", "95 %", "images", "train min"):
         shown.add_column(heading, justify="left" if heading in ("setup", "data", "figure") else "right")
     for row in table.to_dict("records"):
         if pd.isna(row["ours"]):
