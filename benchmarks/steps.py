@@ -2,7 +2,7 @@
 
     python -m benchmarks.steps --repeats 5
 
-For four networks: ours (the model and batches of `training.fit`, in the format that `precision=auto` takes), plain
+For five networks: ours (the model and batches of `training.fit`, in the format that `precision=auto` takes), plain
 Keras (the same network in float32, NumPy arrays into `model.fit`, default settings) and, where PyTorch is installed
 (the extra `torch`), the same U-Net there, channels last and in bfloat16. Each repeat trains an epoch of a few steps
 of each, in turn, so that what else the machine does slows all alike; first epochs, which trace, are not counted.
@@ -61,6 +61,7 @@ CASES = {
     ),
     "16 filters, 128x128x3, batch 16, ELU and dropout": Case("scratch", load_setup("nuclei-scratch").recipe, 2.6, 1.1),
     "MobileNetV2 frozen, 128x128x3, batch 8": Case("mobilenet", load_setup("nuclei").recipe, 2.0, None),
+    "MobileNetV2 fine-tuned, 256x256x3, batch 8": Case("pretrained", load_setup("auto").recipe, 2.0, None),
 }
 
 

@@ -29,7 +29,7 @@ def test_workers_of_a_cluster_must_reach_the_store(store, monkeypatch):
 def test_without_dask_it_is_said_what_to_install(store, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     refuse_unreachable(Options())
-    with pytest.raises(UserError, match=r"pip install 'unetlab\[cluster\]'"):
+    with pytest.raises(UserError, match=r"pip install -e '.\[cluster\]'"):
         refuse_unreachable(Options(workers=2))
 
 

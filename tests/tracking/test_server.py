@@ -70,5 +70,5 @@ def test_begun_by_root_it_says_who_postgresql_runs_as(anyone, monkeypatch, tmp_p
 
 def test_without_its_driver_it_says_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "psycopg2", None)
-    with pytest.raises(UserError, match=r"pip install 'unetlab\[cluster\]'"), server.serving(tmp_path, "x", 1, 2):
+    with pytest.raises(UserError, match=r"pip install -e '.\[cluster\]'"), server.serving(tmp_path, "x", 1, 2):
         pass

@@ -108,7 +108,7 @@ def _layers(model: keras.Model) -> list[keras.Layer]:
 
 def _kind(layer: keras.Layer) -> type[keras.Layer] | None:
     """What a layer is trained as, None for itself."""
-    if type(layer) is layers.BatchNormalization:
+    if type(layer) is layers.BatchNormalization and layer.scale and layer.center and layer.axis in (-1, 3):
         return FusedBatchNormalization
     return RepeatedConvolution if layer.name.endswith(REPEATED) else None
 
