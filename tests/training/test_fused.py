@@ -40,8 +40,17 @@ def test_a_convolution_of_repeated_pixels_and_its_gradients_are_those_of_a_trans
         np.testing.assert_allclose(one, other, atol=1e-4)
 
 
+OTHERS = [("pretrained", {"encoder": name}) for name in ("efficientnet-lite0", "efficientnetv2b0", "resnet50v2")]
+
+
 @pytest.mark.parametrize(
-    "told", [("pretrained", {"heads": 1}), ("mobilenet", {}), ("pretrained", {"train_encoder": True})]
+    "told",
+    [
+        ("pretrained", {"heads": 1}),
+        ("mobilenet", {}),
+        ("pretrained", {"train_encoder": True}),
+        *(pytest.param(other, marks=pytest.mark.slow) for other in OTHERS),
+    ],
 )
 def test_a_trained_network_says_what_its_weights_say_as_they_are_served(told):
     name, more = told
