@@ -254,7 +254,7 @@ def fit_logged(
         {
             "train/seconds": fitted.seconds,
             "train/best_epoch": fitted.best_epoch,
-            "train/parameters": fitted.model.count_params(),
+            "train/parameters": fitted.parameters,
             "train/step_seconds": fitted.steps,
             "train/waiting_share": fitted.waiting,
             "train/tracking_share": logger.seconds / max(fitted.seconds, 1e-9),

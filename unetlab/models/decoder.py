@@ -1,6 +1,7 @@
 """The decoders of the networks with a pretrained encoder, and the layer that every network ends in."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 from keras import layers
@@ -72,7 +73,14 @@ def decode_full(
     return _join(x, _normalise(_convolution(FULL)(image)), FULL, f"up{len(skips) + 1}", SHARP)
 
 
-def probabilities(x: keras.KerasTensor, heads: int, classes: int = 0) -> keras.KerasTensor:
+TIMID = keras.initializers.VarianceScaling(0.01, "fan_avg", "uniform")
+"""Of the last layer behind features that are SHARP: a tenth of Glorot's, so that a network begins without convictions.
+With Glorot's some seeds are sure of the wrong answer and lose an epoch to it."""
+
+
+def probabilities(
+    x: keras.KerasTensor, heads: int, classes: int = 0, initializer: Any = "glorot_uniform"
+) -> keras.KerasTensor:
     """The last layer of every network, float32 (n, h, w, 1 + heads): the mask's sigmoid channel, and one for each head.
 
     With `classes` a softmax over background and so many classes, (n, h, w, 1 + classes): a pixel of a mask is of one
@@ -80,7 +88,8 @@ def probabilities(x: keras.KerasTensor, heads: int, classes: int = 0) -> keras.K
     digits.
     """
     activation = "softmax" if classes else "sigmoid"
-    return layers.Conv2D(1 + (classes or heads), 1, activation=activation, dtype="float32", name="probability")(x)
+    told = {"kernel_initializer": initializer, "dtype": "float32", "name": "probability"}
+    return layers.Conv2D(1 + (classes or heads), 1, activation=activation, **told)(x)
 
 
 def _step(x: keras.KerasTensor, filters: int, dropout: float) -> keras.KerasTensor:

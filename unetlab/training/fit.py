@@ -37,6 +37,7 @@ class Fitted:
         waiting: share of the steps' time that they waited for their batches.
         weights: of each class in the cross-entropies of the loss, background first, as `class_weights` has it; None of
             one mask.
+        parameters: of the network as it was trained, those that stayed frozen too.
     """
 
     model: keras.Model
@@ -46,6 +47,7 @@ class Fitted:
     steps: float = 0.0
     waiting: float = 0.0
     weights: np.ndarray | None = None
+    parameters: int = 0
 
 
 def constant(recipe: Recipe, steps: int) -> float:
@@ -143,7 +145,7 @@ def fit(
             ],
         )
         seconds = time.perf_counter() - started
-        found = served_weights(model)
+        found, parameters = served_weights(model), int(model.count_params())
         traced.keep(key, model, state)
     finally:
         keras.mixed_precision.set_global_policy("float32")
@@ -153,7 +155,7 @@ def fit(
     table.insert(0, "epoch", np.arange(1, len(table) + 1))
     served = rebuild(build, recipe, found)
     best_epoch = int(table["val_loss"].argmin()) + 1
-    return Fitted(served, table, best_epoch, seconds, waiting.steps, waiting.share, weighted)
+    return Fitted(served, table, best_epoch, seconds, waiting.steps, waiting.share, weighted, parameters)
 
 
 def _new(
