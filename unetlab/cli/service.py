@@ -130,15 +130,15 @@ def ui(port: int) -> None:
     """
     import subprocess
 
+    from unetlab.tracking import ui as shown
     from unetlab.tracking.names import NESTED
-    from unetlab.tracking.ui import address, known_experiment, open_experiment, table_address
 
-    experiment, base = known_experiment() or open_experiment(), address(port)
-    click.echo(f"Setups, best validation Dice first: {table_address(experiment, base)}")
-    click.echo(f"Searches and their trials: {table_address(experiment, base, NESTED)}")
+    experiment, base = shown.known_experiment() or shown.open_experiment(), shown.address(port)
+    click.echo(f"Setups, best validation Dice first: {shown.table_address(experiment, base)}")
+    click.echo(f"Searches and their trials: {shown.table_address(experiment, base, NESTED)}")
     sys.stdout.flush()
-    store = os.environ.get("MLFLOW_TRACKING_URI", "")
-    if not store.startswith("http"):
+    if not shown.server():
+        store = os.environ.get("MLFLOW_TRACKING_URI", "")
         own = ["--backend-store-uri", store] if store else []
         started = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port), *own]
         subprocess.run(started, check=False)

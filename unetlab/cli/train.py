@@ -1,6 +1,5 @@
 """The setups as commands: one for each, with the same options but for its own extras and defaults."""
 
-import os
 from typing import Any
 
 import click
@@ -24,14 +23,14 @@ def setup_command(setup: Setup) -> click.Command:
         from unetlab.jobs.interrupt import interruptible
         from unetlab.jobs.run import run_setup
         from unetlab.tracking.names import NESTED
-        from unetlab.tracking.ui import address, table_address
+        from unetlab.tracking.ui import address, server, table_address
 
         with interruptible(repeating(setup.name, options, values)):
             summary = run_setup(load_setup(setup.name), Options(**values))
         click.echo(summary.headline())
         click.echo(f"run {summary.run_id}; model models:/{summary.model_id}")
         base = address()
-        first = "" if os.environ.get("MLFLOW_TRACKING_URI", "").startswith("http") else "`make ui`, then "
+        first = "" if server() else "`make ui`, then "
         click.echo(f"Look: {first}{table_address(summary.experiment_id, base)}")
         click.echo(f"The trials of each search: {table_address(summary.experiment_id, base, NESTED)}")
 

@@ -26,18 +26,8 @@ def tested(
     rivals |= _without_symmetries(bench, model, final, table)
     _log_pictures(bench, final, scored, table)
     own = {f"test/{key}": value for key, value in scored.figures.items()}
-    return table, {**own, **_intervals(bench, table), **rivals}, _album(bench, final, scored)
-
-
-def _intervals(bench: trial.Bench, table: pd.DataFrame) -> dict[str, float]:
-    """The 95 % interval of each class's Dice, over the scenes of the images in which it is there."""
-    found: dict[str, float] = {}
-    for column, word in classes.words_of(table).items():
-        there = table[column].notna().to_numpy()
-        scenes = None if bench.test_scenes is None else bench.test_scenes[there]
-        within = intervals.interval(table.loc[there, column], scenes)
-        found |= {f"test/native_dice_{end}/{word}": getattr(within, end) for end in ("low", "high")}
-    return found
+    within = classes.intervals_of(table, bench.test_scenes)
+    return table, {**own, **within, **rivals}, _album(bench, final, scored)
 
 
 def _with_rivals(

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from sklearn import metrics
 
+from unetlab.metrics import intervals
 from unetlab.metrics.boundary import boundary_f1
 from unetlab.metrics.calibration import CALIBRATION_BINS
 from unetlab.metrics.objects import score_objects
@@ -231,3 +232,14 @@ def classification_report(confusion: np.ndarray, names: Sequence[str]) -> str:
 def words_of(table: pd.DataFrame | Mapping[str, object] | Sequence[str], score: str = "native_dice") -> dict[str, str]:
     """The columns `<score>/<class>` among those of a table, each to the class in words."""
     return {name: name.removeprefix(f"{score}/") for name in table if name.startswith(f"{score}/")}
+
+
+def intervals_of(table: pd.DataFrame, scenes: np.ndarray | None) -> dict[str, float]:
+    """The ends of the 95 % interval of each class's Dice on test, over the scenes of the images in which it is there:
+    `test/native_dice_low/<class>` and `test/native_dice_high/<class>`."""
+    found: dict[str, float] = {}
+    for column, word in words_of(table).items():
+        there = table[column].notna().to_numpy()
+        within = intervals.interval(table.loc[there, column], None if scenes is None else scenes[there])
+        found |= {f"test/native_dice_{end}/{word}": getattr(within, end) for end in ("low", "high")}
+    return found

@@ -20,7 +20,7 @@ from rich.progress import track
 from unetlab.data import Dataset, cache
 from unetlab.data.dataset import stored
 from unetlab.errors import UserError
-from unetlab.metrics import classes, intervals, membranes, significance
+from unetlab.metrics import classes, membranes, significance
 from unetlab.service import class_scoring, mask_scoring, shards
 from unetlab.service.gate import ranking_metric
 from unetlab.service.loading import class_names, loaded
@@ -172,10 +172,7 @@ def summarise(sheet: Sheet, scenes: np.ndarray | None) -> dict[str, float]:
         low, high = (np.where(scores, np.clip(ends, 0.0, 1.0), ends) for ends in (low, high))
         found |= {f"{key}_low": float(end) for key, end in zip(columns, low, strict=True)}
         found |= {f"{key}_high": float(end) for key, end in zip(columns, high, strict=True)}
-    for column, word in words.items():
-        there = table[column].notna().to_numpy()
-        within = intervals.interval(table.loc[there, column], None if scenes is None else scenes[there])
-        found |= {f"test/native_dice_{end}/{word}": getattr(within, end) for end in ("low", "high")}
+    found |= classes.intervals_of(table, scenes)
     return {key: value for key, value in found.items() if math.isfinite(value)}
 
 

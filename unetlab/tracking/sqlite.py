@@ -33,12 +33,8 @@ def experiment_with(path: Path, name: str, tags: Mapping[str, str]) -> str | Non
         found = opened.execute(
             "SELECT experiment_id FROM experiments WHERE name = ? AND lifecycle_stage = 'active'", (name,)
         ).fetchall()
-        if len(found) == 1:
-            given = opened.execute(
-                "SELECT key, value FROM experiment_tags WHERE experiment_id = ?", found[0]
-            ).fetchall()
-            if tags.items() <= dict(given).items():
-                return str(found[0][0])
+        if len(found) == 1 and _has(opened, found[0], tags):
+            return str(found[0][0])
     return None
 
 
@@ -52,10 +48,15 @@ def newest_with(path: Path, tags: Mapping[str, str]) -> str | None:
             "GROUP BY experiment_id ORDER BY MAX(runs.start_time) DESC"
         ).fetchall()
         for found in newest:
-            given = opened.execute("SELECT key, value FROM experiment_tags WHERE experiment_id = ?", found).fetchall()
-            if tags.items() <= dict(given).items():
+            if _has(opened, found, tags):
                 return str(found[0])
     return None
+
+
+def _has(opened: sqlite3.Connection, experiment: tuple[int], tags: Mapping[str, str]) -> bool:
+    """Whether an experiment has all these tags."""
+    given = opened.execute("SELECT key, value FROM experiment_tags WHERE experiment_id = ?", experiment).fetchall()
+    return tags.items() <= dict(given).items()
 
 
 def _reading(path: Path) -> sqlite3.Connection:

@@ -111,10 +111,15 @@ def _views() -> dict[str, dict[str, Any]]:
     }
 
 
+def server() -> str:
+    """The tracking server that the environment names, which is its own UI; "" where it names none."""
+    store = os.environ.get("MLFLOW_TRACKING_URI", "")
+    return store.rstrip("/") if store.startswith("http") else ""
+
+
 def address(port: int = 5000) -> str:
     """Where the UI is: the tracking server itself, or what `unetlab ui` starts on this machine."""
-    store = os.environ.get("MLFLOW_TRACKING_URI", "")
-    return store.rstrip("/") if store.startswith("http") else f"http://127.0.0.1:{port}"
+    return server() or f"http://127.0.0.1:{port}"
 
 
 def table_address(experiment_id: str, base: str, view: str = RANKED) -> str:
