@@ -93,7 +93,15 @@ def spots(height: int, width: int) -> int:
 def log(network: str) -> str:
     """Logs an untrained network that is looked at in patches, with borders and components; returns its address."""
     settings = {"image_size": 256, "channels": 3, "normalise": "percentile", "threshold": 0.5, "view": "patches"}
-    settings |= {"scale": 1.0, "tta": 0, "objects": "border", "seeds": 0.0, "least_object": 0, "classes": []}
+    settings |= {
+        "scale": 1.0,
+        "tta": 0,
+        "objects": "border",
+        "seeds": 0.0,
+        "least_object": 0,
+        "confidence": 0.0,
+        "classes": [],
+    }
     keras.utils.set_random_seed(0)
     example = codecs.encode_image(field(64, 64)[:, :, None])
     with mlflow.start_run():

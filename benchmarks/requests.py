@@ -206,7 +206,15 @@ def log() -> str:
     """Logs a small untrained network that is looked at whole; returns its address."""
     keras.utils.set_random_seed(0)
     network = scratch_unet((32, 32, 3), filters=2, depth=2)
-    settings = {**SETTINGS, "tta": 0, "objects": "components", "seeds": 0.0, "least_object": 0, "classes": []}
+    settings = {
+        **SETTINGS,
+        "tta": 0,
+        "objects": "components",
+        "seeds": 0.0,
+        "least_object": 0,
+        "confidence": 0.0,
+        "classes": [],
+    }
     with mlflow.start_run():
         info = log_segmenter(network, name="small", settings=settings, example=encoded(spotted(40, 40)), tags={})
     return str(info.model_uri)

@@ -12,7 +12,7 @@ from unetlab.service.live.app import Live
 from unetlab.service.live.serve import address, listen, server_of
 
 SETTINGS = {"image_size": 32, "channels": 3, "normalise": "scale", "threshold": 0.5, "view": "whole", "scale": 1.0}
-SETTINGS |= {"tta": 0, "objects": "components", "seeds": 0.0, "least_object": 0, "classes": ()}
+SETTINGS |= {"tta": 0, "objects": "components", "seeds": 0.0, "least_object": 0, "confidence": 0.0, "classes": ()}
 
 
 def bright(images: np.ndarray) -> np.ndarray:

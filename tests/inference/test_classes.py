@@ -41,7 +41,7 @@ def softmax(images):
 
 def recipe(**changes):
     own = {"image_size": 32, "channels": 3, "normalise": "scale", "threshold": 0.5, "view": "patches", "scale": 1.0}
-    own |= {"tta": 0, "objects": "components", "seeds": 0.0, "least_object": 0, "classes": NAMES}
+    own |= {"tta": 0, "objects": "components", "seeds": 0.0, "least_object": 0, "confidence": 0.0, "classes": NAMES}
     return SimpleNamespace(**{**own, **changes})
 
 

@@ -159,3 +159,17 @@ def test_a_large_image_is_parted_component_by_component_into_the_same_objects(ho
     monkeypatch.setattr(objects, "AT_ONCE", 0)
     monkeypatch.setattr(objects, "COUNTED", 1000)
     assert np.array_equal(objects.instances(mask, head, how, 0.5), together)
+
+
+def test_objects_that_the_network_is_less_sure_of_are_none(monkeypatch):
+    rng = np.random.default_rng(0)
+    labels = discs(80, (20, 20, 9), (20, 60, 9), (60, 20, 9), (60, 60, 9)).astype(np.int32)
+    probability = (rng.random((80, 80)) * 0.2 + np.array([0, 0.7, 0.5, 0.8, 0.6])[labels]).astype(np.float32)
+    monkeypatch.setattr(objects, "COUNTED", 1000)
+    expected = [probability[labels == number].mean() for number in range(1, 5)]
+    np.testing.assert_allclose(objects.means(labels, probability)[1:], expected, rtol=1e-6)
+    found = objects.confident(labels, probability, 0.75)
+    assert np.array_equal(found, np.array([0, 1, 0, 2, 0])[labels]) and found.dtype == np.int32
+    assert np.array_equal(objects.confident(labels, probability, 0.0), labels)
+    assert not objects.confident(labels, probability, 1.0).any()
+    assert not objects.confident(np.zeros((5, 5), np.int32), np.zeros((5, 5), np.float32), 0.5).any()

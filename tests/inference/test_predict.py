@@ -15,7 +15,16 @@ SIZES = [(40, 50), (1, 1), (50, 40), (40, 50), (64, 64), (3, 90), (40, 50), (700
 def recipe(**changes):
     own = {"image_size": 32, "channels": 1, "normalise": "scale", "threshold": 0.5, "view": "patches", "scale": 1.0}
     return SimpleNamespace(
-        **{**own, "tta": 0, "objects": "components", "seeds": 0.0, "least_object": 0, "classes": 0, **changes}
+        **{
+            **own,
+            "tta": 0,
+            "objects": "components",
+            "seeds": 0.0,
+            "least_object": 0,
+            "confidence": 0.0,
+            "classes": 0,
+            **changes,
+        }
     )
 
 
@@ -174,3 +183,17 @@ def test_a_large_image_is_answered_in_bands_as_one_in_one_piece(heads, monkeypat
     assert len(asked) == 1
     predictor.answers(images, "mean")
     assert len(asked) == 1  # two looks would cost more than they save
+
+
+def test_objects_it_is_not_sure_of_stay_in_the_mask_and_are_none(monkeypatch):
+    image = np.zeros((64, 96, 1), np.uint8)
+    image[8:24, 8:24], image[30:50, 30:50], image[10:60, 60:90] = 150, 200, 250
+    sure = Predictor(bright, recipe(confidence=0.7))
+    for banded in (False, True):
+        monkeypatch.setattr(predict, "IN_BANDS", 1 if banded else 10**9)
+        (answer,) = sure.answers([image])
+        assert answer.mask.sum() == 16 * 16 + 20 * 20 + 50 * 30
+        assert answer.labels.max() == 2 and not answer.labels[answer.mask & (image[..., 0] < 160)].any()
+        # who asks for another threshold wants to see what is above it
+        (asked,) = sure.answers([image], 0.5)
+        assert asked.labels.max() == 3

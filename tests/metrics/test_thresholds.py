@@ -60,3 +60,19 @@ def test_what_is_found_where_nobody_knows_chooses_nothing():
     known[:, 20:] = False
     assert thresholds.best_seeds([maps], [truth], "components", 0.5)[1] == pytest.approx(0.5)
     assert thresholds.best_seeds([maps], [truth], "components", 0.5, known=iter([known]))[1] == 1
+
+
+def test_how_sure_of_an_object_to_be_is_what_leaves_out_the_inventions():
+    truth = np.zeros((30, 60), np.uint16)
+    truth[5:25, 5:25] = 1
+    maps = np.float32(0.9) * (truth > 0)
+    maps[5:25, 35:55] = 0.72
+    assert thresholds.best_confidence([maps], [truth], "components", 0.5, 0.5) == 0.75
+    # in as many images with a true one as faint nothing is won, and of equals the least is taken
+    faint = np.where(truth > 0, np.float32(0.72), np.float32(0))
+    assert thresholds.best_confidence(iter([maps, faint, faint]), iter([truth] * 3), "components", 0.5, 0.5) == 0.0
+    known = np.ones(truth.shape, bool)
+    known[:, 30:] = False
+    assert thresholds.best_confidence([maps], [truth], "components", 0.5, 0.5, known=[known]) == 0.0
+    assert thresholds.best_confidence([maps], [truth], "components", 0.5, 0.5, least=500) == 0.0
+    assert thresholds.best_confidence([], [], "components", 0.5, 0.5) == 0.0

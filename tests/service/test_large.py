@@ -38,6 +38,7 @@ def recipe(**changes):
             "objects": "components",
             "seeds": 0.0,
             "least_object": 0,
+            "confidence": 0.0,
             "classes": [],
             **changes,
         }
@@ -142,6 +143,25 @@ def test_objects_of_bands_are_those_of_the_whole_and_none_is_cut():
         else:
             assert pairs.shape[1] < 1.1 * whole.max()
         assert sum(int(said[0].max()) for said in tables) == whole.max()
+
+
+def test_objects_that_are_not_sure_enough_are_none_in_a_large_image_either(tmp_path, small):
+    image = np.clip(field() * 1.6, 0, 255).astype(np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", image, photometric="minisblack")
+    for network_of, how in ((network, "watershed"), (lambda images: network(images)[..., :1], "components")):
+        own = {"objects": how, "threshold": 0.3, "normalise": "scale"}
+        every, sure = (Predictor(network_of, recipe(**own, confidence=least)) for least in (0.0, 0.5))
+        (whole,) = sure.answers([image[:, :, None]])
+        (all_of_them,) = every.answers([image[:, :, None]])
+        assert 3 < whole.labels.max() < all_of_them.labels.max() - 3
+        (tmp_path / "out" / "masks").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "out" / "labels").mkdir(exist_ok=True)
+        about = large.segment(sure, tmp_path / "a.tif", tmp_path / "out", tmp_path / "out", "a", None)
+        assert about["object_count"] == whole.labels.max()
+        found = tifffile.imread(tmp_path / "out" / "labels" / "a.tif")
+        assert ((found > 0) != (whole.labels > 0)).mean() < 1e-3
+        asked = large.segment(sure, tmp_path / "a.tif", tmp_path / "out", tmp_path / "out", "a", 0.3)
+        assert asked["object_count"] == all_of_them.labels.max()
 
 
 def test_an_object_that_never_ends_is_cut_rather_than_waited_for(monkeypatch):

@@ -81,6 +81,30 @@ def _without_specks(labels: np.ndarray, least: int) -> np.ndarray:
     return _numbered(np.where(kept[labels], labels, np.int32(0)))
 
 
+def confident(labels: np.ndarray, probability: np.ndarray, confidence: float) -> np.ndarray:
+    """Those objects over which the mean `probability` is `confidence` or more.
+
+    Args:
+        labels: int32 (h, w), 0 background.
+        probability: of the mask, float32 (h, w).
+        confidence: in [0, 1].
+
+    Returns int32 (h, w), numbered from 1 in the same order.
+    """
+    sure = means(labels, probability) >= confidence
+    sure[0] = False
+    return _numbered(np.where(sure[labels], labels, np.int32(0)))
+
+
+def means(labels: np.ndarray, probability: np.ndarray) -> np.ndarray:
+    """The mean probability over each object of a label image by its number, float64 (n + 1,)."""
+    total: np.ndarray = np.zeros(int(labels.max(initial=0)) + 1, np.float64)
+    several = max(1, labels.size // COUNTED)
+    for part, values in zip(np.array_split(labels, several), np.array_split(probability, several), strict=True):
+        total += np.bincount(part.ravel(), weights=values.ravel(), minlength=len(total))
+    return np.asarray(total / np.maximum(_areas(labels), 1))
+
+
 def instances_of_classes(classes: np.ndarray, how: str, seeds: float, least: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """The objects of each class, parted within it: two classes that touch are two objects.
 

@@ -24,7 +24,7 @@ version of unetlab is installed beside it."""
 
 SETTINGS = (
     *("image_size", "channels", "normalise", "threshold", "view", "scale", "tta"),
-    *("objects", "seeds", "least_object", "classes"),
+    *("objects", "seeds", "least_object", "confidence", "classes"),
 )
 """What a served model keeps: all of its recipe that turns an image into a mask and objects, and `classes`: the names of
 the classes it tells apart, without background; none where it finds one mask."""

@@ -12,7 +12,7 @@ import numpy as np
 from ..images import geometry, view
 from ..images.rows import SPACE, FittedRows, HeldRows, Rows
 from . import tiles
-from .objects import METHODS, instances, instances_of_classes
+from .objects import METHODS, confident, instances, instances_of_classes
 from .spool import each_of, gathered
 from .symmetries import with_symmetries
 
@@ -43,6 +43,8 @@ class Prepared(view.Viewed, Protocol):
     def seeds(self) -> float: ...
     @property
     def least_object(self) -> int: ...
+    @property
+    def confidence(self) -> float: ...
     @property
     def classes(self) -> int | Sequence[str]: ...
 
@@ -85,11 +87,13 @@ class Answer(NamedTuple):
 
 class Band(NamedTuple):
     """Some rows of a large image at its own size: mask, bool (h, w); head, float32 (h, w), None without one; classes,
-    uint8 (h, w), None where there is one mask."""
+    uint8 (h, w), None where there is one mask; the mask's probability, float32 (h, w), where objects are asked how sure
+    they are, else None."""
 
     mask: np.ndarray
     head: np.ndarray | None
     classes: np.ndarray | None = None
+    probability: np.ndarray | None = None
 
 
 class Predictor:
@@ -99,9 +103,9 @@ class Predictor:
         model: from float32 images (n, h, w, c) in [0, 1] to probabilities (n, h, w, k) in [0, 1]: a Keras model called
             directly, since `predict` would trace a graph for each model of a search, or a traced function. The k
             channels are the mask's and perhaps a head's; with classes, those of a softmax over background and classes.
-        recipe: image_size, channels, normalise, threshold, view, scale, tta, objects, seeds, least_object and classes:
-            their names or number, none for one mask. A threshold does not apply to classes, of which the likeliest is
-            taken.
+        recipe: image_size, channels, normalise, threshold, view, scale, tta, objects, seeds, least_object, confidence
+            and classes: their names or number, none for one mask. A threshold does not apply to classes, of which the
+            likeliest is taken.
         tile: of patches, the largest side that the network sees; what is larger is seen in tiles of it.
     """
 
@@ -162,7 +166,9 @@ class Predictor:
             cut = sum(float(band[..., 0].sum(dtype=np.float64)) for band in self.bands(fitted))
             cut /= fitted.shape[0] * fitted.shape[1]
         for band in resized_bands(self.bands(fitted), fitted.shape[:2], image.shape[:2]):
-            yield Band(band[..., 0] > np.float32(cut), band[..., 1] if band.shape[-1] > 1 else None)
+            head = band[..., 1] if band.shape[-1] > 1 else None
+            sure = band[..., 0] if self.recipe.confidence and threshold is None else None
+            yield Band(band[..., 0] > np.float32(cut), head, None, sure)
 
     def _whole(self, images: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """float32 (s, s, k) of each of images of one size."""
@@ -207,37 +213,40 @@ class Predictor:
 
     def answers(self, images: Sequence[np.ndarray], threshold: Threshold | None = None) -> list[Answer]:
         """Masks and objects of images uint8 (h, w, 1 or 3) at their own sizes; `threshold` replaces the recipe's, and
-        does not apply to classes."""
+        does not apply to classes. Then all that is above it is an object, however unsure.
+        """
         cut = self.recipe.threshold if threshold is None else threshold
         # the mean is known only once all has been seen, and then seen again
         once = self.recipe.view == "patches" and (cut != "mean" or bool(self.recipe.classes))
         banded = [once and _pixels(image) > IN_BANDS for image in images]
         others = [image for image, large in zip(images, banded, strict=True) if not large]
-        found = iter(self._answers_at_once(others, cut) if others else [])
+        found = iter(self._answers_at_once(others, threshold) if others else [])
         return [
-            self._answer_in_bands(image, cut) if large else next(found)
+            self._answer_in_bands(image, threshold) if large else next(found)
             for image, large in zip(images, banded, strict=True)
         ]
 
-    def _answers_at_once(self, images: Sequence[np.ndarray], threshold: Threshold) -> list[Answer]:
+    def _answers_at_once(self, images: Sequence[np.ndarray], threshold: Threshold | None) -> list[Answer]:
         maps = self.maps([view.fitted(image, self.recipe) for image in images])
         if maps.classes is not None:
             return [
                 self._in_classes(classes_at(each, image.shape[:2]))
                 for each, image in zip(maps.classes, images, strict=True)
             ]
-        cuts = thresholds(maps.mask, threshold)
+        cuts = thresholds(maps.mask, self.recipe.threshold if threshold is None else threshold)
         answers = []
         for i, image in enumerate(images):
             mask = mask_at(maps.mask[i], cuts[i], image.shape[:2])
-            answers.append(Answer(mask, objects_at(mask, maps.head_of(i), self.recipe)))
+            sure = maps.mask[i] if threshold is None else None
+            answers.append(Answer(mask, objects_at(mask, maps.head_of(i), sure, self.recipe)))
         return answers
 
-    def _answer_in_bands(self, image: np.ndarray, threshold: Threshold) -> Answer:
+    def _answer_in_bands(self, image: np.ndarray, threshold: Threshold | None) -> Answer:
         """The same of a large image, of which no more than a row of tiles is there as probabilities of the mask."""
         size, top = image.shape[:2], 0
         mask: np.ndarray = np.zeros(size, bool)
         head: np.ndarray | None = None
+        sure: np.ndarray | None = None
         classes: np.ndarray | None = None
         for band in self.native_bands(HeldRows(image), threshold):
             rows = slice(top, top + len(band.mask))
@@ -245,11 +254,16 @@ class Predictor:
             if band.head is not None:
                 head = np.zeros(size, np.float32) if head is None else head
                 head[rows] = band.head
+            if band.probability is not None:
+                sure = np.zeros(size, np.float32) if sure is None else sure
+                sure[rows] = band.probability
             if band.classes is not None:
                 classes = np.zeros(size, np.uint8) if classes is None else classes
                 classes[rows] = band.classes
             top += len(band.mask)
-        return self._in_classes(classes) if classes is not None else Answer(mask, objects_at(mask, head, self.recipe))
+        if classes is not None:
+            return self._in_classes(classes)
+        return Answer(mask, objects_at(mask, head, sure, self.recipe))
 
     def _in_classes(self, classes: np.ndarray) -> Answer:
         labels, object_classes = class_objects_at(classes, self.recipe)
@@ -328,11 +342,20 @@ def resized_bands(bands: Iterable[np.ndarray], size: Sequence[int], to: Sequence
         held, top = held[max(0, kept - top) :], max(top, kept)
 
 
-def objects_at(mask: np.ndarray, head: np.ndarray | None, recipe: Prepared) -> np.ndarray:
-    """Objects of a mask, bool (h, w), int32 (h, w), as the recipe parts them; the head at the network's size."""
+def objects_at(
+    mask: np.ndarray, head: np.ndarray | None, probability: np.ndarray | None, recipe: Prepared
+) -> np.ndarray:
+    """Objects of a mask, bool (h, w), int32 (h, w), as the recipe parts them; head and the mask's probability, float32,
+    at the network's size. Without a probability all are kept, however unsure."""
     if head is not None:
         head = geometry.resize_map(head, *mask.shape)
-    return instances(mask, head, recipe.objects, recipe.seeds or METHODS[recipe.objects].default, recipe.least_object)
+    seeds = recipe.seeds or METHODS[recipe.objects].default
+    labels = instances(mask, head, recipe.objects, seeds, recipe.least_object)
+    # models that were logged before there was one have none
+    confidence = getattr(recipe, "confidence", 0.0)
+    if not confidence or probability is None:
+        return labels
+    return confident(labels, geometry.resize_map(probability, *mask.shape), confidence)
 
 
 def class_objects_at(classes: np.ndarray, recipe: Prepared) -> tuple[np.ndarray, np.ndarray]:

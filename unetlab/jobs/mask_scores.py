@@ -68,7 +68,7 @@ def score_predicted(
     ids = [against.ids[i] for i in rows]
 
     def native_objects(i: int, mask: np.ndarray) -> np.ndarray:
-        return objects_at(mask, maps.head_of(i), recipe)
+        return objects_at(mask, maps.head_of(i), maps.mask[i], recipe)
 
     table = score_images(
         maps.mask,
@@ -128,8 +128,8 @@ def best_threshold(bench: "Bench", probabilities: Sequence[np.ndarray] | np.ndar
 
 def with_objects(bench: "Bench", recipe: Recipe, maps: Maps, rows: np.ndarray) -> Recipe:
     """The recipe with the way of parting objects that has the best object score on validation: its own or a plainer
-    one, of equals the plainer. Components are never left. Of many or large images some are looked at, spread over all:
-    the ways are many, and each takes its time."""
+    one, of equals the plainer; and with how sure of an object the network then has to be. Components are never left.
+    Of many or large images some are looked at, spread over all: the ways are many, and each takes its time."""
     plainer = list(METHODS)[: list(METHODS).index(recipe.objects) + 1]
     ways = [how for how in plainer if how == recipe.objects or not METHODS[how].uses_head]
     if len(ways) == 1:
@@ -150,7 +150,10 @@ def with_objects(bench: "Bench", recipe: Recipe, maps: Maps, rows: np.ndarray) -
         truths, known = native_truths(rows, data), native_known(rows, data)
         found.append(thresholds.best_seeds(native(), truths, how, cuts, least, known))
     best = int(np.argmax([score for _, score in found]))
-    return recipe.changed({"objects": ways[best], "seeds": found[best][0]})
+    way, (seeds, _) = ways[best], found[best]
+    truths, known = native_truths(rows, data), native_known(rows, data)
+    confidence = thresholds.best_confidence(native(), truths, way, seeds, cuts, least, known)
+    return recipe.changed({"objects": way, "seeds": seeds, "confidence": confidence})
 
 
 def album(bench: "Bench", tested: Scored, recipe: Recipe) -> bytes:

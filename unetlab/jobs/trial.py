@@ -291,11 +291,12 @@ def _train(
 
 def log_served(recipe: Recipe, served: Recipe) -> None:
     """Logs what validation chose to be served in place of the recipe's own: MLflow shows a run's params on its model,
-    and `threshold`, `objects` and `seeds` are the recipe's."""
+    and `threshold` and what parts objects are the recipe's."""
     if served.threshold != recipe.threshold:
         mlflow.log_param("served_threshold", served.threshold)
-    if served.objects != recipe.objects or served.seeds != recipe.seeds:
-        mlflow.log_params({"served_objects": served.objects, "served_seeds": served.seeds})
+    ways = ("objects", "seeds", "confidence")
+    if any(getattr(served, name) != getattr(recipe, name) for name in ways):
+        mlflow.log_params({f"served_{name}": getattr(served, name) for name in ways})
 
 
 class Validated(NamedTuple):

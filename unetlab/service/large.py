@@ -43,6 +43,8 @@ class Objects:
         self.part, self.said = part, said
         self.count = self.cut = self.top = self.given = 0
         self.mask, self.labels = np.zeros((0, 0), bool), np.zeros((0, 0), np.int32)
+        # parted, be it into objects or into what is none: the end of a dropped one must not be looked at by itself
+        self.parted = np.zeros((0, 0), bool)
         self.beside: np.ndarray | None = None
 
     def add(self, band: Band, last: bool) -> np.ndarray:
@@ -51,11 +53,12 @@ class Objects:
         if self.mask.size:
             self.mask = np.concatenate([self.mask, band.mask])
             self.labels = np.concatenate([self.labels, np.zeros(band.mask.shape, np.int32)])
+            self.parted = np.concatenate([self.parted, np.zeros(band.mask.shape, bool)])
             self.beside = None if self.beside is None or beside is None else np.concatenate([self.beside, beside])
         else:
             self.mask, self.beside = band.mask, beside
-            self.labels = np.zeros(band.mask.shape, np.int32)
-        regions = components(self.mask & (self.labels == 0))
+            self.labels, self.parted = np.zeros(band.mask.shape, np.int32), np.zeros(band.mask.shape, bool)
+        regions = components(self.mask & ~self.parted)
         going_on = np.zeros(int(regions.max(initial=0)) + 1, bool)
         if not last:
             going_on[regions[-1]] = True
@@ -69,7 +72,7 @@ class Objects:
         out = self.labels[self.given : done]
         first = max(0, done - ABOVE)
         self.given, self.top = done - first, self.top + first
-        self.mask, self.labels = self.mask[first:], self.labels[first:]
+        self.mask, self.labels, self.parted = self.mask[first:], self.labels[first:], self.parted[first:]
         self.beside = None if self.beside is None else self.beside[first:]
         return out
 
@@ -84,6 +87,7 @@ class Objects:
     def _finish(self, mask: np.ndarray) -> None:
         if not mask.any():
             return
+        self.parted = self.parted | mask
         found = self.part(mask, self.beside)
         self.said(found, self.beside, self.top, self.count)
         self.labels = np.where(found > 0, found + np.int32(self.count), self.labels)
@@ -92,7 +96,9 @@ class Objects:
 
 def _beside(band: Band) -> np.ndarray | None:
     """What belongs to the mask of a band; those of models logged before there were classes know nothing of them."""
-    classes = getattr(band, "classes", None)
+    classes, sure = getattr(band, "classes", None), getattr(band, "probability", None)
+    if sure is not None:
+        return np.stack([sure] if band.head is None else [sure, band.head], axis=-1)
     return band.head if classes is None else classes
 
 
@@ -217,7 +223,10 @@ class _Found:
 
     def _part(self, mask: np.ndarray, beside: np.ndarray | None) -> np.ndarray:
         if not self.names:
-            return objects_at(mask, beside, self.recipe)
+            if beside is None or beside.ndim == 2:
+                return objects_at(mask, beside, None, self.recipe)
+            head = beside[..., 1] if beside.shape[-1] > 1 else None
+            return objects_at(mask, head, beside[..., 0], self.recipe)
         assert beside is not None
         return class_objects_at(beside * mask, self.recipe)[0]
 

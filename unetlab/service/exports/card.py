@@ -53,7 +53,7 @@ def card(row: Format, precision: str, address: str, trained: Trained, shape: Sha
         },
         "before": {"size": _size(recipe, shape), "normalisation": NORMALISATION[recipe.normalise]},
         "after": {"threshold": None if recipe.classes else recipe.threshold}
-        | {name: getattr(recipe, name) for name in ("tta", "objects", "seeds", "least_object")},
+        | {name: getattr(recipe, name) for name in ("tta", "objects", "seeds", "least_object", "confidence")},
     }
 
 
