@@ -1,6 +1,7 @@
 """What many tests share: a fresh MLflow store, a cache of their own, small images."""
 
 import contextlib
+import functools
 import gc
 import io
 import os
@@ -24,10 +25,14 @@ with warnings.catch_warnings():
     # modules of MLflow and TensorFlow warn as they are imported, which no test is about
     warnings.simplefilter("ignore")
     import hypothesis  # noqa: F401  # asks the garbage collector for referrers, which it cannot name once frozen
+    import importlib_metadata
     import keras
     import lighter
     import mlflow.pyfunc
     import tensorflow  # noqa: F401
+
+# MLflow asks for the versions of the same packages each time a model is logged, and reads their whole metadata for it
+importlib_metadata.version = functools.cache(importlib_metadata.version)
 
 gc.freeze()  # a training collects garbage, and need not look at all that TensorFlow and MLflow hold each time
 

@@ -6,7 +6,7 @@ from unetlab.models.scratch import scratch_unet
 from unetlab.setup import Recipe
 from unetlab.training.fit import fit
 
-RECIPE = Recipe(image_size=16, channels=1, epochs=6, batch_size=4, learning_rate=1e-2, model={"filters": 2, "depth": 2})
+RECIPE = Recipe(image_size=16, channels=1, epochs=6, batch_size=4, learning_rate=1e-2, model={"filters": 2, "depth": 1})
 
 
 def disks(n=16):

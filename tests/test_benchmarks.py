@@ -224,6 +224,7 @@ def test_a_field_shows_as_many_spots_as_it_says(size):
     assert large_images.spots(*size) == components(uniform_filter(large_images.field(*size), 5) > 115).max()
 
 
+@pytest.mark.slow  # twenty seconds
 def test_a_large_image_goes_from_disk_to_disk_and_its_objects_are_those_it_shows(store):
     words = ["predict", "--size", "300x200", "--network", "tiny"]
     answer = CliRunner().invoke(large_images.main, words)
@@ -414,6 +415,7 @@ def small_step():
     return steps.Case("scratch", recipe, 2.0, 1.1)
 
 
+@pytest.mark.slow  # twenty seconds
 def test_a_step_is_timed_beside_the_same_network_in_plain_keras(small_step):
     found = steps.compared(small_step, steps=2, repeats=3)
     assert all(len(each) == 3 and min(each) > 0 for each in found.values())

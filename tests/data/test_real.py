@@ -19,6 +19,7 @@ def test_506_real_nuclei_images(real_data, monkeypatch):
     assert open_dataset(str(real_data / "stage1_train.zip")).digest == data.digest
 
 
+@pytest.mark.slow  # half a minute
 def test_real_nuclei_have_three_modalities(real_data):
     card = check(open_dataset(str(real_data / "stage1_train.zip")))
     assert card.modalities == {"grey on dark": 413, "colour on light": 82, "grey on light": 11}
@@ -38,6 +39,7 @@ def test_the_kitchen_pin_counts_the_files_of_its_folders(real_data):
     assert [public.SOURCES["kitchen"].relative(name) for name in names] == files.names
 
 
+@pytest.mark.slow  # a minute
 def test_real_sections_and_photographs(real_data):
     sections = open_dataset(str(real_data / "isbi2012"))
     assert len(sections) == 24 and sections.ids[-1] == "train-volume-023" and max(sections.levels) == 2

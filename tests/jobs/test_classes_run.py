@@ -95,12 +95,14 @@ def test_runs_of_classes_are_compared_by_class_and_never_with_those_of_masks(sto
         compare([runs[0], mask.run_id])
 
 
+@pytest.mark.slow  # three trainings
 def test_a_search_maximises_the_mean_over_classes_and_the_reference_is_compared(store, cells, light):
     done = run_setup(LEARNS, Options(data=str(cells), seed=1, trials=2, epochs=2, models="best"), QUIET)
     trials = read.table(read.record(mlflow.get_run(done.run_id)), "search/trials.csv")
     assert trials["objective"].notna().all() and "gain/over_reference" in done.figures
 
 
+@pytest.mark.slow  # two runs
 def test_patches_and_symmetries_of_classes(store, tmp_path):
     cells = write_classes(tmp_path / "cells", n=12, size=70)
     told = {"view": "patches", "tta": "4", "objects": "watershed", "precision": "float32"}
@@ -132,6 +134,7 @@ def test_one_foreground_class_is_one_mask(store, tmp_path, light):
     assert "classes" not in mlflow.get_run(of_class.run_id).data.tags
 
 
+@pytest.mark.slow  # several trainings
 def test_self_training_fills_what_people_left_unknown_and_keeps_what_they_said(store, tmp_path, light):
     cells = write_classes(tmp_path / "cells", n=20)
     for path in sorted((cells / "masks").iterdir()):

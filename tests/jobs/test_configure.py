@@ -194,6 +194,7 @@ def test_the_step_is_measured_once(configured, monkeypatch):
     assert configured(touching).setup.recipe == first.setup.recipe
 
 
+@pytest.mark.slow  # traces a large network
 def test_a_step_that_is_really_measured_takes_time():
     recipe = Recipe(image_size=32, channels=1, epochs=1, batch_size=2, model={"filters": 2, "depth": 2})
     from unetlab.models.scratch import scratch_unet

@@ -110,6 +110,7 @@ def test_what_is_unknown_counts_in_no_score(store, tmp_path):
     assert found.figures["test/native_dice"] == 1 and found.figures["test/accuracy"] == 1
 
 
+@pytest.mark.slow  # half a minute
 def test_a_trained_model_is_evaluated_and_predicts_as_its_run_tested_it(store, tmp_path):
     data = small_classes.write_classes(tmp_path / "cells", n=16)
     learns = replace(TINY, recipe=TINY.recipe.changed({"epochs": 8, "filters": 6, "objects": "watershed"}))

@@ -33,6 +33,7 @@ def tiny(name: str) -> Setup:
     )
 
 
+@pytest.mark.slow  # five setups
 def test_every_setup_has_its_figures_and_one_that_fails_a_note(store, pairs, light):
     data = {"latex": str(pairs), "pseudo-label": "/no/such/folder", "drosophila": str(pairs)}
     setups = [tiny(name) for name in ("latex", "pseudo-label", "drosophila")]

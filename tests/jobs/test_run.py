@@ -94,6 +94,7 @@ def _otsu_dice(pairs, run_id):
     return np.mean(dices)
 
 
+@pytest.mark.slow  # three trainings
 def test_refit_learns_the_validation_images_too_and_claims_nothing_by_them(store, pairs, light, monkeypatch):
     learnt, fits = [], jobs_trial.fit.fit
 

@@ -20,6 +20,7 @@ from unetlab.search.rung import Rung
 from unetlab.training import fit
 
 
+@pytest.mark.slow  # three trainings
 def test_membranes_are_searched_by_v_rand_and_cut_where_validation_says(store, pairs, light, monkeypatch):
     seen = []
     real = membranes.best_cut

@@ -51,6 +51,7 @@ def test_every_trial_failing_is_said_in_one_line(store, pairs, light, monkeypatc
     assert mlflow.search_runs(search_all_experiments=True)["status"].eq("FAILED").all()
 
 
+@pytest.mark.slow  # two runs
 def test_the_same_seed_gives_the_same_scores(store, pairs, light):
     options = Options(data=str(pairs), trials=1, seed=3, precision="float32")
     one, two = (run_setup(TINY, options, QUIET).figures for _ in range(2))
@@ -99,6 +100,7 @@ def test_without_weights_every_trial_trains_the_encoder(store, pairs, light, mon
     assert mlflow.search_runs(experiment_names=["unetlab"])["tags.encoder"].tolist() == ["random, trained"]
 
 
+@pytest.mark.slow  # two runs
 def test_the_threshold_that_is_best_on_validation_is_served_on_request(store, pairs, light, monkeypatch):
     monkeypatch.setattr(thresholds, "best_threshold", lambda *_: 0.15)
     options = Options(data=str(pairs), trials=1, models="best", seed=1, precision="float32")

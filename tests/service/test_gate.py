@@ -35,7 +35,7 @@ def test_twenty_equal_challengers_displace_a_champion_in_five_percent_at_most(im
     assert spent <= 0.05 < 0.12 < each_time
 
 
-@pytest.mark.parametrize("images", [20, 75])
+@pytest.mark.parametrize("images", [20, pytest.param(75, marks=pytest.mark.slow)])
 def test_nor_do_they_with_luck_of_seeds_as_large_as_that_of_images(images):
     spent, each_time = series(images, luck=1, margin=gate.MARGIN)
     assert spent <= 0.05

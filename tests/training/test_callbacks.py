@@ -53,6 +53,7 @@ def test_a_training_slower_than_its_minutes_allow_moves_its_rate_on(spent, ahead
     assert float(model.optimizer.learning_rate) == pytest.approx(float(decay(10 + ahead)), abs=2e-4)
 
 
+@pytest.mark.slow  # two trainings
 def test_minutes_enough_change_nothing():
     recipe = RECIPE.changed({"schedule": "cosine"})
     fast, free = fit_disks(recipe, minutes=60).history, fit_disks(recipe).history

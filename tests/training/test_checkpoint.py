@@ -62,6 +62,7 @@ def test_they_go_on_within_a_graph_too(tmp_path, precision):
     same(resumed(RANDOM, path, 0, 3, precision=precision), fit_disks(RANDOM, precision=precision))
 
 
+@pytest.mark.slow  # three trainings
 def test_early_stopping_keeps_its_best_weights_and_its_patience(tmp_path, untraced):
     # so fast that the best epoch is an early one, after which patience runs out
     recipe = RECIPE.changed({"learning_rate": 0.3, "epochs": 15, "patience": 2})
@@ -71,6 +72,7 @@ def test_early_stopping_keeps_its_best_weights_and_its_patience(tmp_path, untrac
     same(resumed(recipe, tmp_path / "it.npz", last), undisturbed)
 
 
+@pytest.mark.slow  # four trainings
 def test_a_training_that_was_over_is_not_trained_again(tmp_path, untraced):
     stopped = RECIPE.changed({"learning_rate": 0.0, "epochs": 30, "patience": 2})
     for recipe in (RANDOM, stopped):

@@ -110,6 +110,7 @@ def test_patches_lie_around_rare_classes_as_often_as_around_common_ones():
     assert 70 < rare < 130  # a sixth
 
 
+@pytest.mark.slow  # a long training
 def test_a_network_learns_to_tell_classes_apart():
     images, masks = disks()
     left = masks.copy()

@@ -63,7 +63,7 @@ def test_a_trained_network_says_what_its_weights_say_as_they_are_served(told):
     np.testing.assert_allclose(trained(IMAGES), served(IMAGES), atol=1e-3)
 
 
-@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize("precision", [pytest.param("float32", marks=pytest.mark.slow), "mixed_bfloat16"])
 def test_what_is_learnt_is_what_keras_own_layers_learn(precision):
     """Of the network whose transposed convolutions learn as they are: its batch normalisations are all that differs."""
     keras.mixed_precision.set_global_policy(precision)

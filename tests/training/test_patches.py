@@ -87,7 +87,7 @@ def test_patches_are_stretched_by_the_levels_of_their_image():
     assert {float(v) for i in range(len(batches)) for v in np.unique(batches[i][0])} == {0.0, 1.0}
 
 
-@pytest.mark.parametrize("objects", ["components", "border"])
+@pytest.mark.parametrize("objects", [pytest.param("components", marks=pytest.mark.slow), "border"])
 def test_a_network_learns_from_patches(objects):
     rng = np.random.default_rng(0)
     images, masks = [], []

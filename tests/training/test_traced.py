@@ -52,6 +52,7 @@ def test_trainings_whose_step_is_the_same_trace_once_and_end_where_new_networks_
     assert len(built) == 1 + len(others)
 
 
+@pytest.mark.slow  # six trainings
 def test_what_is_traced_or_begins_otherwise_is_built_anew(built, untraced):
     fit_disks(SHORT.changed({"epochs": 1}))
     for changes, options in (
@@ -85,6 +86,7 @@ def test_keys_tell_apart_what_a_trace_holds():
     assert len({key(**cosine), key(**cosine, steps=4), key(**cosine, epochs=5), key(**cosine, learning_rate=0.5)}) == 4
 
 
+@pytest.mark.slow  # three trainings
 def test_a_network_whose_training_failed_is_not_taken_again(built, untraced):
     fit_disks(SHORT)
     images, masks = disks()

@@ -64,6 +64,7 @@ def test_a_network_that_wants_one_size_is_timed_at_that(store, tmp_path, monkeyp
     assert table["side"].unique().tolist() == [32]
 
 
+@pytest.mark.slow  # processes that import TensorFlow
 def test_each_number_of_threads_has_a_process_of_its_own(store, tmp_path, monkeypatch):
     monkeypatch.setattr(speed, "SIDES", (32,))
     monkeypatch.setattr(speed, "THREADS", (1,))
