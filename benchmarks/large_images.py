@@ -99,7 +99,7 @@ def log(network: str) -> str:
         "objects": "border",
         "seeds": 0.0,
         "least_object": 0,
-        "confidence": 0.0,
+        "confidence": 0.5,
         "classes": [],
     }
     keras.utils.set_random_seed(0)

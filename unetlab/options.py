@@ -146,7 +146,7 @@ class Options:
         "recipe",
         "How touching objects are parted: connected components, a watershed of the mask's distance map, or one from "
         "seeds that a second output of the network gives (border, distance). Validation chooses between it and the "
-        "plainer ones.",
+        "plainer ones, and how sure of an object the network has to be.",
         choices=("recipe", "components", "watershed", "border", "distance"),
         budget=True,
     )

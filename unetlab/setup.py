@@ -65,7 +65,7 @@ class Recipe:
         seeds: what that method is told of its seeds; 0 for its default. Validation chooses it.
         least_object: pixels of an image at its own size; what is smaller is no object, though it stays in the mask.
         confidence: least mean probability of the mask over an object; what is less sure is no object, though it stays
-            in the mask. Validation chooses it where it chooses how objects are parted.
+            in the mask. Validation chooses it where it chooses how objects are parted; of one mask alone.
         border_weight: weight of pixels between two objects that nearly touch, beside 1 for all others; 0 for none. The
             w0 of the U-Net paper, https://arxiv.org/abs/1505.04597, which has 10.
         tta: symmetries of an image whose predictions are averaged, 0, 4 or 8.

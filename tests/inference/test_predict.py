@@ -195,5 +195,11 @@ def test_objects_it_is_not_sure_of_stay_in_the_mask_and_are_none(monkeypatch):
         assert answer.mask.sum() == 16 * 16 + 20 * 20 + 50 * 30
         assert answer.labels.max() == 2 and not answer.labels[answer.mask & (image[..., 0] < 160)].any()
         # who asks for another threshold wants to see what is above it
-        (asked,) = sure.answers([image], 0.5)
+        (asked,) = sure.answers([image], 0.51)
         assert asked.labels.max() == 3
+        (asked,) = sure.answers([image], 0.5)  # its own
+        assert asked.labels.max() == 2
+        old = recipe()
+        del old.confidence, old.least_object  # of a model that was logged before there were these
+        (answer,) = Predictor(bright, old).answers([image])
+        assert answer.labels.max() == 3

@@ -14,6 +14,7 @@ from tiny_setup import QUIET, RECIPE, TINY, children_of
 from unetlab.inference.package import SETTINGS
 from unetlab.jobs import evaluate as evaluation
 from unetlab.jobs.run import run_setup
+from unetlab.metrics import thresholds
 from unetlab.options import Options
 
 OPTIONS = Options(
@@ -46,8 +47,9 @@ def told(data, **changes):
 
 
 @pytest.fixture
-def patched(store, tmp_path):
-    """A run in patches with borders and symmetries, and its data."""
+def patched(store, tmp_path, monkeypatch):
+    """A run in patches with borders and symmetries, which is to be rather sure of an object, and its data."""
+    monkeypatch.setattr(thresholds, "CONFIDENCES", (0.8,))
     data = touching(tmp_path / "cells")
     return run_setup(PATCHED, told(data), QUIET), data
 

@@ -1,5 +1,8 @@
 """Models by their address: what is known of them before and after they are loaded, and which may be compared."""
 
+import shutil
+from pathlib import Path
+
 import mlflow
 import pytest
 from conftest import log_tiny
@@ -7,6 +10,7 @@ from fake_runs import IDS, difficulty, log_finished_run
 from mlflow.tracking import MlflowClient
 
 from unetlab.errors import UserError
+from unetlab.inference import package
 from unetlab.service.loading import class_names, described, in_words, load
 from unetlab.service.registry import register_run
 
@@ -21,6 +25,20 @@ def test_the_classes_of_a_model_are_known_before_and_after_it_is_loaded(store):
     assert in_words(("pans", "eggs")) == "tells pans, eggs apart" and in_words(()) == "finds one mask"
     with pytest.raises(UserError, match="^model=models:/none/1 cannot be loaded"):
         described("models:/none/1")
+
+
+def test_each_model_is_served_by_its_own_copy_whichever_was_loaded_before(store, tmp_path, monkeypatch):
+    new = log_tiny().model_uri
+    changed = tmp_path / "package"
+    shutil.copytree(Path(package.__file__).parent.parent / "images", changed / "images")
+    shutil.copytree(Path(package.__file__).parent, changed / "inference")
+    with (changed / "inference" / "predict.py").open("a") as file:
+        file.write("\nVERSION = 'another'\n")
+    monkeypatch.setattr(package, "HERE", changed / "inference")
+    old = log_tiny().model_uri
+    models = [load(model) for model in (new, old, new, old)]
+    globals_of = [type(m.unwrap_python_model().predictor).answers.__globals__ for m in models]
+    assert ["VERSION" in found for found in globals_of] == [False, True, False, True]
 
 
 def register(dice, classes, **more):

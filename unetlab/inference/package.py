@@ -17,8 +17,10 @@ from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import Array
 
 HERE = Path(__file__).parent
+COPY = "unetlab_served"
+
 TRAVELS = ("images", "inference")
-"""Packages that a logged model holds a copy of, as `unetlab_served`: what served it once serves it for good, whatever
+"""Packages that a logged model holds a copy of, as COPY: what served it once serves it for good, whatever
 version of unetlab is installed beside it."""
 
 
@@ -103,7 +105,7 @@ def log_segmenter(
         keras_file, settings_file = Path(folder) / "model.keras", Path(folder) / "settings.json"
         model.save(keras_file)
         settings_file.write_text(json.dumps(dict(settings)))
-        code = Path(folder) / "unetlab_served"
+        code = Path(folder) / COPY
         code.mkdir()
         (code / "__init__.py").touch()
         for package in TRAVELS:

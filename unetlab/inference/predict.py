@@ -161,13 +161,14 @@ class Predictor:
                 classes = band.argmax(axis=-1).astype(np.uint8)
                 yield Band(classes > 0, None, classes)
             return
-        cut = self.recipe.threshold if threshold is None else threshold
+        cut, own = self._cut(threshold)
+        asks = float(getattr(self.recipe, "confidence", 0.0)) > 0
         if cut == "mean":
             cut = sum(float(band[..., 0].sum(dtype=np.float64)) for band in self.bands(fitted))
             cut /= fitted.shape[0] * fitted.shape[1]
         for band in resized_bands(self.bands(fitted), fitted.shape[:2], image.shape[:2]):
             head = band[..., 1] if band.shape[-1] > 1 else None
-            sure = band[..., 0] if self.recipe.confidence and threshold is None else None
+            sure = band[..., 0] if own and asks else None
             yield Band(band[..., 0] > np.float32(cut), head, None, sure)
 
     def _whole(self, images: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
@@ -215,7 +216,7 @@ class Predictor:
         """Masks and objects of images uint8 (h, w, 1 or 3) at their own sizes; `threshold` replaces the recipe's, and
         does not apply to classes. Then all that is above it is an object, however unsure.
         """
-        cut = self.recipe.threshold if threshold is None else threshold
+        cut, _ = self._cut(threshold)
         # the mean is known only once all has been seen, and then seen again
         once = self.recipe.view == "patches" and (cut != "mean" or bool(self.recipe.classes))
         banded = [once and _pixels(image) > IN_BANDS for image in images]
@@ -233,11 +234,12 @@ class Predictor:
                 self._in_classes(classes_at(each, image.shape[:2]))
                 for each, image in zip(maps.classes, images, strict=True)
             ]
-        cuts = thresholds(maps.mask, self.recipe.threshold if threshold is None else threshold)
+        cut, own = self._cut(threshold)
+        cuts = thresholds(maps.mask, cut)
         answers = []
         for i, image in enumerate(images):
             mask = mask_at(maps.mask[i], cuts[i], image.shape[:2])
-            sure = maps.mask[i] if threshold is None else None
+            sure = maps.mask[i] if own else None
             answers.append(Answer(mask, objects_at(mask, maps.head_of(i), sure, self.recipe)))
         return answers
 
@@ -264,6 +266,11 @@ class Predictor:
         if classes is not None:
             return self._in_classes(classes)
         return Answer(mask, objects_at(mask, head, sure, self.recipe))
+
+    def _cut(self, threshold: Threshold | None) -> tuple[Threshold, bool]:
+        """The threshold to cut at, and whether it is the recipe's own."""
+        own = threshold is None or threshold == self.recipe.threshold
+        return (self.recipe.threshold if threshold is None else threshold), own
 
     def _in_classes(self, classes: np.ndarray) -> Answer:
         labels, object_classes = class_objects_at(classes, self.recipe)
@@ -350,8 +357,8 @@ def objects_at(
     if head is not None:
         head = geometry.resize_map(head, *mask.shape)
     seeds = recipe.seeds or METHODS[recipe.objects].default
-    labels = instances(mask, head, recipe.objects, seeds, recipe.least_object)
-    # models that were logged before there was one have none
+    # models that were logged before there were these have none
+    labels = instances(mask, head, recipe.objects, seeds, getattr(recipe, "least_object", 0))
     confidence = getattr(recipe, "confidence", 0.0)
     if not confidence or probability is None:
         return labels

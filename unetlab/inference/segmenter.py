@@ -80,7 +80,7 @@ class Segmenter(PythonModel):
         Returns:
             Columns mask (PNG bytes of 0 and 255 at the image's own size), foreground_fraction (0 to 1), object_count
             and labels (PNG bytes of 16 bits, of more than 65,535 objects a TIFF of 32: 0 is background, each object has
-            a number of its own). A model of classes
+            a number of its own, and what is a speck or less sure than the model asks for has none). A model of classes
             answers besides: classes (PNG bytes of 8 bits with a palette: each pixel is the index of its likeliest
             class, 0 background), class_names (by index, "background" first) and object_classes (the index of each
             object's class, by its number in `labels`, 0 first for background). Its mask is where classes are not 0.

@@ -110,7 +110,9 @@ def score(seen: Seen, recipe: Recipe, rows: np.ndarray, against: Dataset) -> Cla
 
 def with_objects(recipe: Recipe, seen: Seen, rows: np.ndarray, against: Dataset) -> Recipe:
     """The recipe with the way of parting objects within their class, its own or a plainer one, that has the best object
-    score on these images, each class of an image counting alike; of equals the plainer."""
+    score on these images, each class of an image counting alike; of equals the plainer. Of an object of a class none is
+    asked how sure the network is."""
+    recipe = recipe.changed({"confidence": 0.0})
     ways = list(METHODS)[: list(METHODS).index(recipe.objects) + 1]
     if len(ways) == 1:
         return recipe

@@ -107,8 +107,8 @@ def configure(setup: Setup, options: Options, dataset: Dataset, card: DataCard, 
       third; light, as far as the modalities differ: inverted and grey images where images on dark and on light ground
       or grey and coloured ones are mixed.
     - Objects: where they touch in more than TOUCHING of the images, the network learns the borders between them too,
-      and validation chooses between that, a watershed and plain components; of several classes, which have no second
-      output, between the last two.
+      and validation chooses between that, a watershed and plain components, and how sure of an object to be; of
+      several classes, which have no second output, between the last two.
     - Smallest object: what is smaller than 99 of 100 objects of the training images is a speck, which stays in the
       mask and is counted as no object.
     - Trials: one, from 90 minutes on one for every 45, the first of which is this configuration.

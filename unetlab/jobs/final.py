@@ -18,6 +18,7 @@ from unetlab.jobs import class_final, mask_scores, self_training, trial
 from unetlab.jobs.refit import refit as refitted
 from unetlab.metrics import baselines, intervals, membranes, pixelwise
 from unetlab.metrics.significance import count_scenes
+from unetlab.service.loading import load
 from unetlab.setup import Recipe
 from unetlab.tracking import figures, thumbnails, write
 from unetlab.tracking.figures import dice_strips
@@ -114,7 +115,7 @@ def _without_symmetries(bench: trial.Bench, model: Any, final: trial.Outcome, ta
 def _milliseconds(bench: trial.Bench, final: trial.Outcome) -> float:
     """Wall time of an answer on this machine: the logged model, loaded as a server loads it, from the bytes of one
     test image to the bytes of its mask, one image a request; the network between is not what one waits for."""
-    served = mlflow.pyfunc.load_model(f"models:/{final.model_id}")
+    served = load(f"models:/{final.model_id}")
     rows = bench.split.test[:TIMED]
     requests = [pd.DataFrame({"image": [codecs.encode_image(bench.truth.image(int(row)))]}) for row in rows]
     served.predict(requests[0])

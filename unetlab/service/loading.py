@@ -1,6 +1,7 @@
 """A model by its address: loaded, and what is known of it."""
 
 import functools
+import sys
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from mlflow.pyfunc import PyFuncModel
 from unetlab.errors import UserError
 from unetlab.images import codecs
 from unetlab.inference.objects import instances
+from unetlab.inference.package import COPY
 
 ADVICE = "the Models page of `make ui` lists what there is, for example models:/unetlab-nuclei@champion"
 
@@ -21,6 +23,7 @@ ADVICE = "the Models page of `make ui` lists what there is, for example models:/
 def load(model: str) -> PyFuncModel:
     """A model by its address. Raises UserError if it cannot be loaded or unetlab did not make it."""
     _refuse_pickles(model, described(model))
+    _forget_copies()
     try:
         segmenter = mlflow.pyfunc.load_model(model)
     except (MlflowException, OSError) as error:
@@ -29,6 +32,13 @@ def load(model: str) -> PyFuncModel:
     if schema is None or schema.input_names() != ["image"]:
         raise UserError(f"model={model} takes no encoded images, so unetlab did not make it; {ADVICE}")
     return segmenter
+
+
+def _forget_copies() -> None:
+    """Has a model be served by its own copy of unetlab: Python would take that of the model loaded before, which its
+    instances keep."""
+    for name in [name for name in sys.modules if name.split(".")[0] == COPY]:
+        del sys.modules[name]
 
 
 def described(model: str) -> Model:

@@ -108,8 +108,8 @@ def loss(trained: Trained, network: Network, shape: Shape, own: Own) -> Loss:
 
 
 def _plain(trained: Trained) -> SimpleNamespace:
-    """The recipe without what parts touching objects, which takes time and changes no mask."""
-    return SimpleNamespace(**{**vars(trained.recipe), "objects": "components", "seeds": 0.0})
+    """The recipe without what parts and drops objects, which takes time and changes no mask."""
+    return SimpleNamespace(**{**vars(trained.recipe), "objects": "components", "seeds": 0.0, "confidence": 0.0})
 
 
 def _dice(predictor: Predictor, own: Own) -> list[float]:
