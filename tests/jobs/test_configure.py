@@ -102,6 +102,9 @@ def test_membranes_are_ranked_by_v_rand_and_bend(configured):
     found = configured(cells)
     assert found.setup.membranes and found.setup.recipe.border_weight > 0 and found.setup.recipe.elastic > 0
     assert found.setup.recipe.objects == "components" and found.setup.recipe.scale == 1
+    kinds = {"grey on dark", "grey on light"}
+    assert "invert" in configure._augmentation(SETUP, kinds, "patches", [])
+    assert "invert" not in configure._augmentation(found.setup, kinds, "patches", [])
 
 
 def test_cells_that_touch_without_a_line_between_are_objects(configured):

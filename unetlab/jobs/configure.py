@@ -105,7 +105,8 @@ def configure(setup: Setup, options: Options, dataset: Dataset, card: DataCard, 
       since all inside has a high Dice.
     - Augmentation: mirror images and quarter turns (of photographs only left and right: they have a ground), size by a
       third; light, as far as the modalities differ: inverted and grey images where images on dark and on light ground
-      or grey and coloured ones are mixed.
+      or grey and coloured ones are mixed. Membranes are never inverted: they are dark in all sections or in none,
+      however much of a section they fill.
     - Objects: where they touch in more than TOUCHING of the images, the network learns the borders between them too,
       and validation chooses between that, a watershed and plain components, and how sure of an object to be; of
       several classes, which have no second output, between the last two.
@@ -277,7 +278,7 @@ def _augmentation(setup: Setup, kinds: set[str], view: str, choices: list[Choice
                 "no camera stands still, no two lights are alike",
             )
         )
-    if len(grounds) > 1:
+    if len(grounds) > 1 and not setup.membranes:
         changes |= {"invert": 0.15}
         choices.append(Choice("inverted images", "15 %", "some images are dark on light, others light on dark"))
     if "colour" in colours:
