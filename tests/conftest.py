@@ -4,6 +4,7 @@ import contextlib
 import functools
 import gc
 import io
+import logging
 import os
 import shutil
 import subprocess
@@ -41,6 +42,14 @@ gc.freeze()  # a training collects garbage, and need not look at all that Tensor
 def _cache(tmp_path_factory):
     """No test reads or fills the user's own cache."""
     os.environ["UNETLAB_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(autouse=True)
+def _warnings_are_logged():
+    """OpenVINO's converter raises the level of the root logger, and what is told afterwards is lost."""
+    level = logging.root.level
+    yield
+    logging.root.setLevel(level)
 
 
 @pytest.fixture(scope="session")
