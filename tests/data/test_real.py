@@ -49,6 +49,7 @@ def test_real_sections_and_photographs(real_data):
     assert found["D010"].severity == "notice" and "up to 4" in found["D010"].message
 
 
+@pytest.mark.slow  # a minute
 def test_real_scenes(real_data):
     kitchen = open_dataset(str(real_data / "kitchen"))
     scenes = scenes_of(kitchen)
