@@ -9,11 +9,6 @@ from keras import layers
 SHARES = (1, 1 / 2, 3 / 8, 1 / 4)
 """Channels of the steps of `decode_full` as shares of the first one's; further steps have the last share."""
 
-BESIDE = 1 / 4
-"""Channels of a skip as a share of the step's that it comes to, by a 1x1 convolution, as DeepLabv3+ has it
-(https://arxiv.org/abs/1802.02611): encoders expand what a few channels hold, and a 3x3 convolution of all of them would
-be most of a step's work."""
-
 FULL = 16
 """Channels at full resolution: of the skip from the image, and of the last convolution."""
 
@@ -73,9 +68,7 @@ def decode_full(
     x = bottom
     for step, skip in enumerate(reversed(skips)):
         share = SHARES[min(step, len(SHARES) - 1)]
-        channels = max(8, round(filters * share / 8) * 8)
-        beside = _normalise(_convolution(max(8, round(channels * BESIDE)), side=1)(skip))
-        x = _join(x, beside, channels, f"up{step + 1}")
+        x = _join(x, skip, max(8, round(filters * share / 8) * 8), f"up{step + 1}")
         x = layers.Dropout(dropout)(x) if dropout else x
     return _join(x, _normalise(_convolution(FULL)(image)), FULL, f"up{len(skips) + 1}", SHARP)
 
@@ -126,8 +119,8 @@ def _join(
     return _normalise(layers.Add()([enlarged, _convolution(filters, 1 - share)(beside)]), scale)
 
 
-def _convolution(filters: int, share: float = 1.0, side: int = 3) -> layers.Conv2D:
-    return layers.Conv2D(filters, side, padding="same", use_bias=False, kernel_initializer=_he_normal(share))
+def _convolution(filters: int, share: float = 1.0) -> layers.Conv2D:
+    return layers.Conv2D(filters, 3, padding="same", use_bias=False, kernel_initializer=_he_normal(share))
 
 
 def _he_normal(share: float) -> keras.initializers.Initializer:
