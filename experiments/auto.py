@@ -6,8 +6,8 @@ loss, augmentation, how objects are parted, and as many epochs as fit the minute
 logged as `configuration.csv`; the rules stand in `unetlab.jobs.configure`.
 
 The recipe here is what does not depend on the data: Adam at 2e-3 decaying by a cosine, batches of 8, images
-stretched between their percentiles, a decoder of 256 channels and fewer on the way up: after as many steps it finds
-more than one of 96, and a step takes half as long again. With more minutes a search goes on around the configuration.
+stretched between their percentiles, a decoder of 256 channels and fewer on the way up, which after as many steps finds
+more than one of 96. With more minutes a search goes on around the configuration.
 
     mlflow run . -e auto --env-manager local -P data=FOLDER -P minutes=30
 """
