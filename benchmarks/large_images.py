@@ -36,9 +36,10 @@ from rich.table import Table
 from benchmarks.memory import measure
 from unetlab.cli.base import OneLineGroup
 from unetlab.images import codecs
-from unetlab.inference.package import log_segmenter
+from unetlab.inference.package import log_segmenter, settings_of
 from unetlab.models.pretrained import full_unet
 from unetlab.models.scratch import scratch_unet
+from unetlab.setup import Recipe
 
 
 def _seeing(unet: keras.Model) -> keras.Model:
@@ -92,16 +93,8 @@ def spots(height: int, width: int) -> int:
 
 def log(network: str) -> str:
     """Logs an untrained network that is looked at in patches, with borders and components; returns its address."""
-    settings = {"image_size": 256, "channels": 3, "normalise": "percentile", "threshold": 0.5, "view": "patches"}
-    settings |= {
-        "scale": 1.0,
-        "tta": 0,
-        "objects": "border",
-        "seeds": 0.0,
-        "least_object": 0,
-        "confidence": 0.5,
-        "classes": [],
-    }
+    seen = {"normalise": "percentile", "view": "patches", "objects": "border", "confidence": 0.5}
+    settings = settings_of(Recipe(image_size=256, channels=3, epochs=1, batch_size=1).changed(seen))
     keras.utils.set_random_seed(0)
     example = codecs.encode_image(field(64, 64)[:, :, None])
     with mlflow.start_run():

@@ -32,10 +32,9 @@ from benchmarks.garbage import GARBAGE, LARGE, Request, encoded, rows, tiff
 from benchmarks.large_images import field as spotted
 from benchmarks.large_images import own_store, served
 from unetlab.cli.base import OneLineErrors
-from unetlab.inference.package import log_segmenter
+from unetlab.inference.package import log_segmenter, settings_of
 from unetlab.models.scratch import scratch_unet
-
-SETTINGS = {"image_size": 32, "channels": 3, "normalise": "scale", "threshold": 0.5, "view": "whole", "scale": 1.0}
+from unetlab.setup import Recipe
 
 WARM = 0.1
 """Share of the requests after which the server counts as warm."""
@@ -206,15 +205,7 @@ def log() -> str:
     """Logs a small untrained network that is looked at whole; returns its address."""
     keras.utils.set_random_seed(0)
     network = scratch_unet((32, 32, 3), filters=2, depth=2)
-    settings = {
-        **SETTINGS,
-        "tta": 0,
-        "objects": "components",
-        "seeds": 0.0,
-        "least_object": 0,
-        "confidence": 0.0,
-        "classes": [],
-    }
+    settings = settings_of(Recipe(image_size=32, channels=3, epochs=1, batch_size=1))
     with mlflow.start_run():
         info = log_segmenter(network, name="small", settings=settings, example=encoded(spotted(40, 40)), tags={})
     return str(info.model_uri)
