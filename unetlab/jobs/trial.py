@@ -280,12 +280,12 @@ def _train(
     write.log_table(validated.table, "scores/validation.csv")
     took = time.perf_counter() - started
     mlflow.log_metric("train/whole_seconds", took)
-    bench.progress.done(
+    outcome = Outcome(recipe, served, fitted.model.get_weights(), val, fitted.history, own.run_id, model_id)
+    keep(bench, own.training, outcome)
+    bench.progress.done(  # last, so that what is called done is done again by nobody
         f"{own.name}: val {_shown(validated.figures)} at native size, "
         f"accuracy {validated.figures['accuracy']:.4f}, {len(fitted.history)} epochs, {took:.0f} s"
     )
-    outcome = Outcome(recipe, served, fitted.model.get_weights(), val, fitted.history, own.run_id, model_id)
-    keep(bench, own.training, outcome)
     return outcome
 
 
