@@ -14,25 +14,25 @@ from unetlab.training.batches import Batches
 
 
 class Noted(keras.utils.PyDataset):
-    """Three batches an epoch that say which they are; made in `seconds`, by threads whose names are noted."""
+    """Batches of an epoch that say which they are; `made` are those that were, in order."""
 
-    def __init__(self, seconds=0.0):
+    def __init__(self, several=3):
         super().__init__()
-        self.seconds, self.epoch, self.made = seconds, 0, []
+        self.several, self.epoch, self.made = several, 0, []
 
     def __len__(self):
-        return 3
+        return self.several
 
     def __getitem__(self, index):
-        time.sleep(self.seconds)
-        self.made.append((self.epoch, index, threading.current_thread().name.startswith("batches")))
+        assert threading.current_thread().name.startswith("batches")
+        self.made.append((self.epoch, index))
         return self.epoch, index
 
     def on_epoch_end(self):
         self.epoch += 1
 
 
-def test_the_first_batches_are_made_ahead_and_once_and_all_are_what_they_would_be():
+def test_batches_are_made_once_and_are_what_they_would_be():
     noted = Noted()
     ahead = Ahead(noted)
     assert [ahead[i] for i in (0, 1)] == [(0, 0), (0, 1)]  # as Keras asks for shapes
@@ -40,8 +40,24 @@ def test_the_first_batches_are_made_ahead_and_once_and_all_are_what_they_would_b
     ahead.on_epoch_end()
     assert [ahead[i] for i in range(3)] == [(1, 0), (1, 1), (1, 2)]
     ahead.close()
-    threads = {(epoch, index): ours for epoch, index, ours in noted.made}
-    assert len(noted.made) == 6 and [key for key, ours in threads.items() if ours] == [(0, 0), (0, 1), (1, 0)]
+    assert noted.made == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)]
+
+
+def test_some_batches_and_no_more_are_there_before_they_are_asked_for():
+    def settled():
+        time.sleep(0.3)
+        return [index for _, index in noted.made]
+
+    noted = Noted(9)
+    ahead = Ahead(noted)
+    assert settled() == [0, 1, 2]
+    ahead[0], ahead[1]  # what Keras asks for twice is kept
+    assert settled() == [0, 1, 2, 3]
+    ahead[0], ahead[4]
+    assert settled() == [0, 1, 2, 3, 4, 5, 6] and set(ahead.made) == {0, 1, 4, 5, 6}
+    ahead.on_epoch_end()
+    assert ahead[8] == (1, 8)
+    ahead.close()
 
 
 def test_augmented_batches_are_the_same_to_the_last_pixel():

@@ -5,6 +5,7 @@ from unittest.mock import Mock
 
 import numpy as np
 import pytest
+from scipy import ndimage
 from skimage.color import hed2rgb, rgb2hed
 from small_batches import PLAIN
 
@@ -64,6 +65,14 @@ def test_gamma_bends_between_the_darkest_and_the_brightest_value():
     # a half to the powers 2 and 1/2, and as often below as above
     assert (min(middles), max(middles)) == (30, 48)
     assert abs(np.sign(np.array(middles, float) - 40).mean()) < 0.2
+
+
+@pytest.mark.parametrize("sigma", [0.0, 0.1, 0.4, 1.0, 2.5])
+@pytest.mark.parametrize("shape", [(40, 33, 3), (5, 64, 1)])
+def test_blurred_is_a_gaussian_filter(sigma, shape):
+    image = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    truth = ndimage.gaussian_filter(image, sigma, output=np.float32, mode="mirror", truncate=3, axes=(0, 1))
+    assert light.blurred(image, sigma) == pytest.approx(truth, abs=1e-3)
 
 
 def test_blur_keeps_the_mean_and_takes_up_to_its_sigma():

@@ -50,12 +50,13 @@ def resize_part(rows: np.ndarray, height: int, width: int, top: float, bottom: f
 
 
 def resize_labels(labels: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Integers (h, w) to (height, width) of the same dtype, each pixel the nearest one's value: for label images."""
+    """Integers (h, w, ...) to (height, width, ...) of the same dtype, each pixel the nearest one's value: for label
+    images."""
     rows, columns = (
         np.minimum(((np.arange(new) + 0.5) * old / new).astype(np.intp), old - 1)
-        for old, new in zip(labels.shape, (height, width), strict=True)
+        for old, new in zip(labels.shape[:2], (height, width), strict=True)
     )
-    return np.asarray(labels[rows[:, None], columns])
+    return np.asarray(labels.take(rows, axis=0).take(columns, axis=1))  # twice as fast as both at once
 
 
 def cut(image: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:

@@ -9,12 +9,17 @@ import keras
 FIRST = 2
 """Batches that Keras looks at for their shapes before it trains, and asks for again."""
 
+AHEAD = 3
+"""Batches made, or being made, before they are asked for."""
+
 
 class Ahead(keras.utils.PyDataset):
-    """The batches of another, the first of each epoch made while the epoch before is validated.
+    """The batches of another, made ahead in a thread of their own, those that begin an epoch while the epoch before is
+    validated.
 
-    Keras makes batches ahead within an epoch, in a thread of its own, but begins each epoch with none. The first ones
-    of all are made while the network is traced, and once.
+    Keras has TensorFlow ask for batches ahead, but by threads that the training step keeps busy, so that on few cores
+    most batches are made while no step runs; and it begins each epoch with none. The first ones of all are made while
+    the network is traced, and once.
 
     Args:
         batches: indexed from any thread; what an index gives depends on it and the epoch alone.
@@ -26,29 +31,40 @@ class Ahead(keras.utils.PyDataset):
     def __init__(self, batches: keras.utils.PyDataset) -> None:
         super().__init__(workers=1)
         self.batches = batches
-        self.ready: dict[int, float] = {}
         self.pool = ThreadPoolExecutor(1, thread_name_prefix="batches")
-        self._begin(min(FIRST, len(batches)))
+        self._begin()
 
     def __len__(self) -> int:
         return len(self.batches)
 
     def __getitem__(self, index: int) -> Any:
-        found = self.first[index].result() if index < len(self.first) else self.batches[index]
+        self._make(index)
+        found = self.made[index].result()
         self.ready[index] = time.perf_counter()
+        for past in [each for each in self.made if FIRST <= each < index]:
+            del self.made[past]
         return found
 
     def on_epoch_end(self) -> None:
+        for each in self.made.values():
+            each.cancel()
         self.batches.on_epoch_end()
-        self.ready = {}
-        self._begin(1)
+        self._begin()
 
     def close(self) -> None:
         """Ends the thread."""
         self.pool.shutdown(cancel_futures=True)
 
-    def _begin(self, several: int) -> None:
-        self.first: list[Future[Any]] = [self.pool.submit(self.batches.__getitem__, i) for i in range(several)]
+    def _begin(self) -> None:
+        self.ready: dict[int, float] = {}
+        self.made: dict[int, Future[Any]] = {}
+        self._make(0)
+
+    def _make(self, first: int) -> None:
+        """Has the thread make a batch and those after it, unless it did."""
+        for index in range(first, min(first + AHEAD, len(self.batches))):
+            if index not in self.made:
+                self.made[index] = self.pool.submit(self.batches.__getitem__, index)
 
 
 class Waiting(keras.callbacks.Callback):

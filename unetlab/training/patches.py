@@ -81,10 +81,8 @@ def cut(stack: np.ndarray, patch: Patch, side: int, nearest: bool) -> np.ndarray
     rows, columns = (
         _span(length, middle, wanted) for length, middle in zip(stack.shape[:2], (patch.y, patch.x), strict=True)
     )
-    found = stack[rows[:, None], columns]
-    if not nearest:
-        return geometry.resize_image(found, side, side)
-    return np.stack([geometry.resize_labels(plane, side, side) for plane in np.moveaxis(found, -1, 0)], axis=-1)
+    found = geometry.cut(stack, rows, columns)
+    return geometry.resize_labels(found, side, side) if nearest else geometry.resize_image(found, side, side)
 
 
 def _span(length: int, middle: int, wanted: int) -> np.ndarray:

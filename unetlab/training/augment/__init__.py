@@ -39,12 +39,11 @@ def augment(images: np.ndarray, masks: np.ndarray, recipe: Recipe, rng: np.rando
     Returns:
         New arrays of the same shapes and dtypes; the masks hold no value they did not hold before.
     """
-    images, masks = images.copy(), masks.copy()
+    found, marked = np.empty_like(images), np.empty_like(masks)
     changes = [change.of for change in CHANGES if any(getattr(recipe, name) != _OFF[name] for name in change.switches)]
     for i in range(len(images)):
         image, mask = images[i], masks[i]
         for change in changes:
             image, mask = change(image, mask, recipe, rng)
-        # a copy where the change gave a view of the very memory it is put into
-        images[i], masks[i] = image.copy(), mask.copy()
-    return images, masks
+        found[i], marked[i] = image, mask
+    return found, marked

@@ -22,8 +22,10 @@ AT_ONCE = 8192
 
 def turned(square: np.ndarray, symmetry: int) -> np.ndarray:
     """(s, s, c) in one of its eight flips and quarter turns, 0 is as it was; a copy."""
-    flipped = square[:, ::-1] if symmetry >= 4 else square
-    return np.rot90(flipped, symmetry % 4).copy()
+    whole = np.dtype((np.void, square.itemsize * square.shape[2]))  # pixels move at once, in half the time
+    pixels = np.ascontiguousarray(square).view(whole)[..., 0]
+    flipped = pixels[:, ::-1] if symmetry >= 4 else pixels
+    return np.rot90(flipped, symmetry % 4).copy().view(square.dtype).reshape(square.shape)
 
 
 def flip(image: np.ndarray, mask: np.ndarray, recipe: Recipe, rng: np.random.Generator) -> Pair:
