@@ -1,7 +1,9 @@
 # `make nuclei` and `make test` set up everything they need; PYTHON names another interpreter (3.11 to 3.13).
 PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
-ENV := PATH="$(BIN):$$PATH" MLFLOW_DISABLE_TELEMETRY=true MLFLOW_LOGGING_LEVEL=WARNING MLFLOW_EXPERIMENT_NAME=unetlab
+ENV := PATH="$(BIN):$$PATH" MLFLOW_DISABLE_TELEMETRY=true MLFLOW_LOGGING_LEVEL=WARNING
+# where runs of this file go; the UI shows what the caller names, else the experiment in which a run began last
+NAMED := $(ENV) MLFLOW_EXPERIMENT_NAME=unetlab
 
 .PHONY: setup nuclei test ui live server bench lint hooks
 
@@ -13,7 +15,7 @@ setup: .venv/.ready
 	touch $@
 
 nuclei: setup
-	$(ENV) mlflow run . -e nuclei --env-manager local
+	$(NAMED) mlflow run . -e nuclei --env-manager local
 
 test: setup
 	$(ENV) python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
@@ -29,7 +31,7 @@ server: setup
 	$(ENV) python -m unetlab server
 
 bench: setup
-	$(ENV) python -m benchmarks.bench --out bench.png
+	$(NAMED) python -m benchmarks.bench --out bench.png
 
 lint: setup
 	$(ENV) ruff check .

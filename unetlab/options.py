@@ -306,7 +306,7 @@ JOBS: Mapping[str, tuple[Option, ...]] = MappingProxyType(
             Option(
                 "experiment",
                 "",
-                "Name or id; by default MLFLOW_EXPERIMENT_NAME, the one that mlflow run logs to, or unetlab.",
+                "Name or id; by default MLFLOW_EXPERIMENT_NAME, under mlflow run its own, else the last used.",
             ),
             Option("filter", "", "MLflow filter on its runs, such as \"tags.dataset = 'dsb2018'\"."),
             Option("out", None, "Folder for report.html, ranking.csv and pairs.csv, besides MLflow.", kind=Path),
@@ -339,7 +339,7 @@ JOBS: Mapping[str, tuple[Option, ...]] = MappingProxyType(
             Option(
                 "accept",
                 False,
-                "Take a mean difference above the margin for enough, where scenes are too few to test; needs a reason.",
+                "A mean difference above the margin is enough, and none where models cannot be compared; needs a reason.",
                 kind=bool,
             ),
             Option("reason", "", "Why it is accepted; written on the version."),
@@ -349,7 +349,13 @@ JOBS: Mapping[str, tuple[Option, ...]] = MappingProxyType(
         "predict": (
             Option("model", None, "models:/unetlab-nuclei@champion, models:/m-..., or a folder.", required=True),
             Option("images", None, "A folder of images, or one image.", kind=Path, required=True),
-            Option("out", None, "Folder for masks, overlays and a CSV.", kind=Path, required=True),
+            Option(
+                "out",
+                None,
+                "Folder for masks, objects, overlays and tables; of classes maps, a legend and counts.",
+                kind=Path,
+                required=True,
+            ),
             Option("threshold", None, "Instead of the model's own; not for classes.", kind=float, low=0, high=1),
             *_of("channels", "pages"),
             *SPREAD,

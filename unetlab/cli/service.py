@@ -133,7 +133,7 @@ def ui(port: int) -> None:
     from unetlab.tracking import ui as shown
     from unetlab.tracking.names import NESTED
 
-    experiment, base = shown.known_experiment() or shown.open_experiment(), shown.address(port)
+    experiment, base = shown.shown_experiment(), shown.address(port)
     click.echo(f"Setups, best validation Dice first: {shown.table_address(experiment, base)}")
     click.echo(f"Searches and their trials: {shown.table_address(experiment, base, NESTED)}")
     sys.stdout.flush()

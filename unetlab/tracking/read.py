@@ -71,7 +71,7 @@ def find(runs: Sequence[str] = (), experiment: str | None = None, where: str | N
     Args:
         runs: run ids; all must be finished setup runs or evaluations. If given, the others are not looked at.
         experiment: name or id. Defaults to MLFLOW_EXPERIMENT_NAME, under `mlflow run` to the one that MLflow logs to,
-            then to "unetlab", then to the one of unetlab's in which a run began last.
+            then to the one of unetlab's in which a run began last.
         where: an MLflow filter such as "tags.dataset = 'dsb2018'". Of an experiment setup runs are taken, and
             evaluations where the filter speaks of roles: "tags.role = 'evaluation'".
 
@@ -113,10 +113,10 @@ def _experiment_id(client: MlflowClient, experiment: str | None) -> str:
     told = experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME")
     if not told and (run := os.environ.get("MLFLOW_RUN_ID")):
         return str(client.get_run(run).info.experiment_id)
+    if not told and (newest := ui.newest_experiment()):
+        return newest
     name = told or EXPERIMENT
     found = client.get_experiment_by_name(name)
-    if found is None and not told and (newest := ui.newest_experiment()):
-        return newest
     if found is None and name.isdigit():
         found = next((e for e in client.search_experiments() if e.experiment_id == name), None)
     if found is None:

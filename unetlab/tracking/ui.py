@@ -27,6 +27,13 @@ COLUMNS = [
 """The UI sorts them by name, whatever order is given here, and at 1,600 pixels shows four before one has to scroll."""
 
 
+def shown_experiment() -> str:
+    """The id of the experiment to be shown: the one that MLFLOW_EXPERIMENT_NAME says; where that is not set, the one in
+    which a run began last; else the one that runs will go to."""
+    newest = None if "MLFLOW_EXPERIMENT_NAME" in os.environ or store_file() else newest_experiment()
+    return known_experiment() or newest or open_experiment()
+
+
 def known_experiment() -> str | None:
     """The id of the experiment to be shown if it lies in an SQLite file and `open_experiment` has described it, without
     MLflow, which takes seconds to import; else None. Nothing is opened for logging.
