@@ -339,7 +339,7 @@ JOBS: Mapping[str, tuple[Option, ...]] = MappingProxyType(
             Option(
                 "accept",
                 False,
-                "A mean difference above the margin is enough, and none where models cannot be compared; needs a reason.",
+                "A mean difference above the margin is enough, or none where models cannot be compared; give a reason.",
                 kind=bool,
             ),
             Option("reason", "", "Why it is accepted; written on the version."),
