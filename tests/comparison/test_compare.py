@@ -209,6 +209,9 @@ def test_a_run_that_lacks_a_param_is_no_other_budget(store):
     told = [log_setup_run("a", base, tags={"repeat": "0", "precision": p}) for p in ("float32", "bfloat16")]
     with pytest.raises(UserError, match="same precision.*filter by tags.precision = 'float32'"):
         compare([*told, rival])
+    auto = {"params": {"precision": "auto"}}  # measured anew for each split
+    tags = [{"repeat": "0", "precision": p} for p in ("float32", "bfloat16")]
+    assert compare([*(log_setup_run("a", base, tags=each, seed=3, **auto) for each in tags), rival]).names
 
 
 def _sides(groups, ids=IDS, trained: int = 0) -> dict[str, bytes]:

@@ -159,7 +159,7 @@ def test_without_weights_a_small_network_is_trained_from_scratch(configured, mon
 
 def test_more_minutes_are_searched(configured):
     found = configured(touching, minutes=180)
-    assert found.options.trials == 4 and found.minutes == 45
+    assert found.options.trials == 4 and found.minutes == 0.9 * 45
     assert found.options.minutes == 180  # after which no trial begins
 
 
@@ -205,3 +205,21 @@ def test_a_step_that_is_really_measured_takes_time():
     small = fit.seconds_a_step(scratch_unet, recipe, "float32", None, 4)
     large = fit.seconds_a_step(scratch_unet, dataclasses.replace(recipe, image_size=512), "float32", None, 4)
     assert 0 < small < large
+
+
+def test_trials_at_once_have_the_minutes_of_one_and_a_share_of_the_processors(configured):
+    one, four = (configured(touching, minutes=180, told={"workers": workers}) for workers in (1, 4))
+    assert (one.options.trials, four.options.trials) == (4, 16) and one.minutes == four.minutes
+
+    def steps(found):
+        recipe = found.setup.recipe
+        return recipe.epochs * recipe.draws / recipe.batch_size
+
+    assert steps(one) / 6 < steps(four) < steps(one) / 3
+
+
+def test_a_step_that_wants_more_memory_than_there_is_is_not_tried(configured, monkeypatch):
+    monkeypatch.setattr("unetlab.training.memory.needed", lambda *_: 2**60)
+    monkeypatch.setattr(fit, "seconds_a_step", None)
+    with pytest.raises(UserError, match="take a smaller patch, batch or network"):
+        configured(touching)

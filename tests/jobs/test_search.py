@@ -171,3 +171,15 @@ def test_what_is_told_may_be_none_of_the_choices_of_the_space():
     assert [hp.name for hp in search._space(bench, recipe.changed({"epochs": 2}), told).space] == ["filters"]
     twin = recipe.changed({"epochs": 2, "filters": 2})
     assert not search._space(bench, twin, dataclasses.replace(told, data="synthetic")).space
+
+
+def test_what_earlier_attempts_took_is_no_time_any_more():
+    left = {
+        "trial 0": types.SimpleNamespace(metrics={"train/whole_seconds": 60.0}),
+        "trial 1": types.SimpleNamespace(metrics={}),  # killed
+        "final": types.SimpleNamespace(metrics={"train/whole_seconds": 600.0}),
+    }
+    bench = types.SimpleNamespace(kept=types.SimpleNamespace(left=left))
+    minutes = [search._minutes_left(bench, Options(data="", minutes=each), 1) for each in (0.0, 3.0, 0.5)]
+    assert minutes == [0.0, 2.0, pytest.approx(0, abs=1e-3)] and minutes[2] > 0  # 0 would be no limit
+    assert search._minutes_left(bench, Options(data="", minutes=3.0), 2) == 2.5

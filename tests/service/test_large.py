@@ -11,8 +11,8 @@ from conftest import log_tiny
 
 from unetlab.images import codecs, rows
 from unetlab.inference import predict as inference
-from unetlab.inference.objects import instances
-from unetlab.inference.predict import Predictor
+from unetlab.inference.objects import confident, instances
+from unetlab.inference.predict import Band, Predictor, class_objects_at
 from unetlab.service import large, segmenting
 from unetlab.service.predict import predict_folder
 
@@ -239,6 +239,102 @@ def test_of_all_that_goes_on_only_what_is_too_tall_is_cut(monkeypatch):
     apart, small = labels[:, :3], labels[:, 6:]
     assert len(np.unique(small)) - 1 == 40 * 9 and not np.isin(np.unique(apart), small[small > 0]).any()
     assert found.count == 360 + len(np.unique(apart)) and found.cut == len(np.unique(apart)) - 1 > 1
+
+
+def in_bands(part, height, band, monkeypatch):
+    """What `large.Objects` makes of bands of 30 rows where 100 may wait, and all labels."""
+    monkeypatch.setattr(large, "MOST_WAITING", 100 * band(0, 1).mask.shape[1])
+    said = []
+    found = large.Objects(part, lambda *each: said.append(each))
+    labels = np.concatenate([found.add(band(k, k + 30), k + 30 >= height) for k in range(0, height, 30)])
+    assert len(labels) == height and labels.max() == found.count == sum(int(each[0].max()) for each in said)
+    for part_of_it, _, top, before in said:
+        here = labels[top : top + len(part_of_it)][part_of_it > 0]
+        assert np.array_equal(here, part_of_it[part_of_it > 0] + before)
+    return found, labels
+
+
+def disks(height=490, width=110, radius=11):
+    """float32 (h, w): how far into a disk, 0 outside, 1 in the middle; each touches all that are beside it."""
+    y, x = np.mgrid[:height, :width]
+    apart = np.hypot((y - 15 + 10) % 20 - 10, (x - 15 + 10) % 20 - 10)
+    inside = (np.abs(y - height / 2) < height / 2 - 4) & (np.abs(x - width / 2) < width / 2 - 4)
+    return (np.clip(1 - apart / radius, 0, 1) * inside).astype(np.float32)
+
+
+def assert_alike(labels, whole):
+    """Each object is one of the whole but for pixels at its edge."""
+    for number in range(1, whole.max() + 1):
+        own = whole == number
+        other = labels == np.bincount(labels[own]).argmax()
+        assert (own & other).sum() > 0.8 * (own | other).sum()
+
+
+def test_of_a_class_all_over_the_image_only_itself_is_cut(monkeypatch):
+    classes = np.ones((500, 100), np.uint8)
+    for top in range(15, 480, 20):
+        for left in range(5, 85, 20):
+            classes[top : top + 12, left : left + 12] = 2
+    parts = recipe()
+    found, labels = in_bands(
+        lambda mask, beside: class_objects_at(beside * mask, parts)[0],
+        500,
+        lambda a, b: Band(classes[a:b] > 0, None, classes[a:b]),
+        monkeypatch,
+    )
+    whole, kinds = class_objects_at(classes, parts)
+    pieces = len(np.unique(labels[classes == 1]))
+    assert pieces == found.cut + 1 > 2 and found.count == pieces + (kinds == 2).sum()
+    pairs = np.unique(np.stack([labels, whole])[:, classes == 2], axis=1)
+    assert pairs.shape[1] == len(np.unique(pairs[0])) == (kinds == 2).sum()
+
+
+@pytest.mark.parametrize("how", ["watershed", "border", "distance"])
+def test_of_a_layer_of_touching_objects_none_is_cut(monkeypatch, how):
+    into = disks()
+    mask, head = into > 0, np.float32(into < 0.2) if how == "border" else into
+    assert large.components(mask).max() == 1
+    found, labels = in_bands(
+        lambda part, beside: instances(part, beside, how, 0.5 if how == "distance" else 0.9),
+        490,
+        lambda a, b: Band(mask[a:b], head[a:b]),
+        monkeypatch,
+    )
+    whole = instances(mask, head, how, 0.5 if how == "distance" else 0.9)
+    assert found.cut == 0 and found.count == whole.max() > 100 and np.array_equal(labels > 0, mask)
+    assert_alike(labels, whole)
+
+
+def test_a_dropped_object_of_a_layer_does_not_come_back(monkeypatch):
+    into = disks()
+    y, x = (np.indices(into.shape) - 5) // 20
+    sure = np.where((y + x) % 3 == 0, np.float32(0.1), np.float32(0.9))
+
+    def part(mask, beside):
+        return confident(instances(mask, None, "watershed", 0.9), beside[..., 0], 0.5)
+
+    mask = into > 0
+    found, labels = in_bands(part, 490, lambda a, b: Band(mask[a:b], None, None, sure[a:b]), monkeypatch)
+    whole = part(mask, sure[..., None])
+    assert found.cut == 0 and 50 < found.count == whole.max() < instances(mask, None, "watershed", 0.9).max() - 20
+    assert ((labels > 0) != (whole > 0)).mean() < 0.01
+    assert_alike(labels, whole)
+
+
+def test_an_object_taller_than_what_may_wait_is_cut_once_and_alone(monkeypatch):
+    head = disks()
+    head[25:185, 45:65] = 0
+    head[27:183, 47:63] = 1
+    mask = np.ones(head.shape, bool)
+    found, labels = in_bands(
+        lambda part, beside: instances(part, beside, "distance", 0.3),
+        490,
+        lambda a, b: Band(mask[a:b], head[a:b]),
+        monkeypatch,
+    )
+    whole = instances(mask, head, "distance", 0.3)
+    assert found.cut == 1 and found.count == whole.max() + 1
+    assert len(np.unique(labels[27:183, 47:63])) == 2
 
 
 def test_what_waits_is_parted_by_all_that_is_around_it():

@@ -11,7 +11,7 @@ from mlflow.tracking import MlflowClient
 
 from unetlab.errors import UserError
 from unetlab.inference import package
-from unetlab.service.loading import class_names, described, in_words, load
+from unetlab.service.loading import class_names, described, in_words, load, pinned
 from unetlab.service.registry import register_run
 
 DICE = difficulty() - 0.1
@@ -70,3 +70,17 @@ def test_models_of_the_same_classes_are_compared_and_versions_name_them(store):
     assert MlflowClient().get_model_version("unetlab-tiny", "2").tags["classes"] == "pans, eggs"
     register_run(log_finished_run(log_tiny().model_id, DICE, IDS))
     assert "classes" not in MlflowClient().get_model_version("unetlab-tiny", "3").tags
+
+
+def test_an_alias_is_pinned_to_the_version_it_stands_for(store):
+    client = MlflowClient()
+    client.create_registered_model("cells")
+    versions = [client.create_model_version("cells", log_tiny().model_uri).version for _ in range(2)]
+    for version in versions:
+        client.set_registered_model_alias("cells", "champion", version)
+        assert pinned("models:/cells@champion") == f"models:/cells/{version}"
+    assert [pinned(each) for each in ("models:/m-1", "models:/cells/1", "a@b")] == [
+        "models:/m-1",
+        "models:/cells/1",
+        "a@b",
+    ]

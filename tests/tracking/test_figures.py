@@ -37,14 +37,14 @@ def panel_row(**changes) -> dict:
     return row | {"probability": row["mask"].astype(np.float32)} | changes
 
 
-def test_learning_curves_show_each_series_and_the_best_epoch():
+def test_learning_curves_show_each_series_and_the_epoch_that_is_kept():
     history = pd.DataFrame(
         {
             "epoch": [1, 2, 3],
             "loss": [0.6, 0.4, 0.3],
             "val_loss": [0.7, 0.5, 0.6],
             "dice": [0.5, 0.6, 0.7],
-            "val_dice": [0.4, 0.8, 0.6],
+            "val_dice": [0.4, 0.7, 0.8],
             "accuracy": [0.8, 0.9, 0.95],
             "val_accuracy": [0.8, 0.9, 0.9],
         }
@@ -53,9 +53,9 @@ def test_learning_curves_show_each_series_and_the_best_epoch():
     drawn(figure)
     assert [axes.get_title() for axes in panels(figure)] == ["Loss", "Dice (soft)", "Pixel accuracy"]
     training, validation, best = panels(figure)[1].lines
-    assert list(training.get_ydata()) == [0.5, 0.6, 0.7] and list(validation.get_ydata()) == [0.4, 0.8, 0.6]
+    assert list(training.get_ydata()) == [0.5, 0.6, 0.7] and list(validation.get_ydata()) == [0.4, 0.7, 0.8]
     assert list(best.get_xdata()) == [2, 2]
-    assert "0.8000 at epoch 2 of 3" in figure.get_suptitle()
+    assert figure.get_suptitle() == "Kept is epoch 2 of 3: validation loss 0.5000, the lowest, Dice 0.7000"
     assert all(axes.get_xlabel() == "epoch" and axes.get_ylabel() for axes in panels(figure))
 
 
@@ -165,3 +165,13 @@ def test_trials_plot_of_one_trial_or_none_that_succeeded(objective):
 
 def test_no_global_state():
     assert "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()
+
+
+def test_the_star_is_the_winners_which_need_not_be_the_highest():
+    trials = pd.DataFrame({"number": [0, 1], "objective": [0.8, 0.84], "rate": [1e-3, 1e-2]})
+
+    def stars(figure):
+        return [axes.collections[-1].get_offsets().tolist() for axes in panels(figure)]
+
+    assert stars(figures.trials_plot(trials)) == [[[1, 0.84]], [[0.01, 0.84]]]
+    assert stars(figures.trials_plot(trials, winner=0)) == [[[0, 0.8]], [[0.001, 0.8]]]

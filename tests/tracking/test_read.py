@@ -7,6 +7,7 @@ from fake_runs import IDS, difficulty, log_setup_run, random_id
 
 from unetlab.comparison.compare import compare
 from unetlab.errors import UserError
+from unetlab.tracking import read
 
 
 def _noise(seed: int, size: float = 0.02, n: int = len(IDS)) -> np.ndarray:
@@ -43,3 +44,11 @@ def test_an_unfinished_run_is_refused_by_id_and_left_out_of_an_experiment(store)
     assert set(compare().names) == {"a", "b"}
     with pytest.raises(UserError, match="is RUNNING with role search"):
         compare([done[0], running])
+
+
+def test_images_may_be_called_what_tables_call_nothing(store):
+    names = ["NA", "null", "None", "nan", "n/a", *IDS[5:]]
+    runs = [log_setup_run(name, difficulty() + _noise(1), ids=names) for name in ("a", "b")]
+    found = read.table(read.find(runs)[0])
+    assert found["id"].tolist() == names and found["native_dice"].notna().all()
+    assert compare(runs).names

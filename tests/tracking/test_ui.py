@@ -27,8 +27,8 @@ def test_the_experiment_in_which_a_run_began_last_is_shown(default, monkeypatch)
 
 def test_comparisons_look_where_the_ui_does_and_under_mlflow_run_where_mlflow_logs(default, monkeypatch):
     client = mlflow.MlflowClient()
-    own = client.get_experiment_by_name("unetlab").experiment_id
-    assert read._experiment_id(client, None) == ui.shown_experiment() == "0"
+    own = ui.open_experiment()
+    assert read._experiment_id(client, None) == ui.shown_experiment() == "0"  # that one is empty
     with mlflow.start_run(experiment_id=own):
         pass
     assert read._experiment_id(client, None) == ui.shown_experiment() == own

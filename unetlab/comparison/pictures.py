@@ -13,6 +13,7 @@ from matplotlib.ticker import EngFormatter
 from PIL import Image
 from scipy import ndimage
 
+from unetlab.search.keras_tuner import trained_in_full
 from unetlab.tracking.class_figures import coloured
 
 SERIES = ["#1f6fb4", "#d9730d", "#2b8a57", "#8e5bb5", "#b03a48", "#7a7a7a"]
@@ -91,8 +92,9 @@ def _against(axes: Axes, name: str, trials: Mapping[str, pd.DataFrame]) -> None:
         place = table[name] if numeric else table[name].astype(str).map({word: i for i, word in enumerate(words)})
         color = SERIES[k % len(SERIES)]
         axes.scatter(place, table["objective"], s=20, color=color, alpha=0.8, label=setup, linewidths=0)
-        if table["objective"].notna().any():
-            best = table["objective"].idxmax()
+        full = trained_in_full(table)
+        if full["objective"].notna().any():
+            best = full["objective"].idxmax()
             axes.scatter(place[best], table["objective"][best], s=130, marker="*", color=color, edgecolors="black")
     if words:
         axes.set_xticks(range(len(words)), words, rotation=20 if sum(map(len, words)) > 20 else 0)

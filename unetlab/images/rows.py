@@ -1,6 +1,8 @@
 """A large TIFF read some rows at a time: from the file or, where it is compressed or tiled, a copy of its pixels."""
 
+import errno
 import io
+import math
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,6 +48,11 @@ class Rows:
         except PixelError:
             self.close()
             raise
+        except OSError as error:
+            self.close()
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise PixelError(f"it is to be unpacked beside the results first: {error.strerror}") from error
+            raise PixelError("truncated or damaged TIFF") from error
         except Exception as error:  # tifffile raises many types for broken files
             self.close()
             raise PixelError("truncated or damaged TIFF") from error
@@ -133,12 +140,15 @@ def _page(file: BinaryIO) -> Any:
     """The one page of a TIFF, as tifffile has it. Raises PixelError where it cannot be read by rows."""
     found = walk(file, file.seek(0, io.SEEK_END), MOST)
     file.seek(0)
-    page: Any = tifffile.TiffFile(file).pages[found[0].number]
+    opened = tifffile.TiffFile(file)
+    page: Any = opened.pages[found[0].number]
     plain = page.photometric in (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.RGB, PHOTOMETRIC.YCBCR)
     apart = page.samplesperpixel > 1 and page.planarconfig == PLANARCONFIG.SEPARATE
     deep = page.dtype not in (np.uint8, np.uint16) or page.imagedepth > 1
-    if len(found) > 1 or not plain or apart or deep or page.samplesperpixel not in (1, 3):
-        kind = f"{page.dtype} {page.photometric.name}, {page.samplesperpixel} samples a pixel, {len(found)} pages"
+    # ImageJ has all planes of a stack of more than 4 GB behind one directory
+    count = max(len(found), math.prod(opened.series[0].shape) // math.prod(page.shape))
+    if count > 1 or not plain or apart or deep or page.samplesperpixel not in (1, 3):
+        kind = f"{page.dtype} {page.photometric.name}, {page.samplesperpixel} samples a pixel, {count} pages"
         size = f"{found[0].width} x {found[0].height} pixels are read by rows"
         raise PixelError(
             f"{size} from one page of 8 or 16 bits, grey or RGB; it has {kind}; save it so, or cut it into tiles"

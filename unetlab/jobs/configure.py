@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import tensorflow as tf
 from rich.table import Table
 
 from unetlab.data import Dataset, cache
@@ -22,6 +24,7 @@ from unetlab.models.weights import encoders_at_hand, resolve_weights
 from unetlab.options import Options
 from unetlab.setup import Recipe, Setup
 from unetlab.training import fit, pace, patches
+from unetlab.training.memory import refuse_too_large
 
 ENCODERS: tuple[str, ...] = ("mobilenetv2", "efficientnet-lite0")
 """In the order of preference: the smaller one learns more in the same minutes."""
@@ -41,6 +44,10 @@ TOUCHING = 0.05
 TRAINED = 0.8
 """Share of a training's minutes that is spent in steps; the rest goes into tracing, scoring and logging."""
 
+ENDED = 0.9
+"""Share of a training's minutes after which it ends where steps take longer than they did alone: scores at native size,
+how objects are parted, pictures and the test come after it."""
+
 VALIDATED = 0.15
 """Share of the steps' time that validation after every epoch may take, as far as EPOCHS allows."""
 
@@ -52,6 +59,8 @@ EPOCHS = (8, 40)
 
 
 ASKED = "as you asked"
+
+MICROSCOPE = "patches are taken for parts of a microscope's field, where no direction is special"
 
 
 @dataclass(frozen=True)
@@ -112,11 +121,12 @@ def configure(setup: Setup, options: Options, dataset: Dataset, card: DataCard, 
       several classes, which have no second output, between the last two.
     - Smallest object: what is smaller than 99 of 100 objects of the training images is a speck, which stays in the
       mask and is counted as no object.
-    - Trials: one, from 90 minutes on one for every 45, the first of which is this configuration.
+    - Trials: one, from 90 minutes on one for every 45, the first of which is this configuration; so many times more as
+      workers train at once, which of one machine's processors have a share each.
     - Epochs: the time of a step is measured, once with this data on this machine (fresh=true measures again); so many
       steps fit TRAINED of a training's minutes, divided so that validation takes no more than VALIDATED of them. Where
       EPOCHS leaves no such division, an epoch looks at as much of validation as it learns from. The learning rate
-      decays to 0 by a cosine over just these.
+      decays to 0 by a cosine over just these, and sooner where ENDED of the minutes would cut them off.
 
     View, scale and objects that the options name are taken as they are, and the rest is chosen to go with them.
 
@@ -129,12 +139,13 @@ def configure(setup: Setup, options: Options, dataset: Dataset, card: DataCard, 
     setup, changes = _what_is_seen(setup, seen, dataset, sides, options, choices)
     changes |= _augmentation(setup, {card.modality[row] for row in sides.train}, changes["view"], choices)
     setup = replace(setup, recipe=setup.recipe.changed(changes))
-    trials = max(options.trials, int(options.minutes // 45))
-    each = options.minutes / (trials + options.refit)
+    at_once = max(1, options.workers)
+    trials = max(options.trials, at_once * int(options.minutes // 45))
+    each = options.minutes / (math.ceil(trials / at_once) + options.refit)
     if not options.epochs:
-        fitted = _epochs(setup, weights, dataset, sides, options, each, choices)
+        fitted = _epochs(setup, weights, dataset, sides, replace(options, trials=trials), each, choices)
         setup = replace(setup, recipe=setup.recipe.changed(fitted))
-    return Configured(setup, replace(options, trials=trials), round(each, 2), weights, tuple(choices))
+    return Configured(setup, replace(options, trials=trials), round(ENDED * each, 2), weights, tuple(choices))
 
 
 def _network(
@@ -217,7 +228,7 @@ def _patches(
     scale = 1.0 if membranes else scale_for(seen.diameter)
     why = "lines are thin" if membranes else "typical objects of 12 to 48 pixels are seen well"
     if options.scale == "auto":
-        scale = scale_for(seen.diameter)
+        scale, why = scale_for(seen.diameter), f"{ASKED}: typical objects then have 12 to 48 pixels"
     elif options.scale != "recipe":
         scale, why = scale_of(options.scale), ASKED
     choices.append(Choice("scale", f"{scale:g} pixels of the network for one of the image", why))
@@ -259,7 +270,7 @@ def _augmentation(setup: Setup, kinds: set[str], view: str, choices: list[Choice
         "brightness": 0.1,
         "gamma": 0.3,
     }
-    why = "photographs have a ground" if photographs else "no direction is special under a microscope"
+    why = "whole images are taken for photographs, which have a ground" if photographs else MICROSCOPE
     choices.append(Choice("mirror images and turns", "left and right" if photographs else "all eight", why))
     if not photographs and not setup.membranes:
         changes |= {"noise": 0.05, "blur": 1.0}
@@ -320,7 +331,10 @@ def _epochs(
 ) -> dict[str, Any]:
     """Epochs, and what each draws, that fit the minutes."""
     recipe = setup.recipe
+    refuse_too_large(NETWORKS[setup.network].build, recipe, options.precision)
     seconds = _seconds(setup, weights, dataset, options)
+    if not options.scheduler and not tf.config.list_physical_devices("GPU"):  # they share the processors
+        seconds *= max(1, min(options.workers, options.trials))
     steps = max(1, int(TRAINED * 60 * minutes / seconds))
     checked = _samples(recipe, dataset, sides.validation)
     look = LOOK * checked / recipe.batch_size

@@ -49,6 +49,7 @@ def _watch(ours: socket.socket, command: str) -> None:
 
 
 def _end(number: int, command: str) -> None:
+    worker.ENDING.set()  # or the trial of a process that is killed here would be taken for one that failed
     for process in list(worker.PROCESSES):
         process.kill()
     told = threading.Thread(target=_mark_killed, daemon=True)

@@ -91,12 +91,12 @@ def search_recipe(bench: trial.Bench, reference: Recipe, options: Options) -> Fo
             trials=options.trials,
             epochs=reference.epochs,
             seed=options.seed,
-            minutes=options.minutes,
+            minutes=_minutes_left(bench, options, workers.at_once),
             begun=sum(name.startswith("trial ") for name in bench.kept.left),
             at_once=workers.at_once,
         )
-    _log_search(bench, space, table)
     full = trained_in_full(table)
+    _log_search(bench, space, table, full)
     if full.empty:
         raise UserError(
             f"every trial failed, {reasons[0] if reasons else ''}; the trial runs in MLflow hold a traceback.txt each, "
@@ -107,6 +107,13 @@ def search_recipe(bench: trial.Bench, reference: Recipe, options: Options) -> Fo
     if not np.isnan(row["tuner_epochs"]):  # the reference failed: trained as long as it was judged
         values["epochs"] = int(row["tuner_epochs"])
     return Found(kept.outcomes.get(0), reference.changed(values), kept.outcomes.get(int(row["number"])))
+
+
+def _minutes_left(bench: trial.Bench, options: Options, at_once: int) -> float:
+    """Minutes of a search less what the trials of earlier attempts took; 0 for no limit."""
+    before = [left.metrics for name, left in bench.kept.left.items() if name.startswith("trial ")]
+    spent = sum(each.get("train/whole_seconds", 0.0) for each in before) / at_once
+    return max(1e-6, options.minutes - spent / 60) if options.minutes else 0.0
 
 
 def _space(bench: trial.Bench, reference: Recipe, options: Options) -> keras_tuner.HyperParameters:
@@ -124,12 +131,15 @@ def _space(bench: trial.Bench, reference: Recipe, options: Options) -> keras_tun
     return space
 
 
-def _log_search(bench: trial.Bench, space: keras_tuner.HyperParameters, table: pd.DataFrame) -> None:
+def _log_search(
+    bench: trial.Bench, space: keras_tuner.HyperParameters, table: pd.DataFrame, full: pd.DataFrame
+) -> None:
     write.log_table(table, "search/trials.csv")
     mlflow.log_dict(ranges(space), "search/space.json")
     shown = table.drop(columns=["status", "tuner_epochs"])
     measure = "validation V_rand" if bench.setup.membranes else "validation Dice"
-    write.log_figure(figures.trials_plot(shown, measure), "search/trials.png")
+    winner = None if full.empty else int(full.loc[full["objective"].idxmax(), "number"])
+    write.log_figure(figures.trials_plot(shown, measure, winner), "search/trials.png")
     completed = (table["status"] == "COMPLETED").sum()
     mlflow.log_metrics({"search/trials": len(table), "search/failed": len(table) - completed})
 

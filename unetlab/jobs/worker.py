@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from unetlab.search.rung import Rung
     from unetlab.setup import Recipe
 
+ENDING = threading.Event()
+"""Set where the command is interrupted: what is lost then has not failed."""
+
 PROCESSES: list[Any] = []
 """Those that train now, so that an interrupted command ends them too."""
 
@@ -80,6 +83,8 @@ class Child:
             self.pipe.send_bytes(work)
             return self._watch(tell, stall, wanted)
         except (EOFError, OSError) as error:
+            if ENDING.is_set():
+                threading.Event().wait()  # until the interruption ends this process
             self.process.join(5)
             reason = _how_it_ended(self.process.exitcode)
             self.end()

@@ -21,6 +21,9 @@ DRAWS = 10_000
 BLOCK = 512
 """Pairs handled at a time: 512 pairs and 10,000 draws are 41 MB."""
 
+DRAWN = 500
+"""Resamples of scenes, or scenes of all flips, that are weights or signs in float64 at a time: memory is flat."""
+
 RARE = 100
 """Fewer exceedances than this among the flips, and the p-value comes from tilted flips instead."""
 
@@ -125,25 +128,35 @@ def bootstrap_interval(
     mean, n = differences.mean(axis=1), len(sizes)
     if n < 2:
         return np.full_like(mean, np.nan), np.full_like(mean, np.nan)
-    drawn = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=draws).T
-    weights = drawn / (sizes @ drawn)
     apart = sums - mean[:, None] * sizes
     error = spread(differences, scenes) / np.sqrt(n)
     plain = np.sqrt((apart**2).sum(axis=1)) / sizes.sum()
     quantile = _quantile(0.975, sizes)
     level = quantile * np.divide(error, plain, out=np.ones_like(error), where=plain > 0)
     blocks = [slice(start, start + BLOCK) for start in range(0, max(len(apart), 1), BLOCK)]
-    low, high = np.concatenate([_bias_corrected(apart[rows], weights, level[rows]) for rows in blocks], axis=1)
+    resampled = (_resampled(apart[rows], sizes, draws, seed) for rows in blocks)
+    ends = [_bias_corrected(means, level[rows]) for means, rows in zip(resampled, blocks, strict=True)]
+    low, high = np.concatenate(ends, axis=1)
     return mean + np.minimum(low, -quantile * error), mean + np.maximum(high, quantile * error)
 
 
-def _bias_corrected(apart: np.ndarray, weights: np.ndarray, level: np.ndarray) -> np.ndarray:
-    """Low and high as distances from the mean, (2, pairs).
+def _resampled(apart: np.ndarray, sizes: np.ndarray, draws: int, seed: int) -> np.ndarray:
+    """Means over images of scenes drawn anew as distances from the mean, sorted, (pairs, draws).
 
-    `apart` are sums of scenes less what the mean makes of them, (pairs, scenes), `weights` (scenes, draws) those of an
-    image of each scene, `level` normal quantiles, (pairs,).
+    `apart` are sums of scenes less what the mean makes of them, (pairs, scenes), `sizes` their images. Some draws at a
+    time, so that memory does not grow with their number times that of scenes.
     """
-    means = np.sort(apart @ weights, axis=1)
+    rng, n = np.random.default_rng(seed), len(sizes)
+    means = np.empty((len(apart), draws))
+    for start in range(0, draws, DRAWN):
+        drawn = rng.multinomial(n, np.full(n, 1 / n), size=min(DRAWN, draws - start)).T
+        means[:, start : start + DRAWN] = apart @ (drawn / (sizes @ drawn))
+    means.sort(axis=1)
+    return means
+
+
+def _bias_corrected(means: np.ndarray, level: np.ndarray) -> np.ndarray:
+    """Low and high as distances from the mean, (2, pairs), of `_resampled` means and normal quantiles, (pairs,)."""
     draws = means.shape[1]
     below = (means < 0).mean(axis=1) / 2 + (means <= 0).mean(axis=1) / 2
     bias = special.ndtri(np.clip(below, 0.5 / draws, 1 - 0.5 / draws))
@@ -206,14 +219,19 @@ def sign_flip_test(differences: np.ndarray, scenes: Scenes = None, draws: int = 
     n = len(sizes)
     everything = 2**n <= draws if n < 60 else False
     if everything:
-        signs = 1.0 - 2.0 * ((np.arange(2**n)[None, :] >> np.arange(n)[:, None]) & 1)
+        up = (np.arange(2**n)[None, :] >> np.arange(n)[:, None]) & 1
     else:
-        signs = 1.0 - 2.0 * np.random.default_rng(seed).integers(0, 2, size=(n, draws)).astype(np.float64)
+        rng, up = np.random.default_rng(seed), np.empty((n, draws), np.int8)
+        for flips in up:
+            flips[:] = rng.integers(0, 2, draws)
     p = np.empty(len(sums))
     for start in range(0, len(sums), BLOCK):
         block = sums[start : start + BLOCK]
         seen = np.abs(block.sum(axis=1)) - _TOLERANCE * np.abs(block).sum(axis=1)
-        exceeding = (np.abs(block @ signs) >= seen[:, None]).sum(axis=1)
+        flipped = np.zeros((len(block), up.shape[1]))
+        for k in range(0, n, DRAWN):
+            flipped += block[:, k : k + DRAWN] @ (1.0 - 2.0 * up[k : k + DRAWN])
+        exceeding = (np.abs(flipped) >= seen[:, None]).sum(axis=1)
         if everything:
             p[start : start + BLOCK] = exceeding / 2**n
             continue

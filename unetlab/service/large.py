@@ -2,6 +2,11 @@
 
 An object is finished as soon as no more of it can come: bands wait for those that go on below. Only an object for which
 more than MOST_WAITING pixels would have to wait is cut, at a straight line.
+
+Objects that touch are parted together, unless together they are too tall to wait for. Then those that end are finished,
+and those that go on are parted again with the rows to come, without those above: lines between touching objects may lie
+elsewhere than in the image as one, and a watershed, or what counts as a speck beside a large seed, may now and then
+make one object of two or two of one.
 """
 
 import tempfile
@@ -11,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import tifffile
+from skimage.segmentation import relabel_sequential
 
 from unetlab.images.palette import colours
 from unetlab.images.regions import components
@@ -32,6 +38,8 @@ Part = Callable[[np.ndarray, np.ndarray | None], np.ndarray]
 
 class Objects:
     """Objects of bands of rows as they come, numbered from 1 in the order in which they end.
+
+    `count` of them are finished; `cut` says how often one was cut, which for one of three pieces is twice.
 
     Args:
         part: parts the objects of a mask, given what belongs to it: a head, classes or None.
@@ -58,16 +66,10 @@ class Objects:
         else:
             self.mask, self.beside = band.mask, beside
             self.labels, self.parted = np.zeros(band.mask.shape, np.int32), np.zeros(band.mask.shape, bool)
-        regions = components(self.mask & ~self.parted)
-        going_on = np.zeros(int(regions.max(initial=0)) + 1, bool)
-        if not last:
-            going_on[regions[-1]] = True
-            going_on[0] = False
-            too_tall = self._too_tall(regions, going_on)
-            self.cut += int(too_tall.sum())
-            going_on &= ~too_tall
-        waits = going_on[regions]
-        self._finish((regions > 0) & ~waits)
+        regions = _regions(self.mask & ~self.parted, self.beside)
+        going_on, too_tall = _going_on(regions, last)
+        waits = (going_on & ~too_tall)[regions]
+        waits |= self._finish((regions > 0) & ~waits, too_tall[regions])
         done = int(np.argmax(waits.any(axis=1))) if waits.any() else len(waits)
         out = self.labels[self.given : done]
         first = max(0, done - ABOVE)
@@ -76,22 +78,48 @@ class Objects:
         self.beside = None if self.beside is None else self.beside[first:]
         return out
 
-    def _too_tall(self, regions: np.ndarray, going_on: np.ndarray) -> np.ndarray:
-        """Which of the regions that go on begin so far up that too much would wait for them, bool (regions + 1,)."""
-        too_tall = np.zeros(len(going_on), bool)
-        above = len(regions) - MOST_WAITING // regions.shape[1]
-        if above > 0:
-            too_tall[np.unique(regions[:above])] = True
-        return too_tall & going_on
-
-    def _finish(self, mask: np.ndarray) -> None:
+    def _finish(self, mask: np.ndarray, crowded: np.ndarray) -> np.ndarray:
+        """Parts what is in the mask into objects that are done; returns what of it waits after all, bool (h, w): in
+        regions too tall to wait for, `crowded`, the objects that go on and are not too tall themselves."""
         if not mask.any():
-            return
-        self.parted = self.parted | mask
+            return mask
         found = self.part(mask, self.beside)
+        waits = np.zeros(mask.shape, bool)
+        if crowded.any():
+            # what is no object may become one with the rows to come, and is known only as all of it that touches
+            none = _regions(crowded & (found == 0), self.beside)
+            pieces = np.where(none > 0, none + found.max(), found * crowded)
+            going_on, too_tall = _going_on(pieces, False)
+            self.cut += int(too_tall.sum())
+            waits = (going_on & ~too_tall)[pieces]
+            found = relabel_sequential(np.where(waits, np.int32(0), found))[0]
+        self.parted = self.parted | (mask & ~waits)
         self.said(found, self.beside, self.top, self.count)
         self.labels = np.where(found > 0, found + np.int32(self.count), self.labels)
         self.count += int(found.max())
+        return waits
+
+
+def _regions(mask: np.ndarray, beside: np.ndarray | None) -> np.ndarray:
+    """Regions of a mask, int32 (h, w), those of each class apart: its objects are parted within it."""
+    if beside is None or beside.dtype != np.uint8:
+        return components(mask)
+    regions = np.zeros(mask.shape, np.int32)
+    for kind in np.unique(beside[mask]):
+        own = components(mask & (beside == kind))
+        np.add(own, regions.max(), out=regions, where=own > 0)
+    return regions
+
+
+def _going_on(labels: np.ndarray, last: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Which of the numbers of an int32 (h, w) go on below, and which of these begin so far up that too much would wait
+    for them, bool (most + 1,) each; in the `last` rows none does."""
+    going_on, above = np.zeros((2, int(labels.max(initial=0)) + 1), bool)
+    if not last:
+        going_on[labels[-1]] = True
+        going_on[0] = False
+        above[labels[: max(0, len(labels) - MOST_WAITING // labels.shape[1])]] = True
+    return going_on, going_on & above
 
 
 def _beside(band: Band) -> np.ndarray | None:

@@ -11,6 +11,7 @@ import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 from mlflow.pyfunc import PyFuncModel
+from mlflow.tracking import MlflowClient
 
 from unetlab.errors import UserError
 from unetlab.images import codecs
@@ -66,6 +67,15 @@ def _refuse_pickles(model: str, about: Model) -> None:
 def loaded(model: str, store: str) -> PyFuncModel:
     """A model, loaded once for all shards that one process does."""
     return load(model)
+
+
+def pinned(model: str) -> str:
+    """The address of the version that an alias stands for now, any other address as it is: an alias may move while
+    shards are done, and a process that lives on has `loaded` what it stood for before."""
+    name, alias = model.removeprefix("models:/").partition("@")[::2]
+    if not alias or not model.startswith("models:/"):
+        return model
+    return f"models:/{name}/{MlflowClient().get_model_version_by_alias(name, alias).version}"
 
 
 def class_names(metadata: Model) -> tuple[str, ...]:

@@ -28,7 +28,7 @@ from rich.progress import Progress
 from unetlab.errors import UserError, printable
 from unetlab.images import codecs
 from unetlab.service import objects, overlays, shards
-from unetlab.service.loading import class_names, in_words, load
+from unetlab.service.loading import class_names, in_words, load, pinned
 from unetlab.service.pages import images_of, like_pages, names_of
 from unetlab.service.segmenting import Shard, finish, segment_shard
 from unetlab.service.shards import Spread, in_turn
@@ -92,7 +92,7 @@ def predict_folder(
     _make_folders(images, out, classes)
     parts = _unfinished(out, segmenter, paths, (threshold, channels, pages))
     whole = Shard(
-        *(model, out.absolute(), parts.absolute(), threshold, batch, channels, pages),
+        *(pinned(model), out.absolute(), parts.absolute(), threshold, batch, channels, pages),
         first=0,
         files=tuple(path.absolute() for path in paths),
         names=tuple(names_of(paths)),

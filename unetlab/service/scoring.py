@@ -67,7 +67,8 @@ def score(
         few = tuple(row for row in own if row in shown)
         return Shard(model, dataset.folder, own, few, rivals, lines, cut, span.start, several)
 
-    said = repr((origin.model_id or segmenter.metadata.model_uuid, dataset.digest, rows, rivals, lines, cut, SHARD))
+    data = (dataset.digest, dataset.classes)
+    said = repr((origin.model_id or segmenter.metadata.model_uuid, data, rows, rivals, lines, cut, SHARD))
     with contextlib.ExitStack() as stack:
         if model:
             parts = cache.root() / "scored" / hashlib.sha256(said.encode()).hexdigest()[:24]

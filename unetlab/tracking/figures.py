@@ -19,13 +19,14 @@ SERIES = ["#1f6fb4", "#d9730d", "#7a7a7a", "#2b8a57", "#8e5bb5", "#b03a48"]
 
 
 def learning_curves(history: pd.DataFrame) -> Figure:
-    """Loss, Dice and accuracy over epochs, training and validation; a dashed line marks the best validation Dice.
+    """Loss, Dice and accuracy over epochs, training and validation; a dashed line marks the epoch that is kept, whose
+    validation loss is the lowest.
 
     `history` has a column epoch (from 1) and any of loss, dice, accuracy and their val_ twins.
     """
     names = [name for name in ("loss", "dice", "accuracy") if name in history]
     figure = _figure(4.2 * len(names), 3.8)
-    best = int(history["val_dice"].argmax()) if "val_dice" in history else None
+    best = int(history["val_loss"].argmin()) if "val_loss" in history else None
     for axes, name in zip(_row(figure, len(names)), names, strict=True):
         marker = "o" if len(history) < 25 else None
         axes.plot(history["epoch"], history[name], color=SERIES[0], marker=marker, markersize=4, label="training")
@@ -46,7 +47,9 @@ def learning_curves(history: pd.DataFrame) -> Figure:
         axes.legend(fontsize=9)
     if best is not None:
         row = history.iloc[best]
-        figure.suptitle(f"Best validation Dice {row['val_dice']:.4f} at epoch {row['epoch']:.0f} of {len(history)}")
+        dice = f", Dice {row['val_dice']:.4f}" if "val_dice" in row else ""
+        said = f"epoch {row['epoch']:.0f} of {len(history)}: validation loss {row['val_loss']:.4f}, the lowest{dice}"
+        figure.suptitle(f"Kept is {said}")
     return figure
 
 
@@ -149,43 +152,47 @@ def dice_strips(dice: Mapping[str, Sequence[float]]) -> Figure:
     return figure
 
 
-def trials_plot(trials: pd.DataFrame, measure: str = "validation Dice") -> Figure:
+def trials_plot(trials: pd.DataFrame, measure: str = "validation Dice", winner: int | None = None) -> Figure:
     """The objective over trials with its running best, and against each hyperparameter that varied.
 
     `trials` has columns number, objective (higher is better; NaN for a failed trial) and one a hyperparameter,
     numbers or words; the lowest number is the reference trial. `measure` says in words what the objective is.
+    `winner` is the number of the trial that won, by default the one with the highest objective: where some were judged
+    after a few epochs it need not be.
     """
     trials = trials.sort_values("number").astype({"objective": float})
     varied = [name for name in trials.columns.drop(["number", "objective"]) if trials[name].nunique(dropna=True) > 1]
+    if winner is None and trials["objective"].notna().any():
+        winner = int(trials.loc[trials["objective"].idxmax(), "number"])
     columns = min(4, 1 + len(varied))
     lines = -(-(1 + len(varied)) // columns)
     figure = _figure(max(5.5, 3.7 * columns), 3.2 * lines + 0.4)
     panels = figure.subplots(lines, columns, squeeze=False).ravel()
-    _progress(panels[0], trials)
+    _progress(panels[0], trials, winner)
     panels[0].set_ylabel(measure)
     for axes, name in zip(panels[1:], varied, strict=False):
-        _against(axes, trials, name)
+        _against(axes, trials, name, winner)
         axes.set_ylabel(measure)
     for axes in panels[1 + len(varied) :]:
         axes.set_axis_off()
     failed = int(trials["objective"].isna().sum())
     figure.suptitle(
-        f"{len(trials)} trials" + (f", {failed} failed" if failed else "") + "; star: best, diamond: reference"
+        f"{len(trials)} trials" + (f", {failed} failed" if failed else "") + "; star: the winner, diamond: reference"
     )
     return figure
 
 
-def _progress(axes: Axes, trials: pd.DataFrame) -> None:
+def _progress(axes: Axes, trials: pd.DataFrame, winner: int | None) -> None:
     done = trials.dropna(subset="objective")
-    axes.step(done["number"], done["objective"].cummax(), where="post", color=SERIES[1], label="best so far")
+    axes.step(done["number"], done["objective"].cummax(), where="post", color=SERIES[1], label="highest so far")
     axes.scatter(done["number"], done["objective"], s=22, color=SERIES[0], label="trial", zorder=2)
-    _mark(axes, trials, trials["number"])
+    _mark(axes, trials, trials["number"], winner)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("trial")
     axes.legend(fontsize=8, loc="lower right")
 
 
-def _against(axes: Axes, trials: pd.DataFrame, name: str) -> None:
+def _against(axes: Axes, trials: pd.DataFrame, name: str, winner: int | None) -> None:
     column = trials[name]
     if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
         place = column
@@ -206,7 +213,7 @@ def _against(axes: Axes, trials: pd.DataFrame, name: str) -> None:
         axes.set_xticks(range(len(names)), names, rotation=20 if turn else 0, ha="right" if turn else "center")
         axes.set_xlim(-0.5, len(names) - 0.5)
     axes.scatter(place, trials["objective"], s=22, color=SERIES[0])
-    _mark(axes, trials, place)
+    _mark(axes, trials, place, winner)
     axes.set_xlabel(name.replace("_", " "))
 
 
@@ -216,14 +223,13 @@ def _fit_side_by_side(places: Sequence[float], names: Sequence[str]) -> bool:
     return bool(30 * closest > max(map(len, names)) * (places[-1] - places[0]))
 
 
-def _mark(axes: Axes, trials: pd.DataFrame, place: pd.Series) -> None:
-    """Rings the reference trial and the best one; `place` is where each trial lies on the x axis."""
+def _mark(axes: Axes, trials: pd.DataFrame, place: pd.Series, winner: int | None) -> None:
+    """Rings the reference trial and the winner; `place` is where each trial lies on the x axis."""
     objective = trials["objective"].to_numpy()
     where = place.to_numpy()
     if not np.isnan(objective[0]):
         axes.scatter(where[0], objective[0], s=70, marker="D", facecolors="none", edgecolors="black", zorder=3)
-    if not np.isnan(objective).all():
-        best = np.nanargmax(objective)
+    for best in np.flatnonzero(trials["number"] == winner):
         axes.scatter(where[best], objective[best], s=150, marker="*", color=SERIES[5], edgecolors="white", zorder=4)
 
 

@@ -212,7 +212,7 @@ def table(of: Record, path: str = SCORES, columns: Sequence[str] | None = None) 
     if content is None:
         return None
     wanted = None if columns is None else (lambda name: name in set(columns))
-    return pd.read_csv(io.BytesIO(content), usecols=wanted, dtype={"id": str}, keep_default_na=True, na_values=[])
+    return pd.read_csv(io.BytesIO(content), usecols=wanted, dtype={"id": str}, keep_default_na=False, na_values=[""])
 
 
 def scenes(of: Record) -> dict[str, str]:

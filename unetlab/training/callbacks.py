@@ -7,6 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from unetlab.training.fused import hold_moments
+
 
 class TrainingFailed(RuntimeError):
     """Training cannot go on; the message names the epoch and the step."""
@@ -24,6 +26,28 @@ class StopWhenNotFinite(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         if logs and not math.isfinite(logs["loss"]):
             raise TrainingFailed(f"the loss became {logs['loss']} in epoch {self.epoch + 1}, step {batch + 1}")
+
+
+class HoldMoments(keras.callbacks.Callback):
+    """Has batch normalisations keep their moments after so many epochs.
+
+    Those of a batch of a few patches are far from those of another, and a network is served with a mean of the last
+    ones: what it learnt from the one it is asked with the other. From here on it learns with what it is served with.
+
+    Args:
+        epochs: that moments follow the batches, at least 1.
+    """
+
+    def __init__(self, epochs: int) -> None:
+        super().__init__()
+        self.epochs = max(1, epochs)
+        self.waiting = True
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        if self.waiting and epoch >= self.epochs:
+            self.waiting = False
+            if hold_moments(self.model):
+                self.model.make_train_function(force=True)
 
 
 class StopAfter(keras.callbacks.Callback):

@@ -17,7 +17,7 @@ from unetlab.setup import Recipe
 from unetlab.training import class_losses, losses, traced
 from unetlab.training.ahead import Ahead, Waiting
 from unetlab.training.batches import batches_of
-from unetlab.training.callbacks import EpochClock, KeepPace, Paced, StopAfter, StopWhenNotFinite
+from unetlab.training.callbacks import EpochClock, HoldMoments, KeepPace, Paced, StopAfter, StopWhenNotFinite
 from unetlab.training.checkpoint import Checkpoint
 from unetlab.training.fused import fused, served_weights
 from unetlab.training.precision import POLICIES
@@ -126,6 +126,7 @@ def fit(
         best = keras.callbacks.EarlyStopping(
             monitor="val_loss", mode="min", patience=recipe.patience or recipe.epochs, restore_best_weights=True
         )
+        hold = [HoldMoments(round(recipe.held * recipe.epochs))] if recipe.held else []
         epochs = min(until or recipe.epochs, recipe.epochs)
         first = checkpoint.begin(model, best, batches, epochs)
         started = time.perf_counter() - checkpoint.seconds
@@ -140,7 +141,7 @@ def fit(
             verbose=0,
             callbacks=[
                 *([KeepPace(paced, recipe.epochs * len(batches), minutes, checkpoint.seconds)] if paced else ()),
-                *(waiting, *thaw, StopWhenNotFinite(), StopAfter(minutes, checkpoint.seconds), EpochClock()),
+                *(waiting, *thaw, *hold, StopWhenNotFinite(), StopAfter(minutes, checkpoint.seconds), EpochClock()),
                 *(*callbacks, best, checkpoint),
             ],
         )

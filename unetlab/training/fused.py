@@ -16,11 +16,16 @@ class FusedBatchNormalization(layers.BatchNormalization):
     Keras casts its input to float32, takes moments, normalises and casts back, each a pass over all pixels forwards and
     some backwards. The fused operation reads and writes its input's own format once, and computes in float32 as well.
     It is for images (n, h, w, c), normalised over their last axis.
+
+    Attributes:
+        held: whether the moving moments stay as they are and normalise in training too, while scale and offset learn.
     """
+
+    held = False
 
     def call(self, inputs: tf.Tensor, training: bool | None = None, mask: Any = None) -> tf.Tensor:
         """Normalised images in the format of `inputs`; in training the moving moments follow, as in Keras' layer."""
-        learns = bool(training and self.trainable)
+        learns = bool(training and self.trainable and not self.held)
         told = (tf.zeros(0), tf.zeros(0)) if learns else (self.moving_mean.value, self.moving_variance.value)
         found, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
             x=inputs,
@@ -99,6 +104,15 @@ def served_weights(model: keras.Model) -> list[np.ndarray]:
     """The weights of a network that `fused` made, as those of the network that it was made of."""
     repeated = {id(layer.kernel) for layer in _layers(model) if isinstance(layer, RepeatedConvolution)}
     return [ops.convert_to_numpy(spread(each) if id(each) in repeated else each) for each in model.weights]
+
+
+def hold_moments(model: keras.Model) -> bool:
+    """Has all batch normalisations of a network that `fused` made keep their moments; whether there are any. A step
+    that was traced before knows nothing of it."""
+    found = [layer for layer in _layers(model) if isinstance(layer, FusedBatchNormalization) and layer.trainable]
+    for layer in found:
+        layer.held = True
+    return bool(found)
 
 
 def _layers(model: keras.Model) -> list[keras.Layer]:

@@ -43,7 +43,7 @@ def key_of(
 ) -> Key | None:
     """What trainings have in common whose network begins alike and whose step is traced alike; None for those whose
     step changes on the way. A constant learning rate is no part of it, nor are batch size and augmentation."""
-    if recipe.thaw:
+    if recipe.thaw or recipe.held:
         return None
     names = ("image_size", "channels", "loss", "border_weight", "schedule", "classes")
     step: dict[str, Any] = {name: getattr(recipe, name) for name in names}
