@@ -11,6 +11,7 @@ from unetlab.data.files import open_files
 from unetlab.data.scenes import scenes_of
 
 
+@pytest.mark.slow  # looks for scenes among all of them
 def test_506_real_nuclei_images(real_data, monkeypatch):
     data = open_dataset(str(real_data / "stage1_train.zip"))
     assert len(data) == 506 and data.has_masks

@@ -57,6 +57,7 @@ def test_uv_builds_the_environment_of_conda_yaml(store):
     assert "120 images" in done.stdout
 
 
+@pytest.mark.slow  # two commands of mlflow run
 def test_a_comparison_of_other_splits_is_refused_in_one_line(store, tmp_path):
     from fake_runs import difficulty, log_setup_run
 

@@ -73,6 +73,7 @@ def test_memory_does_not_grow_over_trials(store, pairs):
     assert peak() - before < 150_000  # KiB; a graph kept for each trial would be 600,000
 
 
+@pytest.mark.slow  # traces an encoder of 53 layers
 def test_without_weights_every_trial_trains_the_encoder(store, pairs, light, monkeypatch):
     from experiments import load_setup
 

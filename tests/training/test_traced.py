@@ -106,6 +106,7 @@ def test_a_network_whose_training_failed_is_not_taken_again(built, untraced):
     assert len(built) == 2
 
 
+@pytest.mark.slow  # traces ten million weights
 def test_a_large_network_is_not_kept(built, untraced, monkeypatch):
     monkeypatch.setattr(traced, "LARGEST", 10)
     for _ in range(2):
