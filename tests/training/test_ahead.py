@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from small_training import RECIPE, disks, fit_disks
 
-from unetlab.training.ahead import Ahead, Waiting
+from unetlab.training.ahead import Ahead, Untuned, Waiting
 from unetlab.training.batches import Batches
 
 
@@ -82,6 +82,16 @@ def test_an_error_of_a_batch_made_ahead_reaches_the_training():
     with pytest.raises(OSError, match="no such image"):
         ahead[0]
     ahead.close()
+
+
+def test_batches_are_given_in_order_by_a_dataset_that_nothing_tunes():
+    images, masks = disks()
+    batches = Batches(images, masks, np.arange(16), RECIPE, seed=3, training=True)
+    dataset = Untuned(batches).get_tf_dataset()
+    assert not dataset.options().autotune.enabled
+    found = list(dataset.as_numpy_iterator())
+    assert len(found) == len(batches) == 4
+    assert all(np.array_equal(one[k], batches[i][k]) for i, one in enumerate(found) for k in (0, 1))
 
 
 def test_waiting_is_the_share_of_the_steps_time_that_no_batch_was_there(monkeypatch):

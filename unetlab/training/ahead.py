@@ -5,6 +5,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import keras
+import tensorflow as tf
+from keras.src.trainers.data_adapters.py_dataset_adapter import PyDatasetAdapter
 
 FIRST = 2
 """Batches that Keras looks at for their shapes before it trains, and asks for again."""
@@ -65,6 +67,17 @@ class Ahead(keras.utils.PyDataset):
         for index in range(first, min(first + AHEAD, len(self.batches))):
             if index not in self.made:
                 self.made[index] = self.pool.submit(self.batches.__getitem__, index)
+
+
+class Untuned(PyDatasetAdapter):
+    """A PyDataset for `fit`, without TensorFlow's tuning of how many batches are fetched: its thread sleeps up to a
+    minute between looks, and the end of an epoch waits until it wakes."""
+
+    def get_tf_dataset(self) -> tf.data.Dataset:
+        """Batches of an epoch."""
+        options = tf.data.Options()
+        options.autotune.enabled = False
+        return super().get_tf_dataset().with_options(options)
 
 
 class Waiting(keras.callbacks.Callback):

@@ -15,7 +15,7 @@ from tensorflow.python.framework import ops as tensorflow_ops
 from unetlab.data.targets import HEADS, names
 from unetlab.setup import Recipe
 from unetlab.training import class_losses, losses, traced
-from unetlab.training.ahead import Ahead, Waiting
+from unetlab.training.ahead import Ahead, Untuned, Waiting
 from unetlab.training.batches import batches_of
 from unetlab.training.callbacks import EpochClock, HoldMoments, KeepPace, Paced, StopAfter, StopWhenNotFinite
 from unetlab.training.checkpoint import Checkpoint
@@ -133,8 +133,8 @@ def fit(
         ahead = Ahead(batches)
         waiting = Waiting(ahead)
         model.fit(
-            ahead,
-            validation_data=batches_of(images, masks, validation, recipe, seed, training=False),
+            Untuned(ahead),
+            validation_data=Untuned(batches_of(images, masks, validation, recipe, seed, training=False)),
             epochs=epochs,
             initial_epoch=first,
             shuffle=False,  # Batches does it, from the seed and the epoch alone; Keras goes by what was drawn before
