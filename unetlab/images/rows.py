@@ -48,13 +48,10 @@ class Rows:
         except PixelError:
             self.close()
             raise
-        except OSError as error:
-            self.close()
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise PixelError(f"it is to be unpacked beside the results first: {error.strerror}") from error
-            raise PixelError("truncated or damaged TIFF") from error
         except Exception as error:  # tifffile raises many types for broken files
             self.close()
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise PixelError(f"it is to be unpacked beside the results first: {error.strerror}") from error
             raise PixelError("truncated or damaged TIFF") from error
 
     def _open(self, scratch: Path) -> None:
