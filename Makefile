@@ -18,7 +18,7 @@ nuclei: setup
 	$(NAMED) mlflow run . -e nuclei --env-manager local
 
 test: setup
-	$(ENV) python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(ENV) python -m pytest -n 2 --dist worksteal
 
 ui: setup
 	$(ENV) python -m unetlab ui
