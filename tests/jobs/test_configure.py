@@ -4,6 +4,7 @@ import dataclasses
 import time
 from types import SimpleNamespace
 
+import keras_tuner
 import mlflow
 import numpy as np
 import pytest
@@ -16,9 +17,10 @@ from unetlab.data.check import check
 from unetlab.data.split import split
 from unetlab.errors import UserError
 from unetlab.jobs import configure, run, trial
+from unetlab.models import NETWORKS
 from unetlab.options import Options
 from unetlab.setup import Recipe
-from unetlab.training import fit
+from unetlab.training import fit, memory
 
 SETUP = load_setup("auto")
 
@@ -151,6 +153,65 @@ def test_every_choice_has_its_reason_and_is_readable(configured):
     assert (frame["why"].str.len() > 10).all() and (frame["chosen"].str.len() > 0).all()
 
 
+CHOSEN_AS = {
+    "batch": ["batch_size"],
+    "loss": ["loss", "border_weight"],
+    "scale": ["scale"],
+    "view": ["view", "image_size"],
+    "objects": ["objects"],
+    "smallest object": ["least_object"],
+    "mirror images and turns": ["flips", "quarter_turns"],
+    "sizes and light": ["scale_jitter", "brightness", "gamma"],
+    "noise and blur": ["noise", "blur"],
+    "bends and noise": ["elastic", "noise"],
+    "turns, shifts, colours": ["rotation", "shift", "colour"],
+    "inverted images": ["invert"],
+    "colours": ["colour", "grey"],
+    "training": ["epochs", "draws"],
+    "network": ["encoder", "filters", "depth", "channels"],
+}
+
+
+@pytest.mark.parametrize("draw", [touching, one_large, cells])
+@pytest.mark.parametrize("at_hand", [True, False])
+def test_nothing_is_chosen_without_being_said(configured, monkeypatch, draw, at_hand):
+    if not at_hand:
+        monkeypatch.setattr(configure, "encoders_at_hand", lambda names: ())
+    found = configured(draw, colour=at_hand)
+    before, after = SETUP.recipe.flat(), found.setup.recipe.flat()
+    changed = {name for name in after if after[name] != before.get(name)}
+    said = {field for what in found.frame()["what"] for field in CHOSEN_AS.get(what, ())}
+    assert changed <= said
+
+
+def test_a_batch_that_memory_does_not_hold_is_halved_and_that_is_told(configured, monkeypatch):
+    first = configured(touching)
+    eight = memory.needed(
+        NETWORKS["pretrained"].build((96, 96, 3), weights=None, heads=1, **first.setup.recipe.model), 8, "float32"
+    )
+    monkeypatch.setattr(memory, "there", lambda: eight // 3)
+    found = configured(touching)
+    assert found.setup.recipe.batch_size == 2
+    assert found.frame().set_index("what").loc["batch"].tolist() == ["2 a step", "memory does not hold 8"]
+
+
+def test_few_scenes_are_said_to_need_more_of_them(configured):
+    few = configured(touching).frame().set_index("what").loc["scenes to learn from"]
+    assert few["chosen"] == "11" and "more scenes" in few["why"]
+    assert "more scenes" not in configured(confluent, n=40).frame().set_index("what")["why"]["scenes to learn from"]
+
+
+def test_a_search_chooses_among_the_encoders_at_hand(configured, monkeypatch):
+    def encoders(found):
+        space = keras_tuner.HyperParameters()
+        found.setup.space(space, found.setup.recipe)
+        return next((hp.values for hp in space.space if hp.name == "encoder"), None)
+
+    assert encoders(configured(touching)) == ["mobilenetv2", "efficientnet-lite0"]
+    monkeypatch.setattr(configure, "encoders_at_hand", lambda names: ("efficientnet-lite0",))
+    assert encoders(configured(touching)) is None
+
+
 def test_without_weights_a_small_network_is_trained_from_scratch(configured, monkeypatch):
     monkeypatch.setattr(configure, "encoders_at_hand", lambda names: ())
     found = configured(touching)
@@ -221,5 +282,5 @@ def test_trials_at_once_have_the_minutes_of_one_and_a_share_of_the_processors(co
 def test_a_step_that_wants_more_memory_than_there_is_is_not_tried(configured, monkeypatch):
     monkeypatch.setattr("unetlab.training.memory.needed", lambda *_: 2**60)
     monkeypatch.setattr(fit, "seconds_a_step", None)
-    with pytest.raises(UserError, match="take a smaller patch, batch or network"):
+    with pytest.raises(UserError, match="batches of 1 at 96x96 .*take a machine with more"):
         configured(touching)

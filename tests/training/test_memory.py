@@ -5,6 +5,7 @@ import pytest
 from unetlab.errors import UserError
 from unetlab.models.scratch import scratch_unet
 from unetlab.setup import Recipe
+from unetlab.training import memory
 from unetlab.training.memory import needed, refuse_too_large
 
 SMALL = Recipe(image_size=64, channels=1, epochs=1, batch_size=4, model={"filters": 4, "depth": 2})
@@ -21,7 +22,24 @@ def test_memory_grows_with_pixels_images_and_digits():
 def test_a_patch_that_no_memory_holds_is_refused_in_one_line():
     refuse_too_large(scratch_unet, SMALL, "float32")
     with pytest.raises(
-        UserError, match=r"batches of 4 at 65536x65536 want \d+ GiB of memory at least, and this"
+        UserError, match=r"batches of 4 at 65536x65536 want \d+ GiB of memory at least, and there"
     ) as said:
         refuse_too_large(scratch_unet, SMALL.changed({"image_size": 65536}), "float32")
     assert "\n" not in str(said.value)
+
+
+def test_a_batch_is_halved_until_it_fits(monkeypatch):
+    one = needed(scratch_unet((64, 64, 1), filters=4, depth=2), 1, "float32")
+    for held, batch in ((4 * one, 4), (3 * one, 2), (one // 2, 1)):
+        monkeypatch.setattr(memory, "there", lambda held=held: held)
+        assert memory.largest_batch(scratch_unet, SMALL, "float32") == batch
+
+
+def test_a_container_s_limit_counts_where_there_is_one(tmp_path, monkeypatch):
+    machine = memory.there()
+    limits = tmp_path / "memory.max", tmp_path / "none", tmp_path / "limit_in_bytes"
+    monkeypatch.setattr(memory, "LIMITS", limits)
+    limits[0].write_text("max\n")
+    assert memory.there() == max(memory.there(), machine)
+    limits[2].write_text("1048576\n")
+    assert memory.there() == 1048576

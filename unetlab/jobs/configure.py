@@ -1,9 +1,10 @@
 """A recipe for data nobody has tuned one for: read off the data card, the images, the weights at hand, the clock."""
 
+import functools
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,7 +25,7 @@ from unetlab.models.weights import encoders_at_hand, resolve_weights
 from unetlab.options import Options
 from unetlab.setup import Recipe, Setup
 from unetlab.training import fit, pace, patches
-from unetlab.training.memory import refuse_too_large
+from unetlab.training.memory import largest_batch, refuse_too_large
 
 ENCODERS: tuple[str, ...] = ("mobilenetv2", "efficientnet-lite0")
 """In the order of preference: the smaller one learns more in the same minutes."""
@@ -53,6 +54,9 @@ VALIDATED = 0.15
 
 LOOK = 1 / 3
 """Time of looking at an image or patch, beside that of learning from it."""
+
+KNOWN = 20
+"""Scenes from which on more images of the same help about as much as more scenes."""
 
 EPOCHS = (8, 40)
 """Between so many epochs the training is divided: fewer leave little choice of the best one, more are hard to read."""
@@ -96,7 +100,7 @@ class Configured:
 
 
 def configure(setup: Setup, options: Options, dataset: Dataset, card: DataCard, sides: Split) -> Configured:
-    """Chooses view, scale, patch, batch, encoder, loss, augmentation, objects and epochs.
+    """Chooses view, scale, patch, encoder, batch, loss, augmentation, objects and epochs.
 
     The rules, which look at training images only:
 
@@ -107,15 +111,20 @@ def configure(setup: Setup, options: Options, dataset: Dataset, card: DataCard, 
       looked at in patches at its own scale, since squeezing loses what is small.
     - Scale: 1, or such that a typical object lies between 12 and 48 pixels; membranes stay at 1, lines being thin.
     - Encoder: one with ImageNet weights, fine-tuned, learns from tens of images; its layers up to the second skip stay
-      as they are, since edges and spots are everywhere the same and their steps take two fifths of the time. Without
-      any weights a plain U-Net of 16 filters, which learns more in the same minutes than a large one from scratch.
+      as they are, since edges and spots are everywhere the same and their steps take two fifths of the time. A search
+      chooses among all encoders whose weights are at hand. Without any a plain U-Net of 16 filters, which learns more
+      in the same minutes than a large one from scratch.
     - Channels: what the encoder takes; without one as the images are.
     - Loss: cross-entropy and Dice together, which hold where foreground is rare; of membranes cross-entropy alone,
       since all inside has a high Dice.
+    - Batch: that of the recipe, halved until a step fits into memory.
     - Augmentation: mirror images and quarter turns (of photographs only left and right: they have a ground), size by a
-      third; light, as far as the modalities differ: inverted and grey images where images on dark and on light ground
-      or grey and coloured ones are mixed. Membranes are never inverted: they are dark in all sections or in none,
-      however much of a section they fill.
+      third, brightness and contrast; noise and, but for membranes, blur in patches, since exposure and focus differ;
+      turns, shifts and hues in photographs, since cameras move and lights differ. Inverted and grey images where images
+      on dark and on light ground or grey and coloured ones are mixed. Membranes are never inverted: they are dark in
+      all sections or in none, however much of a section they fill. They are bent, since tissue bends.
+    - Scenes: of how many it learns is said, and below KNOWN that more of them help more than more minutes do; nothing
+      else follows from it, since no rule tried here made up for scenes that are missing.
     - Objects: where they touch in more than TOUCHING of the images, the network learns the borders between them too,
       and validation chooses between that, a watershed and plain components, and how sure of an object to be; of
       several classes, which have no second output, between the last two.
@@ -139,6 +148,8 @@ def configure(setup: Setup, options: Options, dataset: Dataset, card: DataCard, 
     setup, changes = _what_is_seen(setup, seen, dataset, sides, options, choices)
     changes |= _augmentation(setup, {card.modality[row] for row in sides.train}, changes["view"], choices)
     setup = replace(setup, recipe=setup.recipe.changed(changes))
+    setup = _batch(setup, options, choices)
+    _scenes(len(np.unique(card.groups[sides.train])), choices)
     at_once = max(1, options.workers)
     trials = max(options.trials, at_once * int(options.minutes // 45))
     each = options.minutes / (math.ceil(trials / at_once) + options.refit)
@@ -165,12 +176,20 @@ def _network(
             "pretrained on ImageNet and fine-tuned: it knows edges and textures before it sees the first of your images"
         )
         choices.append(Choice("network", f"U-Net on {encoder}", why))
+        if weights == "imagenet" and len(at_hand) > 1:
+            setup = replace(setup, space=functools.partial(_with_encoders, setup.space, at_hand))
         return replace(setup, recipe=setup.recipe.changed({"encoder": encoder})), weights
     colour = any(dataset.channels[row] == 3 for row in sides.train)
     why = "no ImageNet weights are at hand (the extra lite brings some); a small one learns more in little time"
     choices.append(Choice("network", "U-Net of 16 to 256 filters, from scratch", why))
     plain = replace(setup.recipe, model={"filters": 16, "depth": 4}, channels=3 if colour else 1)
     return replace(setup, network="scratch", recipe=plain), None
+
+
+def _with_encoders(space: Callable[[Any, Recipe], None], encoders: Sequence[str], hp: Any, recipe: Recipe) -> None:
+    """A search space that chooses among encoders too, the configured one first."""
+    space(hp, recipe)
+    hp.Choice("encoder", list(encoders), default=recipe.model["encoder"])
 
 
 def _what_is_seen(
@@ -272,6 +291,8 @@ def _augmentation(setup: Setup, kinds: set[str], view: str, choices: list[Choice
     }
     why = "whole images are taken for photographs, which have a ground" if photographs else MICROSCOPE
     choices.append(Choice("mirror images and turns", "left and right" if photographs else "all eight", why))
+    why = "no two instruments magnify or expose alike"
+    choices.append(Choice("sizes and light", "by a third; brightness by 10 %, gamma by 30 %", why))
     if not photographs and not setup.membranes:
         changes |= {"noise": 0.05, "blur": 1.0}
         choices.append(Choice("noise and blur", "up to 5 % and 1 pixel", "exposure and focus differ between images"))
@@ -302,6 +323,22 @@ def _augmentation(setup: Setup, kinds: set[str], view: str, choices: list[Choice
             )
         )
     return changes
+
+
+def _batch(setup: Setup, options: Options, choices: list[Choice]) -> Setup:
+    """As many images a step as memory holds."""
+    asked = setup.recipe.batch_size
+    batch = largest_batch(NETWORKS[setup.network].build, setup.recipe, options.precision)
+    why = "few enough for a laptop, enough for a steady step" if batch == asked else f"memory does not hold {asked}"
+    choices.append(Choice("batch", f"{batch} a step", why))
+    return replace(setup, recipe=setup.recipe.changed({"batch_size": batch}))
+
+
+def _scenes(count: int, choices: list[Choice]) -> None:
+    """How much there is to learn from, which nothing here can make up for."""
+    few_scenes = "it knows only what it has seen: more scenes will help more than more minutes"
+    why = few_scenes if count < KNOWN else "validation and test have scenes of their own"
+    choices.append(Choice("scenes to learn from", str(count), why))
 
 
 def _seconds(setup: Setup, weights: str | None, dataset: Dataset, options: Options) -> float:
