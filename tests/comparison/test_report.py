@@ -1,5 +1,6 @@
 """The report: what it says, that it asks nothing of anyone, and that runs without masks or searches have one too."""
 
+import base64
 import io
 import re
 from html.parser import HTMLParser
@@ -7,12 +8,14 @@ from html.parser import HTMLParser
 import mlflow
 import numpy as np
 import pytest
-from fake_runs import IDS, difficulty, log_setup_run, score_table, trials_csv
+from fake_runs import IDS, difficulty, log_setup_run, score_table, trials_csv, write_artifacts
+from PIL import Image
 from rich.console import Console
 
 from unetlab.comparison import behind, report
 from unetlab.comparison.compare import compare, contest
-from unetlab.tracking import thumbnails
+from unetlab.tracking import read, thumbnails
+from unetlab.tracking.objects import OBJECTS
 
 
 def _album(shift: int, seed: int = 0) -> bytes:
@@ -24,6 +27,12 @@ def _album(shift: int, seed: int = 0) -> bytes:
     return thumbnails.pack(IDS, images, truth, np.roll(truth, shift, axis=2))
 
 
+def _png(k: int) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(np.full((8 * k, 8, 3), (200, 30, 30), np.uint8)).save(out, "PNG")
+    return out.getvalue()
+
+
 def _log_experiment() -> None:
     base, rng = difficulty(), np.random.default_rng(0)
     for k, name in enumerate(("nuclei", "nuclei-scratch", "quarter", "latex")):
@@ -33,13 +42,16 @@ def _log_experiment() -> None:
         )
         published = {"published/val_accuracy": 0.95, "published/val_loss": 0.08}
         gains = {f"gain/over_{rival}{end}": 0.01 for rival in ("otsu", "reference") for end in ("", "_low", "_high")}
-        log_setup_run(
+        run = log_setup_run(
             name,
             dice,
             metrics={**published, **gains, "test/ms_per_image": 4.0 + k},
             params={"trials": 12, "data": "my cells.zip"},
             artifacts={"search/trials.csv": trials, thumbnails.PATH: _album(k)},
         )
+        if k:
+            (final,) = read.children(read.find_one(run))
+            write_artifacts(final, {OBJECTS: _png(k)})
 
 
 @pytest.fixture
@@ -75,11 +87,13 @@ def test_the_page_opens_with_the_conclusion_and_holds_every_part(comparison):
     assert headline == "No single winner: 2 of 4 cannot be told apart."
     for title in (
         "Ranking", "Every metric", "What each search gained", "Score against cost", "Hyperparameters against score",
-        "Where they disagree most", "Health", "Published figures", "Data", "The exact commands",
+        "Where they disagree most", "Objects", "Health", "Published figures", "Data", "The exact commands",
     ):  # fmt: skip
         assert f"<h2>{title}" in page
     assert "Otsu&#39;s threshold, which learns nothing" in page
     assert "mlflow run . -e nuclei --env-manager local -P data=&#39;my cells.zip&#39; -P trials=12 -P seed=0" in page
+    objects = re.search(r"Of nuclei-scratch: .*?base64,([^\"]+)", page, re.DOTALL)[1]  # the best has none
+    assert Image.open(io.BytesIO(base64.b64decode(objects))).size == (8, 8)
     assert page.count("<figure>") == behind.MOST_IMAGES * 5  # the truth and four setups
     assert "accuracy on validation" in page and "not logged" not in page
 

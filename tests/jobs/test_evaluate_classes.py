@@ -95,7 +95,7 @@ def test_a_model_of_classes_is_scored_by_class_in_whatever_order_the_data_have_t
     assert "of classes: " in found.headline() and f"pans {(5 + pans) / 6:.4f}" in found.headline()
     report = read.artifact(run, "classification_report.txt").decode()
     assert "pans" in report and "eggs" in report
-    for name in ("predictions.png", "classes.png", "confusion.png", "test_dice.png"):
+    for name in ("predictions.png", "objects.png", "classes.png", "confusion.png", "test_dice.png"):
         assert matplotlib.image.imread(io.BytesIO(read.artifact(run, name))).std() > 0.05
     album = thumbnails.unpack(read.artifact(run, thumbnails.PATH))
     assert album.ids == tuple(rows.index) and set(np.unique(album.masks)) == {0, 1, 2}

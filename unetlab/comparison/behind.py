@@ -16,6 +16,7 @@ from unetlab.images.palette import colours
 from unetlab.metrics.table import METRICS
 from unetlab.options import command, of_setup
 from unetlab.tracking import read, thumbnails
+from unetlab.tracking.objects import OBJECTS
 from unetlab.tracking.read import Record
 
 MOST_DETAILED = 8
@@ -163,6 +164,18 @@ def _pictures(image: dict[str, Any], albums: dict[str, thumbnails.Album | None])
         label = f"{name}: Dice {image['dice'][name]:.3f}"
         pictures.append({"label": label, "source": _data("image/jpeg", drawn)})
     return pictures
+
+
+def objects(comparison: Comparison) -> dict[str, str]:
+    """The name of the best contender that keeps a picture of objects, and its address; empty where none does."""
+    for name, own in named(comparison):
+        for each in own:
+            # a setup's final training keeps it, an evaluation itself
+            for kept_by in (each, *(read.record(run) for run in read.children(each) if _is_final(run))):
+                kept = read.artifact(kept_by, OBJECTS)
+                if kept is not None:
+                    return {"name": name, "source": _data("image/jpeg", pictures.jpeg(kept))}
+    return {}
 
 
 def published(name: str, own: Sequence[Record]) -> list[dict[str, Any]]:

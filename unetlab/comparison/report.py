@@ -113,6 +113,7 @@ def html(comparison: Comparison) -> str:
         cost_plot=behind.cost_plot(comparison),
         trials_plot=behind.trials_plot(comparison),
         disagreements=behind.disagreements(comparison),
+        objects=behind.objects(comparison),
         card=read.json_artifact(first[0], "data_card.json") if first else None,
         published=[row for name, own in behind.named(comparison) for row in behind.published(name, own)],
         health=[behind.health(name, own) for name, own in behind.named(comparison)],

@@ -7,11 +7,13 @@ import numpy as np
 import pandas as pd
 
 from unetlab.data.unmapped import Unmapped
+from unetlab.inference.predict import class_objects_at
 from unetlab.jobs import class_scores, trial
 from unetlab.jobs.class_scores import ClassScored
 from unetlab.metrics import classes, intervals
 from unetlab.service.class_scoring import rival_dice
 from unetlab.tracking import class_figures, thumbnails, write
+from unetlab.tracking.objects import OBJECTS, object_panel
 
 
 def tested(
@@ -87,7 +89,8 @@ def _album(bench: trial.Bench, final: trial.Outcome, scored: ClassScored) -> byt
 def _log_pictures(bench: trial.Bench, final: trial.Outcome, scored: ClassScored, table: pd.DataFrame) -> None:
     """Pictures and reports of the final model on test, into the active run."""
     order = np.argsort(table["native_dice"].to_numpy(), kind="stable")
-    picked = []
+    picked: list[dict[str, Any]] = []
+    parted = []
     for label, i in (("best", order[-1]), ("median", order[len(order) // 2]), ("worst", order[0])):
         row = int(bench.split.test[i])
         picked.append(
@@ -100,8 +103,12 @@ def _log_pictures(bench: trial.Bench, final: trial.Outcome, scored: ClassScored,
                 "dice": float(table["native_dice"][i]),
             }
         )
+        labels, _ = class_objects_at(scored.seen.native[i], final.served)
+        about = {key: picked[-1][key] for key in ("label", "id", "image")}
+        parted.append({**about, "truth": bench.truth.objects(row), "found": labels * bench.truth.known(row)})
     names = bench.dataset.classes
     write.log_figure(class_figures.class_panel(picked, names), "predictions.png")
+    write.log_figure(object_panel(parted), OBJECTS)
     write.log_figure(class_figures.confusion(scored.confusion, names), "confusion.png")
     dice = {name: table[column].to_numpy() for column, name in classes.words_of(table).items()}
     write.log_figure(class_figures.class_strips(dice, names[1:]), "classes.png")

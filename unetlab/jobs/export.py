@@ -70,7 +70,7 @@ def export(
 
     It is compared with Keras on the test images of the model's run, and both are timed side by side; that is a run of
     role export. The file and its `export.json` become artifacts of the run that trained the model, in
-    `exports/<format>-<precision>`, unless the file loses too much.
+    `exports/<format>-<precision>`, and its figures those of the logged model too, unless the file loses too much.
 
     Args:
         model: "models:/name@alias", "models:/name/version", "models:/m-...", "runs:/..." or a model's folder.
@@ -107,7 +107,8 @@ def export(
         with tracking.run(f"export {model.removeprefix('models:/')} as {title}", tags=tags, params=told) as active:
             _tell(console, f"comparing it with Keras on {len(own.test)} test images")
             lost = loss(network, row.open(file, 1), shape, own)
-            tracking.log_scores("export", {**sizes, **_figures(lost)})
+            on_its_page = whence.model_id if lost.worst <= allow_loss else None
+            tracking.log_scores("export", {**sizes, **_figures(lost)}, on_its_page)
             tracking.log_table(lost.table, "scores/export.csv")
             _refuse(lost, title, allow_loss)
             _tell(console, "timing both")
@@ -116,7 +117,7 @@ def export(
             page["checked"] = {**_figures(lost), "test_images": len(lost.table), "scenes": lost.scenes}
             (folder / NAME).write_text(json.dumps(page, indent=2) + "\n")
             address = _log(folder, whence)
-            tracking.log_scores("export", _milliseconds(times))
+            tracking.log_scores("export", _milliseconds(times), whence.model_id)
             tracking.log_table(times, "speed.csv")
             tracking.log_figure(speed_plot(times, f"{title}, milliseconds an image"), "speed.png")
             mlflow.set_tag("exported_to", address)

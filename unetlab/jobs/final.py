@@ -22,7 +22,7 @@ from unetlab.service.loading import load
 from unetlab.setup import Recipe
 from unetlab.tracking import figures, thumbnails, write
 from unetlab.tracking.figures import dice_strips
-from unetlab.tracking.objects import object_panel
+from unetlab.tracking.objects import OBJECTS, object_panel
 
 TIMED = 16
 """Test images, at most, whose answers are timed."""
@@ -248,7 +248,7 @@ def _log_pictures(bench: trial.Bench, final: trial.Outcome, tested: mask_scores.
             }
         )
     write.log_figure(figures.prediction_panel(picked), "predictions.png")
-    write.log_figure(object_panel(_objects(bench, tested, final.served, order)), "objects.png")
+    write.log_figure(object_panel(_objects(bench, tested, final.served, order)), OBJECTS)
     write.log_figure(figures.confusion(pixelwise.confusion_matrix(table)), "confusion.png")
     write.log_figure(figures.reliability(tested.probabilities, tested.masks), "reliability.png")
     report = pixelwise.classification_report(table)

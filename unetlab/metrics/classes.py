@@ -29,7 +29,7 @@ OF_OBJECTS = ("ap50", "ap_dsb", "pq", "f1_50", "f1_70", "count_error")
 
 FIGURES = (
     *("dice", "iou", "boundary_f1", "native_dice", "native_iou", "native_boundary_f1", "union_native_dice"),
-    *("ap50", "ap_dsb", "pq", "count_error"),
+    *OF_OBJECTS,
 )
 """Columns whose mean over images is a figure of every run."""
 

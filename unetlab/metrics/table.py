@@ -119,8 +119,8 @@ TABLE = (
     Metric("ap50", "objects hit at IoU 0.5", "objects", SCORES["ap50"]),
     Metric("ap_dsb", "object score", "objects", SCORES["ap_dsb"], compared=True),
     Metric("pq", "panoptic quality", "objects", SCORES["pq"]),
-    Metric("f1_50", "F1 of objects at IoU 0.5", "objects", SCORES["f1_50"], figure=False),
-    Metric("f1_70", "F1 of objects at IoU 0.7", "objects", SCORES["f1_70"], figure=False),
+    Metric("f1_50", "F1 of objects at IoU 0.5", "objects", SCORES["f1_50"]),
+    Metric("f1_70", "F1 of objects at IoU 0.7", "objects", SCORES["f1_70"]),
     Metric("count_true", "objects", "objects", SCORES["count_true"], perfect=None, figure=False),
     Metric("count_predicted", "found", "objects", SCORES["count_predicted"], perfect=None, figure=False),
     Metric(

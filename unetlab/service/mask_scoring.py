@@ -16,7 +16,7 @@ from unetlab.metrics.table import score_native
 from unetlab.service.loading import answered, labels_of
 from unetlab.service.sheets import Shard, Some
 from unetlab.tracking import figures, thumbnails, write
-from unetlab.tracking.objects import object_panel
+from unetlab.tracking.objects import OBJECTS, object_panel
 
 SHOWN = 512
 """Pixels a side of the pictures at most."""
@@ -110,6 +110,6 @@ def log_pictures(
         reduced = {key: stack[::step, ::step] for key, stack in drawn.items()}
         shown.append({**about, "dice": table["native_dice"][k], **reduced})
     write.log_figure(figures.prediction_panel(shown), "predictions.png")
-    write.log_figure(object_panel(parted), "objects.png")
+    write.log_figure(object_panel(parted), OBJECTS)
     write.log_figure(figures.confusion(pixelwise.confusion_matrix(table)), "confusion.png")
     mlflow.log_text(pixelwise.classification_report(table), "classification_report.txt")

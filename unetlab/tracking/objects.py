@@ -13,6 +13,9 @@ from unetlab.images import geometry
 from unetlab.metrics.objects import hit_objects, score_objects
 from unetlab.tracking.figures import caption, row_heights
 
+OBJECTS = "objects.png"
+"""Where a run keeps such a picture among its artifacts."""
+
 COLOURS = np.array(
     [(230, 159, 0), (86, 180, 233), (0, 178, 130), (240, 228, 66), (40, 110, 230), (232, 90, 20), (214, 110, 180)],
     np.uint8,
