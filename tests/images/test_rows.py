@@ -22,6 +22,24 @@ def test_planes_behind_one_directory_are_no_single_page(tmp_path, monkeypatch):
         rows.Rows(path, tmp_path)
 
 
+def test_one_file_of_a_set_that_describes_all_of_them_is_a_single_page(tmp_path):
+    one = '<TiffData FirstZ="{0}" PlaneCount="1"><UUID FileName="{0}.ome.tif">urn:uuid:{0}</UUID></TiffData>'
+    size = 'DimensionOrder="XYZCT" Type="uint8" SizeX="64" SizeY="64" SizeZ="3" SizeC="1" SizeT="1"'
+    parts = "".join(one.format(k) for k in range(3))
+    for k in range(3):
+        about = (
+            f'<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="urn:uuid:{k}">'
+            f'<Image ID="Image:0"><Pixels ID="Pixels:0" {size}>{parts}</Pixels></Image></OME>'
+        )
+        plane = np.full((64, 64), k, np.uint8)
+        tifffile.imwrite(tmp_path / f"{k}.ome.tif", plane, description=about, metadata=None, photometric="minisblack")
+    with tifffile.TiffFile(tmp_path / "1.ome.tif") as opened:
+        assert opened.series[0].shape == (3, 64, 64)  # as tifffile sees it
+    opened = rows.Rows(tmp_path / "1.ome.tif", tmp_path)
+    assert opened.shape[:2] == (64, 64) and (opened.read(0, 64) == 1).all()
+    opened.close()
+
+
 def test_a_full_disk_is_not_called_a_damaged_file(tmp_path, monkeypatch):
     class Full:
         def __getattr__(self, name):

@@ -158,6 +158,26 @@ def test_self_training_fills_what_people_left_unknown_and_keeps_what_they_said(s
     assert np.array_equal(after[2:], before[2:])
 
 
+def test_of_many_large_images_some_say_how_objects_of_classes_are_parted(monkeypatch):
+    looked = []
+    monkeypatch.setattr(class_scores, "MOST_COMPARED", 4 * 60 * 60)
+    blob, known = np.zeros((60, 60), np.uint8), np.ones((60, 60), bool)
+    blob[20:40, 20:40] = 1
+    data = SimpleNamespace(
+        object_classes=[np.array([0, 1])] * 12,
+        objects=lambda row: (looked.append(row), blob.astype(int))[1],
+        known=lambda row: known,
+        classes=("background", "one", "two"),
+        sizes=np.full((12, 2), 60),
+    )
+    seen = class_scores.Seen()
+    for _ in range(12):
+        seen.native.append(blob)
+    recipe = LEARNS.recipe.changed({"objects": "watershed", "classes": 2})
+    class_scores.with_objects(recipe, seen, np.arange(12), data)
+    assert set(looked) == {0, 6}
+
+
 def test_objects_of_classes_are_parted_as_validation_says(cells):
     """Two discs of a class that touch: what the network finds is compared with the truth, and not the truth with
     itself."""
@@ -167,7 +187,13 @@ def test_objects_of_classes_are_parted_as_validation_says(cells):
     labels = np.where(discs[0], 1, np.where(discs[1], 2, 0))
     for truth, how in ((labels, "watershed"), ((labels > 0).astype(int), "components")):
         kinds, known = np.array([0, *[1] * truth.max()]), np.ones(truth.shape, bool)
-        data = SimpleNamespace(object_classes=[kinds], objects=lambda row, t=truth: t, known=lambda row, k=known: k)
+        data = SimpleNamespace(
+            object_classes=[kinds],
+            objects=lambda row, t=truth: t,
+            known=lambda row, k=known: k,
+            classes=("background", "disc"),
+            sizes=np.array([truth.shape]),
+        )
         seen = class_scores.Seen()
         seen.native.append((labels > 0).astype(np.uint8))
         assert class_scores.with_objects(recipe, seen, np.array([0]), data).objects == how

@@ -72,6 +72,10 @@ def test_each_process_of_this_machine_has_a_gpu_of_its_own(monkeypatch):
     assert cluster.gpus() == ("0", "1")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,GPU-7")
     assert cluster.gpus() == ("3", "GPU-7")
+    assert [cluster.at_once(Options(workers=workers)) for workers in (0, 1, 4)] == [1, 1, 2]
+    assert cluster.at_once(Options(workers=4, scheduler="tcp://a:1")) == 4
+    monkeypatch.setattr("tensorflow.config.list_physical_devices", lambda kind: [])
+    assert cluster.at_once(Options(workers=4)) == 4
 
 
 def test_a_data_set_that_is_sent_in_pieces_is_there_whole(pairs, monkeypatch, tmp_path):

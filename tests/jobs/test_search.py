@@ -175,9 +175,14 @@ def test_what_is_told_may_be_none_of_the_choices_of_the_space():
 
 def test_what_earlier_attempts_took_is_no_time_any_more():
     left = {
-        "trial 0": types.SimpleNamespace(metrics={"train/whole_seconds": 60.0}),
-        "trial 1": types.SimpleNamespace(metrics={}),  # killed
-        "final": types.SimpleNamespace(metrics={"train/whole_seconds": 600.0}),
+        "trial 0": types.SimpleNamespace(
+            metrics={"train/whole_seconds": 20.0, "train/seconds": 50.0}, tags={}
+        ),  # went on
+        "trial 1": types.SimpleNamespace(metrics={}, tags={}),  # killed
+        "trial 2": types.SimpleNamespace(
+            metrics={"train/whole_seconds": 10.0, "train/seconds": 50.0}, tags={"goes_on_with": "trial 0"}
+        ),
+        "final": types.SimpleNamespace(metrics={"train/whole_seconds": 600.0}, tags={}),
     }
     bench = types.SimpleNamespace(kept=types.SimpleNamespace(left=left))
     minutes = [search._minutes_left(bench, Options(data="", minutes=each), 1) for each in (0.0, 3.0, 0.5)]

@@ -11,7 +11,7 @@ from mlflow.tracking import MlflowClient
 
 from unetlab.errors import UserError
 from unetlab.inference import package
-from unetlab.service.loading import class_names, described, in_words, load, pinned
+from unetlab.service.loading import class_names, described, identity_of, in_words, load, loaded, pinned
 from unetlab.service.registry import register_run
 
 DICE = difficulty() - 0.1
@@ -84,3 +84,19 @@ def test_an_alias_is_pinned_to_the_version_it_stands_for(store):
         "models:/cells/1",
         "a@b",
     ]
+    assert pinned("models:/cells/latest") == f"models:/cells/{versions[-1]}"
+    assert [pinned(f"models:/{none}") for none in ("none@champion", "none/latest")] == [
+        "models:/none@champion",
+        "models:/none/latest",
+    ]
+
+
+def test_a_folder_that_holds_another_model_now_is_loaded_again(store, tmp_path):
+    folder, found = tmp_path / "model", []
+    for classes in ([], ["pans"]):
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(mlflow.artifacts.download_artifacts(log_tiny(classes=classes).model_uri), folder)
+        identity = identity_of(load(str(folder)))
+        found.append([loaded(str(folder), "", identity) for _ in range(2)])
+    assert [class_names(one.metadata) for one, _ in found] == [(), ("pans",)]
+    assert all(one is again for one, again in found)

@@ -13,6 +13,7 @@ from unetlab.data.unmapped import Unmapped
 from unetlab.inference.objects import METHODS
 from unetlab.inference.predict import Predictor, class_objects_at, classes_at
 from unetlab.inference.spool import Spill
+from unetlab.jobs.mask_scores import MOST_COMPARED
 from unetlab.metrics import classes, thresholds
 from unetlab.setup import Recipe
 
@@ -111,15 +112,19 @@ def score(seen: Seen, recipe: Recipe, rows: np.ndarray, against: Dataset) -> Cla
 def with_objects(recipe: Recipe, seen: Seen, rows: np.ndarray, against: Dataset) -> Recipe:
     """The recipe with the way of parting objects within their class, its own or a plainer one, that has the best object
     score on these images, each class of an image counting alike; of equals the plainer. Of an object of a class none is
-    asked how sure the network is."""
+    asked how sure the network is. Of many or large images some are looked at, spread over all."""
     recipe = recipe.changed({"confidence": 0.0})
     ways = list(METHODS)[: list(METHODS).index(recipe.objects) + 1]
     if len(ways) == 1:
         return recipe
 
+    looks = int(against.sizes[rows].prod(axis=1).sum()) * len(names_of(against))
+    step = max(1, looks // MOST_COMPARED)
+
     def pairs() -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """The mask of each class of each image, its true objects, and where they are known."""
-        for native, row in zip(seen.native, map(int, rows), strict=True):
+        for place in range(0, len(rows), step):
+            native, row = seen.native[place], int(rows[place])
             known, (labels, kinds) = against.known(row), true_objects(against, row)
             for kind in sorted({*np.unique(native * known).tolist(), *kinds.tolist()} - {0}):
                 yield (native == kind).astype(np.float32), classes.objects_of_class(labels, kinds, kind), known

@@ -98,11 +98,12 @@ class Cluster:
             self.local = self._begun(distributed)
             self.client = distributed.Client(self.local, set_as_default=False)
         worker.PROCESSES.append(self)
-        there = self.client.scheduler_info(n_workers=-1)["workers"].values()
+        there = list(self.client.scheduler_info(n_workers=-1)["workers"].values())
         gpus = sum(each["resources"].get("GPU", 0) for each in there)
         if gpus:
             self.resources = {"GPU": 1}
-        self.at_once = self.workers or int(gpus or sum(each["nthreads"] for each in there))
+        asked = self.workers if self.scheduler else min(self.workers, len(there))
+        self.at_once = asked or int(gpus or sum(each["nthreads"] for each in there))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -223,7 +224,7 @@ class Cluster:
 
     def _begun(self, distributed: Any) -> Any:
         self.devices = gpus()
-        processes = min(self.workers, len(self.devices) or self.workers)  # one trial a GPU
+        processes = min(self.workers, len(self.devices) or self.workers)
         if processes < self.workers:
             self.console.print(f"{processes} GPUs, so {processes} trials are trained at once", highlight=False)
         return distributed.LocalCluster(
@@ -244,6 +245,13 @@ def gpus() -> tuple[str, ...]:
     seen = len(tf.config.list_physical_devices("GPU"))
     named = [each for each in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if each]
     return tuple(named[:seen] if named else map(str, range(seen)))
+
+
+def at_once(options: Options) -> int:
+    """Trainings that run at once, as far as that is known before they begin: one a worker, on this machine no more than
+    it has GPUs, if it has any. A cluster is taken at its word."""
+    workers = max(1, options.workers)
+    return workers if options.scheduler else min(workers, len(gpus()) or workers)
 
 
 def refuse_unreachable(options: Options) -> None:

@@ -18,6 +18,7 @@ from unetlab.data.check import DataCard
 from unetlab.data.scale import Objects, objects_of, scale_for
 from unetlab.data.split import Split
 from unetlab.images.view import ALIGN, size_of
+from unetlab.jobs import cluster
 from unetlab.jobs.early import refuse_numbers, scale_of
 from unetlab.metrics.baselines import few
 from unetlab.models import NETWORKS
@@ -150,7 +151,7 @@ def configure(setup: Setup, options: Options, dataset: Dataset, card: DataCard, 
     setup = replace(setup, recipe=setup.recipe.changed(changes))
     setup = _batch(setup, options, choices)
     _scenes(len(np.unique(card.groups[sides.train])), choices)
-    at_once = max(1, options.workers)
+    at_once = cluster.at_once(options)
     trials = max(options.trials, at_once * int(options.minutes // 45))
     each = options.minutes / (math.ceil(trials / at_once) + options.refit)
     if not options.epochs:
@@ -371,7 +372,7 @@ def _epochs(
     refuse_too_large(NETWORKS[setup.network].build, recipe, options.precision)
     seconds = _seconds(setup, weights, dataset, options)
     if not options.scheduler and not tf.config.list_physical_devices("GPU"):  # they share the processors
-        seconds *= max(1, min(options.workers, options.trials))
+        seconds *= min(cluster.at_once(options), options.trials)
     steps = max(1, int(TRAINED * 60 * minutes / seconds))
     checked = _samples(recipe, dataset, sides.validation)
     look = LOOK * checked / recipe.batch_size

@@ -29,10 +29,10 @@ def refit(bench: trial.Bench, before: trial.Outcome) -> trial.Outcome:
         mlflow.log_metrics(bench.setup.published_metrics())
         took = time.perf_counter() - started
         mlflow.log_metric("train/whole_seconds", took)
-        bench.progress.done(f"{own.name}: on {len(rows)} images, {epochs} epochs, {took:.0f} s")
         weights = fitted.model.get_weights()
         outcome = replace(before, recipe=recipe, served=served, weights=weights, run_id=own.run_id, model_id=model_id)
         trial.keep(bench, own.training, outcome)
+        bench.progress.done(f"{own.name}: on {len(rows)} images, {epochs} epochs, {took:.0f} s")
         return outcome
 
     name = f"{bench.setup.name} final, on validation images too"

@@ -12,6 +12,7 @@ import pandas as pd
 from unetlab.errors import Stopped, UserError
 from unetlab.jobs import cluster, judge, trial
 from unetlab.jobs.recipe import without_heads
+from unetlab.jobs.resume import Left
 from unetlab.models import NETWORKS
 from unetlab.options import Options
 from unetlab.search.keras_tuner import grid_size, search, trained_in_full, trials_to_a_promotion
@@ -111,9 +112,16 @@ def search_recipe(bench: trial.Bench, reference: Recipe, options: Options) -> Fo
 
 def _minutes_left(bench: trial.Bench, options: Options, at_once: int) -> float:
     """Minutes of a search less what the trials of earlier attempts took; 0 for no limit."""
-    before = [left.metrics for name, left in bench.kept.left.items() if name.startswith("trial ")]
-    spent = sum(each.get("train/whole_seconds", 0.0) for each in before) / at_once
+    before = [left for name, left in bench.kept.left.items() if name.startswith("trial ")]
+    spent = sum(map(_took, before)) / at_once
     return max(1e-6, options.minutes - spent / 60) if options.minutes else 0.0
+
+
+def _took(left: Left) -> float:
+    """Seconds of a trial: what it said at its end is of the last attempt, what its epochs took of all attempts; of one
+    that goes on with another of those that the other had as well."""
+    whole = left.metrics.get("train/whole_seconds", 0.0)
+    return whole if "goes_on_with" in left.tags else max(whole, left.metrics.get("train/seconds", 0.0))
 
 
 def _space(bench: trial.Bench, reference: Recipe, options: Options) -> keras_tuner.HyperParameters:

@@ -6,7 +6,8 @@ more than MOST_WAITING pixels would have to wait is cut, at a straight line.
 Objects that touch are parted together, unless together they are too tall to wait for. Then those that end are finished,
 and those that go on are parted again with the rows to come, without those above: lines between touching objects may lie
 elsewhere than in the image as one, and a watershed, or what counts as a speck beside a large seed, may now and then
-make one object of two or two of one.
+make one object of two or two of one. So may a watershed of objects within three pixels of one that is not done yet,
+whose share in the blurred distances is missing.
 """
 
 import tempfile
@@ -189,8 +190,8 @@ def segment(
     to the objects.csv in `tables`; with classes classes/<name>.tif too, indices with a palette, and their counts to the
     class_counts.csv. There is no overlay.
 
-    Returns height, width, mode, foreground_fraction and object_count; `cut`, the number of objects that were too tall
-    to wait for.
+    Returns height, width, mode, foreground_fraction and object_count; `cut`, how often objects too tall to wait for
+    were cut.
 
     Raises PixelError as `Rows` does.
     """

@@ -1,5 +1,6 @@
 """A model by its address: loaded, and what is known of it."""
 
+import contextlib
 import functools
 import sys
 from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -64,18 +65,33 @@ def _refuse_pickles(model: str, about: Model) -> None:
 
 
 @functools.lru_cache(maxsize=1)
-def loaded(model: str, store: str) -> PyFuncModel:
-    """A model, loaded once for all shards that one process does."""
+def loaded(model: str, store: str, identity: str) -> PyFuncModel:
+    """A model, loaded once for all shards that one process does; again where another lies at its address now, which has
+    another `identity_of`."""
     return load(model)
 
 
+def identity_of(segmenter: PyFuncModel) -> str:
+    """What no other model is called, wherever it lies."""
+    metadata = getattr(segmenter, "metadata", None)
+    return str(getattr(metadata, "model_id", None) or getattr(metadata, "model_uuid", None))
+
+
 def pinned(model: str) -> str:
-    """The address of the version that an alias stands for now, any other address as it is: an alias may move while
-    shards are done, and a process that lives on has `loaded` what it stood for before."""
-    name, alias = model.removeprefix("models:/").partition("@")[::2]
-    if not alias or not model.startswith("models:/"):
+    """The address of the version that an alias or "latest" stands for now, any other address as it is: they may move
+    between one look and the next. One that stands for nothing stays as it is, for `load` to tell."""
+    if not model.startswith("models:/"):
         return model
-    return f"models:/{name}/{MlflowClient().get_model_version_by_alias(name, alias).version}"
+    address, client = model.removeprefix("models:/"), MlflowClient()
+    name, alias = address.partition("@")[::2]
+    with contextlib.suppress(MlflowException):
+        if alias:
+            return f"models:/{name}/{client.get_model_version_by_alias(name, alias).version}"
+        if address.endswith("/latest"):
+            name = address.removesuffix("/latest")
+            versions = client.search_model_versions(f"name = '{name}'")
+            return f"models:/{name}/{max(int(each.version) for each in versions)}" if versions else model
+    return model
 
 
 def class_names(metadata: Model) -> tuple[str, ...]:

@@ -28,7 +28,7 @@ from rich.progress import Progress
 from unetlab.errors import UserError, printable
 from unetlab.images import codecs
 from unetlab.service import objects, overlays, shards
-from unetlab.service.loading import class_names, in_words, load, pinned
+from unetlab.service.loading import class_names, identity_of, in_words, load, pinned
 from unetlab.service.pages import images_of, like_pages, names_of
 from unetlab.service.segmenting import Shard, finish, segment_shard
 from unetlab.service.shards import Spread, in_turn
@@ -83,7 +83,7 @@ def predict_folder(
     """
     if threshold is not None and not 0 <= threshold <= 1:
         raise UserError(f"threshold must lie in [0, 1]. Received: {threshold}")
-    paths = images_of(images)
+    paths, model = images_of(images), pinned(model)
     segmenter = load(model)
     classes = class_names(segmenter.metadata)
     if classes and threshold is not None:
@@ -92,7 +92,7 @@ def predict_folder(
     _make_folders(images, out, classes)
     parts = _unfinished(out, segmenter, paths, (threshold, channels, pages))
     whole = Shard(
-        *(pinned(model), out.absolute(), parts.absolute(), threshold, batch, channels, pages),
+        *(model, identity_of(segmenter), out.absolute(), parts.absolute(), threshold, batch, channels, pages),
         first=0,
         files=tuple(path.absolute() for path in paths),
         names=tuple(names_of(paths)),
@@ -143,9 +143,7 @@ def _part(whole: Shard, like: Mapping[str, Sequence[str]], span: range) -> Shard
 def _unfinished(out: Path, segmenter: PyFuncModel, paths: Sequence[Path], told: tuple[Any, ...]) -> Path:
     """Where the parts of this work lie: another model, other files or options are other work, whose parts go."""
     known = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
-    metadata = getattr(segmenter, "metadata", None)
-    which = getattr(metadata, "model_id", None) or getattr(metadata, "model_uuid", None)
-    key = hashlib.sha256(repr((which, told, SHARD, known)).encode()).hexdigest()[:16]
+    key = hashlib.sha256(repr((identity_of(segmenter), told, SHARD, known)).encode()).hexdigest()[:16]
     folder = out / "unfinished"
     for other in folder.glob("*"):
         if other.name != key:

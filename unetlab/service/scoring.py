@@ -23,7 +23,7 @@ from unetlab.errors import UserError
 from unetlab.metrics import classes, membranes, significance
 from unetlab.service import class_scoring, mask_scoring, shards
 from unetlab.service.gate import ranking_metric
-from unetlab.service.loading import class_names, loaded
+from unetlab.service.loading import class_names, identity_of, loaded
 from unetlab.service.seen import SIDES, Origin
 from unetlab.service.shards import Spread, in_turn
 from unetlab.service.sheets import Shard, Sheet
@@ -65,7 +65,7 @@ def score(
     def shard(span: range) -> Shard:
         own = tuple(rows[span.start : span.stop])
         few = tuple(row for row in own if row in shown)
-        return Shard(model, dataset.folder, own, few, rivals, lines, cut, span.start, several)
+        return Shard(model, identity_of(segmenter), dataset.folder, own, few, rivals, lines, cut, span.start, several)
 
     data = (dataset.digest, dataset.classes)
     said = repr((origin.model_id or segmenter.metadata.model_uuid, data, rows, rivals, lines, cut, SHARD))
@@ -93,7 +93,7 @@ def score(
 
 def score_shard(shard: Shard) -> dict[str, np.ndarray]:
     """What `score` learns of some images: each column of their table, and images, truths and masks of thumbnails."""
-    segmenter, dataset = loaded(shard.model, mlflow.get_tracking_uri()), _stored(shard.folder)
+    segmenter, dataset = loaded(shard.model, mlflow.get_tracking_uri(), shard.identity), _stored(shard.folder)
     return _scored(segmenter, dataset, shard)
 
 

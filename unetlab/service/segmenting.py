@@ -26,6 +26,7 @@ class Shard:
 
     Args:
         model: address of it.
+        identity: of what lay there when the work began, as `loading.identity_of` has it.
         out: where masks, labels and overlays go.
         parts: where the rows go, as `shards.part` has it.
         threshold, batch, channels, pages: as `predict_folder` takes them.
@@ -37,6 +38,7 @@ class Shard:
     """
 
     model: str
+    identity: str
     out: Path
     parts: Path
     threshold: float | None
@@ -60,7 +62,7 @@ def segment_shard(shard: Shard) -> None:
             f"{socket.gethostname()} does not see {shard.files[0].parent} and {shard.out}: images and out have to lie "
             "on storage that all workers share, under the same path"
         )
-    segmenter = loaded(shard.model, mlflow.get_tracking_uri())
+    segmenter = loaded(shard.model, mlflow.get_tracking_uri(), shard.identity)
     params = {} if shard.threshold is None else {"threshold": shard.threshold}
     plain = not shard.channels and shard.pages == "all" and predictor_of(segmenter) is not None
     items = (
@@ -134,7 +136,7 @@ def _segment_large(
         found = large.segment(predictor_of(segmenter), item.large, shard.out, part, item.name, params.get("threshold"))
     except codecs.PixelError as error:
         return {"file": item.file, "page": item.page, "error": str(error)}
-    cut = f"; {found['cut']} objects were too tall and are cut" if found["cut"] else ""
+    cut = f"; objects too tall to wait for were cut {found['cut']} times" if found["cut"] else ""
     size = f"{found['width']} x {found['height']} pixels"
     Console(stderr=True).print(
         f"{printable(item.file)}: {size}, so its mask is a TIFF and there is no overlay{cut}",

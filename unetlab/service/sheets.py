@@ -34,6 +34,7 @@ class Shard:
 
     Args:
         model: address of it.
+        identity: of what lay there when the work began, as `loading.identity_of` has it.
         folder: of the data set, below the cache.
         rows: the images.
         shown: those of them that get thumbnails.
@@ -45,6 +46,7 @@ class Shard:
     """
 
     model: str
+    identity: str
     folder: Path
     rows: tuple[int, ...]
     shown: tuple[int, ...]
