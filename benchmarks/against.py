@@ -25,6 +25,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.log import logged
 from unetlab.cli.base import OneLineErrors
 from unetlab.errors import UserError
 
@@ -91,8 +92,7 @@ def main(commit: str, command: tuple[str, ...], repeats: int) -> None:
         figures[f"{name}/faster"] = statistics.median(ratios)
         said = f"{name}: {figures[f'{name}/faster']:.2f} times as fast, {ratios[0]:.2f} to {ratios[-1]:.2f}"
         console.print(said, highlight=False)
-    mlflow.set_experiment("unetlab-benchmarks")
-    with mlflow.start_run(run_name="against", tags={"role": "benchmark"}):
+    with logged("against"):
         mlflow.log_params({"commit": commit, "command": " ".join(command), "repeats": repeats})
         mlflow.log_metrics(figures)
         mlflow.log_text(frame.to_csv(index=False), "against.csv")

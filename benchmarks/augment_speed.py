@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy.ndimage import gaussian_filter
 
+from benchmarks.log import logged
 from unetlab.cli.base import OneLineErrors
 from unetlab.setup import Recipe
 from unetlab.training.augment import augment
@@ -75,8 +76,7 @@ def main(size: int, images: int, passes: int) -> None:
     for name, milliseconds in found.items():
         table.add_row(name, f"{milliseconds:.2f}")
     Console().print(table)
-    mlflow.set_experiment("unetlab-benchmarks")
-    with mlflow.start_run(run_name="augment speed", tags={"role": "benchmark"}):
+    with logged("augment speed"):
         mlflow.log_params({"size": size, "images": images})
         mlflow.log_text(pd.DataFrame(found.items(), columns=["change", "ms"]).to_csv(index=False), "augment_speed.csv")
         mlflow.log_metrics({f"ms/{name.replace(' ', '_')}": value for name, value in found.items()})

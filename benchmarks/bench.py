@@ -22,6 +22,7 @@ from rich.progress import track
 from rich.table import Table
 
 from benchmarks import precision, scoring, steps
+from benchmarks.log import logged
 from benchmarks.scoring import spread
 from unetlab.cli.base import OneLineErrors
 from unetlab.data import open_dataset
@@ -103,8 +104,7 @@ def main(repeats: int, length: int, data: str, out: Path | None) -> None:
     figure = picture(rows)
     if out:
         figure.savefig(out, dpi=120)
-    mlflow.set_experiment("unetlab-benchmarks")
-    with mlflow.start_run(run_name="bench", tags={"role": "benchmark"}):
+    with logged("bench"):
         mlflow.log_params({"repeats": repeats, "steps": length, "data": data})
         every = [{**row._asdict(), "faster": each} for row in rows for each in row.faster]
         mlflow.log_text(pd.DataFrame(every).to_csv(index=False), "bench.csv")

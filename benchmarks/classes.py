@@ -18,6 +18,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.log import logged
 from experiments import SETUPS
 from unetlab.cli.base import OneLineErrors
 from unetlab.jobs.run import run_setup
@@ -85,8 +86,7 @@ def main(data: str, name: str, image_size: int | None, epochs: int | None, encod
     Console(width=200).print(shown)
     means = table.groupby("learnt").mean(numeric_only=True).drop(columns=["seed", "low", "high"], errors="ignore")
     Console(width=200).print(means.round(4).to_string())
-    mlflow.set_experiment("unetlab-benchmarks")
-    with mlflow.start_run(run_name="classes", tags={"role": "benchmark"}):
+    with logged("classes"):
         mlflow.log_params({"data": data, "setup": name, "image_size": recipe.image_size})
         mlflow.log_param("epochs", epochs or recipe.epochs)
         mlflow.log_text(table.to_csv(index=False), "classes.csv")

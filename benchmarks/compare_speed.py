@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from benchmarks.log import logged
 from unetlab.cli.base import OneLineErrors
 from unetlab.metrics.table import METRICS
 
@@ -105,8 +106,7 @@ def main(runs: tuple[int, ...], images: int) -> None:
             f"{found['peak_gb']:.2f}",
         )
     Console().print(table)
-    mlflow.set_experiment("unetlab-benchmarks")
-    with mlflow.start_run(run_name="compare speed", tags={"role": "benchmark"}):
+    with logged("compare speed"):
         mlflow.log_text(pd.DataFrame(results).to_csv(index=False), "compare_speed.csv")
         for row in results:
             figures = {name: row[name] for name in ("seconds", "cpu_seconds", "peak_gb")}

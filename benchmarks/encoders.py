@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.classes import train
+from benchmarks.log import logged
 from experiments import load_setup
 from unetlab.cli.base import OneLineErrors
 from unetlab.jobs import configure
@@ -85,8 +86,7 @@ def main(data: str, minutes: float, seed: int, encoder_weights: str) -> None:
         texts = (f"{value:.4f}" if isinstance(value, float) else str(value) for value in row)
         shown.add_row(*("" if text == "nan" else text for text in texts))
     console.print(shown)
-    mlflow.set_experiment("unetlab-benchmarks")
-    with mlflow.start_run(run_name="encoders", tags={"role": "benchmark"}):
+    with logged("encoders"):
         mlflow.log_params({"data": data, "minutes": minutes, "seed": seed})
         mlflow.log_text(frame.to_csv(index=False), "encoders.csv")
 

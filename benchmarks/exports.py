@@ -13,6 +13,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.log import logged
 from unetlab.cli.base import OneLineErrors
 from unetlab.errors import UserError
 from unetlab.jobs.export import Exported, export
@@ -70,8 +71,7 @@ def main(model: str, data: str) -> None:
         cross = "x" if row["file"] != "Keras" and row["worst"] > ALLOWED else ""
         shown.add_row(row["file"], f"{row['megabytes']:.2f}", *(f"{row[name]:.1f}" for name in sides), lost, cross)
     Console().print(shown)
-    mlflow.set_experiment("unetlab-benchmarks")
-    with mlflow.start_run(run_name="exports", tags={"role": "benchmark"}):
+    with logged("exports"):
         mlflow.log_params({"model": model, "data": data})
         mlflow.log_text(found.to_csv(index=False), "exports.csv")
 

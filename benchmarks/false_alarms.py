@@ -35,6 +35,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy import stats
 
+from benchmarks.log import logged
 from unetlab.cli.base import OneLineErrors
 from unetlab.data.split import FRACTIONS
 from unetlab.metrics.significance import bootstrap_interval, corrected_resampled_t, holm, paired_test_of_sums
@@ -298,8 +299,7 @@ def main(experiment: str | None, comparisons: int, seed: int, picture: Path | No
     figure = plot(tables, comparisons)
     if picture:
         figure.savefig(picture)
-    mlflow.set_experiment("unetlab-benchmarks")
-    with mlflow.start_run(run_name="false alarms", tags={"role": "benchmark"}):
+    with logged("false alarms"):
         mlflow.log_params({"comparisons": comparisons, "seed": seed, "experiment": experiment})
         every = pd.concat([table.assign(data=name) for name, table in tables.items()])
         mlflow.log_text(every.to_csv(index=False), "false_alarms.csv")

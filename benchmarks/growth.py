@@ -17,11 +17,14 @@ from pathlib import Path
 from typing import NamedTuple, cast
 
 import click
+import mlflow
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.log import logged
 from benchmarks.memory import measure
 from benchmarks.scoring import spread
 from unetlab.cli.base import OneLineGroup
@@ -169,8 +172,16 @@ def curves(counts: tuple[int, ...], sides: tuple[int, ...], images: int, epochs:
         fitted = [exponent(list(costs), values) for values in middle]
         table.add_row("exponent", *(f"{b:.2f} ± {error:.2f}" for b, error in fitted))
         Console().print(table)
-    picture(found).savefig(out, dpi=100)
+    figure = picture(found)
+    figure.savefig(out, dpi=100)
     click.echo(f"wrote {out}")
+    with logged("growth"):
+        mlflow.log_params({"images": images, "epochs": epochs, "repeats": repeats})
+        rows = [
+            {"along": name, "x": x, **c._asdict()} for name, costs in found.items() for x in costs for c in costs[x]
+        ]
+        mlflow.log_text(pd.DataFrame(rows).to_csv(index=False), "growth.csv")
+        mlflow.log_figure(figure, "growth.png")
 
 
 @main.command()

@@ -19,6 +19,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.log import logged
 from unetlab.cli.base import OneLineErrors
 from unetlab.search import keras_tuner as searches
 from unetlab.search.hyperband import Hyperband
@@ -89,8 +90,7 @@ def main(failing: float, seeds: int) -> None:
     for row in rows:
         table.add_row(*(f"{value:.0%}" if name == "less" else f"{value:.3g}" for name, value in row.items()))
     Console().print(table)
-    mlflow.set_experiment("unetlab-benchmarks")
-    with mlflow.start_run(run_name="hyperband", tags={"role": "benchmark"}):
+    with logged("hyperband"):
         mlflow.log_params({"failing": failing, "seeds": seeds})
         mlflow.log_text(pd.DataFrame(rows).to_csv(index=False), "hyperband.csv")
 

@@ -20,12 +20,14 @@ from pathlib import Path
 from typing import Any
 
 import click
+import mlflow
 import numpy as np
 import psutil
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.log import logged
 from unetlab.cli.base import OneLineErrors
 from unetlab.data.twins import nuclei
 from unetlab.errors import UserError
@@ -204,6 +206,10 @@ def main(model: str, side: int, seconds: float, export: str, images: Path | None
         low, high = np.percentile(steps[step], (50, 95))
         table.add_row(called, f"{low:.1f}", f"{high:.1f}", f"{steps[step].sum() / steps['took'].sum():.0%}")
     console.print(table)
+    with logged("live"):
+        mlflow.log_params({"model": model, "side": side, "seconds": seconds, "export": export})
+        mlflow.log_metrics({"frames_a_second": rate, "latency_ms/p50": p50, "latency_ms/p95": p95})
+        mlflow.log_metrics({f"processor_ms_a_frame/{group}": each for group, each in spent.items()})
 
 
 if __name__ == "__main__":

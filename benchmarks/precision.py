@@ -17,6 +17,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.log import logged
 from experiments import load_setup
 from unetlab.cli.base import OneLineErrors
 from unetlab.models import NETWORKS
@@ -73,8 +74,7 @@ def main(steps: int, only: str) -> None:
         seconds = (f"{row[k]:.1f}" for k in ("traced", "measured"))
         table.add_row(row["network"], row["chosen"], first, str(row["batch"]), *seconds, second, f"{row['share']:.2f}")
     Console().print(table)
-    mlflow.set_experiment("unetlab-benchmarks")
-    with mlflow.start_run(run_name="precision", tags={"role": "benchmark"}):
+    with logged("precision"):
         mlflow.log_params({"steps": steps, "isa": os.environ.get("ONEDNN_MAX_CPU_ISA", "")})
         mlflow.log_text(pd.DataFrame(rows).to_csv(index=False), "precision.csv")
 

@@ -21,6 +21,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import click
+import mlflow
 import numpy as np
 import pandas as pd
 from PIL import Image
@@ -28,6 +29,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy import ndimage
 
+from benchmarks.log import logged
 from benchmarks.memory import measure
 from experiments import load_setup
 from unetlab.cli.base import OneLineGroup
@@ -197,10 +199,15 @@ def speed(data: str, repeats: int) -> None:
     """Milliseconds an image beside the plain way; every score is the same."""
     dataset = open_dataset(data)
     table = Table("image", "plain, ms", "ours, ms", "times faster", title=f"scoring {dataset.name}, {repeats} repeats")
+    rows = []
     for side in SIDES:
         found = compared(dataset, side, repeats)
         table.add_row(f"{side}x{side}", *(spread(found[name]) for name in ("plain", "ours", "ratio")))
+        rows.append(pd.DataFrame({name: found[name] for name in ("plain", "ours", "ratio")}).assign(side=side))
     Console().print(table)
+    with logged("scoring speed"):
+        mlflow.log_params({"data": data, "repeats": repeats})
+        mlflow.log_text(pd.concat(rows).to_csv(index=False), "scoring.csv")
 
 
 @main.command()
@@ -231,6 +238,10 @@ def memory(images: int, side: int, repeats: int) -> None:
         growth = [100 * (b / a - 1) for a, b in zip(few, many, strict=True)]
         table.add_row(where, spread(few, 3), spread(many, 3), f"{spread(growth)} %")
     Console().print(table)
+    every = [{"where": where, "images": count, "gb": gb} for (where, count), each in peaks.items() for gb in each]
+    with logged("scoring memory"):
+        mlflow.log_params({"side": side, "repeats": repeats})
+        mlflow.log_text(pd.DataFrame(every).to_csv(index=False), "memory.csv")
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from mlflow.tracking import MlflowClient
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.log import logged
 from experiments import SETUPS, load_setup
 from unetlab.cli.base import OneLineErrors
 from unetlab.jobs.run import run_setup
@@ -131,8 +132,7 @@ def main(
     figure = picture(curves, minutes, ranked)
     if out:
         figure.savefig(out, dpi=120)
-    mlflow.set_experiment("unetlab-benchmarks")
-    with mlflow.start_run(run_name="search quality", tags={"role": "benchmark"}):
+    with logged("search quality"):
         mlflow.log_params({"setup": name, "data": data, "minutes": minutes, "epochs": epochs, "seeds": seeds})
         mlflow.log_text(frame.to_csv(index=False), "searches.csv")
         mlflow.log_figure(figure, "search.png")

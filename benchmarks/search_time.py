@@ -16,6 +16,7 @@ from mlflow.tracking import MlflowClient
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.log import logged
 from experiments import SETUPS, load_setup
 from unetlab.cli.base import OneLineErrors
 from unetlab.jobs.run import run_setup
@@ -61,8 +62,7 @@ def main(name: str, data: str, trials: int, epochs: int, models: str, encoder_we
         if what != "wall seconds":
             table.add_row(what, f"{share:.1%}")
     Console().print(table)
-    mlflow.set_experiment("unetlab-benchmarks")
-    with mlflow.start_run(run_name="search time", tags={"role": "benchmark"}):
+    with logged("search time"):
         mlflow.log_params({"setup": name, "data": data, "trials": trials, "epochs": epochs, "models": models})
         mlflow.log_metrics({f"share/{what.replace(' ', '_').replace(',', '')}": each for what, each in parts.items()})
         mlflow.log_text(frame.to_csv(index=False), "trials.csv")

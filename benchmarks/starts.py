@@ -4,16 +4,23 @@
 
 Each repeat starts twice on one fresh cache, each time in a process of its own: opens the data, checks them, scenes
 included, and has them at the size of `nuclei`. The seconds are those of that work, without the imports, which both
-starts pay; the time of the processor counts all threads.
+starts pay; the time of the processor counts all threads. `unetlab --help`, which imports no TensorFlow, is timed too.
 """
 
+import statistics
+import subprocess
+import sys
 import tempfile
+import time
 from typing import cast
 
 import click
+import mlflow
+import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.log import logged
 from benchmarks.memory import measure
 from benchmarks.scoring import spread
 from unetlab.cli.base import OneLineErrors
@@ -34,12 +41,20 @@ def work():
 """
 
 
+def seconds_of_help() -> float:
+    """Wall time of `unetlab --help`, in a process of its own."""
+    started = time.perf_counter()
+    subprocess.run([sys.executable, "-m", "unetlab", "--help"], check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - started
+
+
 @click.command(cls=OneLineErrors)
 @click.option("--data", default="synthetic", show_default=True, help="Images, with masks or without.")
 @click.option("--repeats", type=click.IntRange(1), default=5, show_default=True)
 def main(data: str, repeats: int) -> None:
-    """Seconds of a first and a second start, and their ratio."""
+    """Seconds of a first and a second start, and their ratio; seconds of --help."""
     refuse_missing(data)
+    helped = [seconds_of_help() for _ in range(repeats)]
     starts: list[list[list[float]]] = []
     for _ in range(repeats):
         with tempfile.TemporaryDirectory() as cache:
@@ -52,6 +67,17 @@ def main(data: str, repeats: int) -> None:
         ratio = [one / other for one, other in zip(first, second, strict=True)]
         table.add_row(name, spread(first), spread(second, 2), spread(ratio))
     Console().print(table)
+    Console().print(f"`unetlab --help`: {spread(helped, 2)} s; may be 1.5")
+    named = ("seconds", "processor_seconds", "images", "scenes")
+    rows = [
+        {"start": start, **dict(zip(named, each, strict=True))}
+        for pair in starts
+        for start, each in zip(("first", "second"), pair, strict=True)
+    ]
+    with logged("starts"):
+        mlflow.log_params({"data": data, "repeats": repeats})
+        mlflow.log_text(pd.DataFrame(rows).to_csv(index=False), "starts.csv")
+        mlflow.log_metric("help/seconds", statistics.median(helped))
 
 
 if __name__ == "__main__":

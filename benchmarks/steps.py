@@ -4,7 +4,8 @@
 
 For five networks: ours (the model and batches of `training.fit`, in the format that `precision=auto` takes), plain
 Keras (the same network in float32, NumPy arrays into `model.fit`, default settings) and, where PyTorch is installed
-(the extra `torch`), the same U-Net there, channels last and in bfloat16. Each repeat trains an epoch of a few steps
+(the extra `torch`), the same U-Net there, channels last and in bfloat16. All train where their library finds a GPU, if
+there is one. Each repeat trains an epoch of a few steps
 of each, in turn, so that what else the machine does slows all alike; first epochs, which trace, are not counted.
 Milliseconds an image, median with least and most, and how many times faster ours is, by the pairs of each repeat.
 """
@@ -27,6 +28,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.log import logged
 from benchmarks.scoring import spread
 from experiments import load_setup
 from unetlab.cli.base import OneLineErrors
@@ -34,6 +36,7 @@ from unetlab.errors import UserError
 from unetlab.models import NETWORKS
 from unetlab.setup import Recipe
 from unetlab.training import fit, pace
+from unetlab.training.ahead import Ahead, Untuned
 from unetlab.training.batches import batches_of
 from unetlab.training.precision import POLICIES
 
@@ -74,7 +77,7 @@ def noise(recipe: Recipe, steps: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def ours(case: Case, steps: int) -> Epoch:
-    """Epochs as `fit` trains them, without validation."""
+    """Epochs as `fit` trains them, without validation: the first batches of each are not made before it begins."""
     build, recipe = NETWORKS[case.network].build, case.recipe
     images, masks = noise(recipe, steps)
     precision, _ = pace.resolve("auto", case.network, recipe, None)
@@ -84,7 +87,13 @@ def ours(case: Case, steps: int) -> Epoch:
     finally:
         keras.mixed_precision.set_global_policy("float32")
     batches = batches_of(images, masks, np.arange(len(images)), recipe, 0, training=True)
-    return lambda: model.fit(batches, shuffle=False, verbose=0)
+
+    def epoch() -> None:
+        ahead = Ahead(batches)
+        model.fit(Untuned(ahead), shuffle=False, verbose=0)
+        ahead.close()
+
+    return epoch
 
 
 def plain(case: Case, steps: int) -> Epoch:
@@ -166,8 +175,7 @@ def main(repeats: int, steps: int, only: str) -> None:
         table.add_row(name, *shown, *(spread(each, 2) if each else "-" for each in beside))
         rows += [{"network": name, "way": way, "ms": ms} for way, every in found.items() for ms in every]
     console.print(table)
-    mlflow.set_experiment("unetlab-benchmarks")
-    with mlflow.start_run(run_name="steps", tags={"role": "benchmark"}):
+    with logged("steps"):
         mlflow.log_params({"steps": steps, "repeats": repeats})
         mlflow.log_text(pd.DataFrame(rows).to_csv(index=False), "steps.csv")
 

@@ -38,6 +38,7 @@ from mlflow.tracking import MlflowClient
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.log import logged
 from benchmarks.small_jobs import JOBS, write_images
 from unetlab.cli.base import OneLineGroup
 
@@ -318,8 +319,7 @@ def peak_gb(process: int) -> float:
 
 def log(name: str, rows: list[dict[str, Any]], figures: dict[str, float]) -> None:
     """Logs a table and its figures to MLflow."""
-    mlflow.set_experiment("unetlab-benchmarks")
-    with mlflow.start_run(run_name=f"survival {name}", tags={"role": "benchmark"}):
+    with logged(f"survival {name}"):
         mlflow.log_text(pd.DataFrame(rows).to_csv(index=False), f"survival_{name}.csv")
         mlflow.log_metrics(figures)
 

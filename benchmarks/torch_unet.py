@@ -63,20 +63,22 @@ class TorchUNet(nn.Module):
 
 def main(told: dict[str, Any]) -> None:
     """Trains an epoch a line."""
-    noise = torch.Generator().manual_seed(0)
+    noise, device = torch.Generator().manual_seed(0), "cuda" if torch.cuda.is_available() else "cpu"
     count, side = told["steps"] * told["batch"], told["side"]
     images = torch.rand((count, told["channels"], side, side), generator=noise)
-    images = images.contiguous(memory_format=torch.channels_last)
-    masks = torch.randint(0, 2, (count, 1, side, side), generator=noise).float()
-    model = TorchUNet(told["channels"], **told["model"]).to(memory_format=torch.channels_last)
+    images = images.to(device).contiguous(memory_format=torch.channels_last)
+    masks = torch.randint(0, 2, (count, 1, side, side), generator=noise).float().to(device)
+    model = TorchUNet(told["channels"], **told["model"]).to(device, memory_format=torch.channels_last)
     adam = torch.optim.Adam(model.parameters(), lr=told["rate"])
     for _ in sys.stdin:
         for rows in torch.randperm(count).split(told["batch"]):
             adam.zero_grad()
-            with torch.autocast("cpu", torch.bfloat16):
+            with torch.autocast(device, torch.bfloat16):
                 found = model(images[rows])
             torch.nn.functional.binary_cross_entropy_with_logits(found.float(), masks[rows]).backward()
             adam.step()
+        if device == "cuda":
+            torch.cuda.synchronize()
         print("done", flush=True)
 
 

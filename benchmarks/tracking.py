@@ -15,6 +15,7 @@ import mlflow
 import numpy as np
 from rich.console import Console
 
+from benchmarks.log import EXPERIMENT, logged
 from unetlab.cli.base import OneLineErrors
 from unetlab.tracking.epochs import EpochLogger
 
@@ -56,7 +57,7 @@ def measured(epochs: int, rounds: int) -> tuple[list[float], float, float]:
 @click.option("--repeats", type=click.IntRange(1), default=5, show_default=True)
 def main(epochs: int, seconds: float, repeats: int) -> None:
     """Prints what it found and logs it to MLflow."""
-    mlflow.set_experiment("unetlab-benchmarks")
+    mlflow.set_experiment(EXPERIMENT)
     rounds = max(1, int(seconds / (worked(50) / 50)))
     found = [measured(max(2, epochs // repeats), rounds) for _ in range(repeats)]
     waits = [wait for each, _, _ in found for wait in each]
@@ -74,7 +75,7 @@ def main(epochs: int, seconds: float, repeats: int) -> None:
         f"{figures['share/slower']:.2%} slower, {shares[0]:.2%} to {shares[-1]:.2%} in {repeats} repeats",
         highlight=False,
     )
-    with mlflow.start_run(run_name="tracking", tags={"role": "benchmark"}):
+    with logged("tracking"):
         mlflow.log_params({"epochs": epochs, "seconds": seconds, "repeats": repeats})
         mlflow.log_metrics(figures)
 

@@ -15,6 +15,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.log import logged
 from unetlab.cli.base import OneLineErrors
 from unetlab.jobs.evaluate import evaluate
 
@@ -46,8 +47,7 @@ def main(pairs: tuple[tuple[str, str], ...]) -> None:
         shown.add_row(address, found.data, str(images), dice, f"{otsu:.4f}", gain)
         results.append({"model": address, "data": found.data, **{name: found.figures.get(key) for name, key in KEYS}})
     Console().print(shown)
-    mlflow.set_experiment("unetlab-benchmarks")
-    with mlflow.start_run(run_name="twin to real", tags={"role": "benchmark"}):
+    with logged("twin to real"):
         mlflow.log_text(pd.DataFrame(results).to_csv(index=False), "twin_to_real.csv")
 
 

@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy.ndimage import gaussian_filter
 
+from benchmarks.log import logged
 from experiments import load_setup
 from unetlab.cli.base import OneLineErrors
 from unetlab.models import NETWORKS
@@ -94,8 +95,7 @@ def main(images: int, repeats: int, epochs: int, only: str) -> None:
         shown = (f"{value:.1f}" if name == "ms an image" else f"{value:.1%}" for name, value in list(row.items())[1:])
         table.add_row(str(row["setup"]), *shown)
     Console().print(table)
-    mlflow.set_experiment("unetlab-benchmarks")
-    with mlflow.start_run(run_name="waiting", tags={"role": "benchmark"}):
+    with logged("waiting"):
         mlflow.log_params({"images": images, "repeats": repeats, "epochs": epochs})
         mlflow.log_text(pd.DataFrame(rows).to_csv(index=False), "waiting.csv")
 

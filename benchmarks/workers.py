@@ -25,6 +25,7 @@ from mlflow.tracking import MlflowClient
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.log import logged
 from experiments.nuclei_scratch import SETUP
 from unetlab.cli.base import OneLineErrors
 from unetlab.jobs.run import run_setup
@@ -120,8 +121,7 @@ def main(data: str, trials: int, epochs: int, paper: int, seed: int) -> None:
     for row in rows:
         shown.add_row(str(row["workers"]), *(f"{row[name]:.1f}" for name in list(row)[1:]))
     console.print(shown)
-    mlflow.set_experiment("unetlab-benchmarks")
-    with mlflow.start_run(run_name="workers", tags={"role": "benchmark"}):
+    with logged("workers"):
         mlflow.log_params({"data": data, "trials": trials, "epochs": epochs, "paper": paper, "seed": seed})
         mlflow.log_metrics({"seconds/1": one, "seconds/2": two, "speed_up/2": one / two, "cores_busy": busy})
         mlflow.log_text(pd.DataFrame(rows).to_csv(index=False), "workers.csv")

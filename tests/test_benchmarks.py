@@ -1,6 +1,7 @@
 """The benchmarks of the comparison, small: what they measure holds, and they find what is wrong."""
 
 import contextlib
+import dataclasses
 import io
 import shutil
 import subprocess
@@ -34,6 +35,7 @@ from benchmarks import (
     live,
     objects,
     pictures,
+    quality,
     search_quality,
     search_time,
     steps,
@@ -52,6 +54,7 @@ from unetlab.models import NETWORKS
 from unetlab.options import Options
 from unetlab.service.exports import speed
 from unetlab.tracking import thumbnails
+from unetlab.training import fit
 from unetlab.training.augment import CHANGES
 
 
@@ -155,6 +158,57 @@ def test_a_width_is_trained_and_tested_as_a_run_that_compare_can_read(store, pai
     assert row["filters"] == 8 and 0 <= row["test/native_v_rand"] <= 1 and row["test/images"] >= 1
     (run,) = mlflow.search_runs(experiment_names=["unetlab"], filter_string="tags.role = 'search'").to_dict("records")
     assert run["tags.setup"] == "drosophila-8-filters" and run["params.best_schedule"] == "cosine"
+
+
+def test_what_a_speed_up_costs_is_a_difference_over_the_images_of_all_splits():
+    rng = np.random.default_rng(0)
+
+    def trained(seed, less):
+        ids = [f"{seed}{k}" for k in range(40)]
+        dice = rng.uniform(0.7, 0.9, 40)
+        tables = [pd.DataFrame({"native_dice": dice - each, "scene": "a"}, index=ids) for each in (0, less)]
+        for table in tables:
+            table["scene"] = [str(k // 2) for k in range(40)]
+        return [({"minutes": 2.0}, table) for table in tables]
+
+    with_it, without = zip(*(trained(seed, 0.01) for seed in range(3)), strict=True)
+    worse = quality.compared({quality.AS_IT_IS: list(with_it), "float32": list(without)}).iloc[1]
+    assert worse["difference"] == pytest.approx(0.01) and quality.holds(worse)  # it is as good as what is slower
+    better = quality.compared({quality.AS_IT_IS: list(without), "float32": list(with_it)}).iloc[1]
+    assert better["high"] < -quality.COST and not quality.holds(better)
+
+
+def test_speed_ups_are_left_out_one_at_a_time(monkeypatch):
+    setup = dataclasses.replace(TINY, recipe=TINY.recipe.changed({"held": 0.5}))
+    ways = quality.variants(setup)
+    assert list(ways) == ["as it is", "float32", "Keras' own layers", "moments follow to the end"]
+    seen = []
+    monkeypatch.setattr(
+        quality, "train", lambda setup, told: seen.append((setup.recipe.held, told.precision, fit.fused))
+    )
+    for run in ways.values():
+        run(setup, Options(precision="bfloat16"))
+    usual = fit.fused
+    assert seen == [
+        (0.5, "bfloat16", usual),
+        (0.5, "float32", usual),
+        (0.5, "bfloat16", quality.by_keras),
+        (0.0, "bfloat16", usual),
+    ]
+
+
+def test_widths_of_several_seeds_are_a_row_with_their_range():
+    rows = [
+        {"filters": filters, "minutes": 2.0, **dict.fromkeys(widths.SCORES, 0.9 + seed / 100)}
+        for filters in (8, 64)
+        for seed in (0, 1)
+    ]
+    table = widths.shown(pd.DataFrame(rows), "")
+    assert [list(column.cells) for column in table.columns][:3] == [
+        ["8 to 128", "64 to 1024"],
+        ["2.0", "2.0"],
+        ["0.9050 (0.900 to 0.910)"] * 2,
+    ]
 
 
 @pytest.mark.parametrize(
