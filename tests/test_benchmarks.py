@@ -179,13 +179,14 @@ def test_what_a_speed_up_costs_is_a_difference_over_the_images_of_all_splits():
 
 
 def test_speed_ups_are_left_out_one_at_a_time(monkeypatch):
-    setup = dataclasses.replace(TINY, recipe=TINY.recipe.changed({"held": 0.5}))
+    setup, seen = dataclasses.replace(TINY, recipe=TINY.recipe.changed({"held": 0.5})), []
+
+    def train(one, told):
+        seen.append((one.recipe.held, told.precision, fit.fused))
+
+    monkeypatch.setattr(quality, "train", train)
     ways = quality.variants(setup)
     assert list(ways) == ["as it is", "float32", "Keras' own layers", "moments follow to the end"]
-    seen = []
-    monkeypatch.setattr(
-        quality, "train", lambda setup, told: seen.append((setup.recipe.held, told.precision, fit.fused))
-    )
     for run in ways.values():
         run(setup, Options(precision="bfloat16"))
     usual = fit.fused
