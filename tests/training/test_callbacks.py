@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from small_training import RECIPE, fit_disks
 
-from unetlab.training import fit
-from unetlab.training.callbacks import KeepPace, Paced, TrainingFailed
+from unetlab.training.callbacks import TrainingFailed
+from unetlab.training.rates import Cosine, KeepPace, cosine
 
 
 def test_training_stops_early(untraced):
@@ -28,7 +28,7 @@ def test_cosine_warms_up_over_an_epoch_and_decays_to_nothing(untraced):
 
 @pytest.mark.parametrize("epochs", [1, 2, 8, 30])
 def test_a_cosine_of_few_epochs_still_comes_down(epochs):
-    rate = fit.cosine(RECIPE.changed({"epochs": epochs}), 80)
+    rate = cosine(RECIPE.changed({"epochs": epochs}), 80)
     rates = [float(rate(step)) for step in range(80 * epochs)]
     assert int(np.argmax(rates)) == min(80, 10 * epochs) and max(rates) == pytest.approx(1e-2)
     assert rates[-1] < 1e-4
@@ -42,8 +42,7 @@ def test_training_ends_when_its_minutes_are_over():
 @pytest.mark.parametrize(("spent", "ahead"), [(0, 0), (5, 0), (30, 40), (90, 90)])
 def test_a_training_slower_than_its_minutes_allow_moves_its_rate_on(spent, ahead):
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
-    decay = keras.optimizers.schedules.CosineDecay(1e-2, 100)
-    rate = Paced(decay)
+    decay, rate = (Cosine(1e-2, 90, 10) for _ in range(2))
     model.compile(keras.optimizers.SGD(rate), "mse")
     model.optimizer.iterations.assign(10)
     pace = KeepPace(rate, steps=100, minutes=1, spent=spent)

@@ -78,7 +78,7 @@ def test_normalisations_that_do_not_learn_stay_and_a_network_without_any_is_trac
 
 
 def test_a_training_cannot_begin_with_a_step_that_was_traced_for_held_moments():
-    told = (build, HELD, None, "float32", 0, 3)
+    told = (build, HELD, None, "float32", 0)
     assert traced.key_of(*told) is None
 
 

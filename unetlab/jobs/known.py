@@ -13,8 +13,8 @@ from unetlab.inference.symmetries import SYMMETRIES
 from unetlab.models import NETWORKS
 from unetlab.setup import LOSS_OPTION, Setup
 from unetlab.training.augment import FLIPS
-from unetlab.training.fit import SCHEDULES
 from unetlab.training.losses import LOSSES
+from unetlab.training.rates import SCHEDULES
 
 TABLES: dict[str, Collection[Any]] = {
     "loss": LOSSES,

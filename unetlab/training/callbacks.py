@@ -5,7 +5,6 @@ import time
 from typing import Any
 
 import keras
-from keras import ops
 
 from unetlab.training.fused import hold_moments
 
@@ -63,41 +62,6 @@ class StopAfter(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         if time.perf_counter() > self.end:
             self.model.stop_training = True
-
-
-class Paced(keras.optimizers.schedules.LearningRateSchedule):
-    """Another schedule, `ahead` steps further on."""
-
-    def __init__(self, schedule: keras.optimizers.schedules.LearningRateSchedule) -> None:
-        self.schedule = schedule
-        self.ahead = keras.Variable(0.0, trainable=False, dtype="float32", name="ahead")
-
-    def __call__(self, step: Any) -> Any:
-        return self.schedule(ops.cast(step, "float32") + self.ahead)
-
-
-class KeepPace(keras.callbacks.Callback):
-    """Moves a schedule on where the training is slower than its minutes allow.
-
-    A rate that is still high when the time is up leaves a worse network than fewer steps with the whole decay do. A
-    training that keeps its pace is not touched.
-
-    Args:
-        rate: the schedule.
-        steps: that it is made for.
-        minutes: that the training has at most.
-        spent: seconds of them that have gone already.
-    """
-
-    def __init__(self, rate: Paced, steps: int, minutes: float, spent: float = 0.0) -> None:
-        super().__init__()
-        self.rate, self.steps, self.seconds = rate, steps, 60 * minutes
-        self.started = time.perf_counter() - spent
-
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        due = self.steps * min(1.0, (time.perf_counter() - self.started) / self.seconds)
-        done = int(ops.convert_to_numpy(self.model.optimizer.iterations))
-        self.rate.ahead.assign(max(0.0, due - done))
 
 
 class EpochClock(keras.callbacks.Callback):

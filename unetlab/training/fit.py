@@ -17,10 +17,11 @@ from unetlab.setup import Recipe
 from unetlab.training import class_losses, losses, traced
 from unetlab.training.ahead import Ahead, Untuned, Waiting
 from unetlab.training.batches import batches_of
-from unetlab.training.callbacks import EpochClock, HoldMoments, KeepPace, Paced, StopAfter, StopWhenNotFinite
+from unetlab.training.callbacks import EpochClock, HoldMoments, StopAfter, StopWhenNotFinite
 from unetlab.training.checkpoint import Checkpoint
 from unetlab.training.fused import fused, served_weights
 from unetlab.training.precision import POLICIES
+from unetlab.training.rates import SCHEDULES, Cosine, KeepPace
 from unetlab.training.thaw import LateAdam, Thaw
 
 
@@ -48,28 +49,6 @@ class Fitted:
     waiting: float = 0.0
     weights: np.ndarray | None = None
     parameters: int = 0
-
-
-def constant(recipe: Recipe, steps: int) -> float:
-    """The recipe's own learning rate throughout."""
-    return recipe.learning_rate
-
-
-def cosine(recipe: Recipe, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
-    """Linear warm-up from a hundredth of the recipe's learning rate, over one epoch, or over an eighth of all steps if
-    that is less; then cosine decay to 0."""
-    every = recipe.epochs * steps
-    warm = max(1, min(steps, every // 8))
-    return keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=recipe.learning_rate / 100,
-        decay_steps=max(1, every - warm),
-        warmup_target=recipe.learning_rate,
-        warmup_steps=warm,
-    )
-
-
-SCHEDULES: dict[str, Callable[[Recipe, int], Any]] = {"constant": constant, "cosine": cosine}
-"""A recipe names one of these: from it and the steps an epoch to what Keras takes as a learning rate."""
 
 
 def fit(
@@ -117,16 +96,17 @@ def fit(
         learnt = (masks[row] for row in train)
         weighted = class_losses.class_weights(learnt, recipe.classes) if recipe.classes else None
         rate = SCHEDULES[recipe.schedule](recipe, len(batches))
-        paced = Paced(rate) if minutes and isinstance(rate, keras.optimizers.schedules.LearningRateSchedule) else None
-        # a clock of its own is in no other training's trace
-        own = (build, recipe, weights, precision, seed, len(batches), weighted)
-        key = None if paced else traced.key_of(*own)
-        model, state = traced.taken(key, recipe) or _new(build, recipe, weights, paced or rate, weighted)
+        key = traced.key_of(build, recipe, weights, precision, seed, weighted)
+        known = traced.taken(key, rate) or traced.begun(compiled(build, recipe, weights, rate, weighted), rate)
+        model, rate = known.model, known.rate
         thaw = [Thaw(recipe.thaw)] if recipe.thaw else []
         best = keras.callbacks.EarlyStopping(
             monitor="val_loss", mode="min", patience=recipe.patience or recipe.epochs, restore_best_weights=True
         )
         hold = [HoldMoments(round(recipe.held * recipe.epochs))] if recipe.held else []
+        pace = []
+        if minutes and isinstance(rate, Cosine):
+            pace = [KeepPace(rate, recipe.epochs * len(batches), minutes, checkpoint.seconds)]
         epochs = min(until or recipe.epochs, recipe.epochs)
         first = checkpoint.begin(model, best, batches, epochs)
         started = time.perf_counter() - checkpoint.seconds
@@ -140,14 +120,21 @@ def fit(
             shuffle=False,  # Batches does it, from the seed and the epoch alone; Keras goes by what was drawn before
             verbose=0,
             callbacks=[
-                *([KeepPace(paced, recipe.epochs * len(batches), minutes, checkpoint.seconds)] if paced else ()),
-                *(waiting, *thaw, *hold, StopWhenNotFinite(), StopAfter(minutes, checkpoint.seconds), EpochClock()),
+                *(
+                    *pace,
+                    waiting,
+                    *thaw,
+                    *hold,
+                    StopWhenNotFinite(),
+                    StopAfter(minutes, checkpoint.seconds),
+                    EpochClock(),
+                ),
                 *(*callbacks, best, checkpoint),
             ],
         )
         seconds = time.perf_counter() - started
         found, parameters = served_weights(model), int(model.count_params())
-        traced.keep(key, model, state)
+        traced.keep(key, known)
     finally:
         keras.mixed_precision.set_global_policy("float32")
         if ahead is not None:
@@ -157,14 +144,6 @@ def fit(
     served = rebuild(build, recipe, found)
     best_epoch = int(table["val_loss"].argmin()) + 1
     return Fitted(served, table, best_epoch, seconds, waiting.steps, waiting.share, weighted, parameters)
-
-
-def _new(
-    build: Callable[..., keras.Model], recipe: Recipe, weights: str | None, rate: Any, weighted: np.ndarray | None
-) -> tuple[keras.Model, list[np.ndarray]]:
-    """A network that is not traced yet, and its state for `traced`."""
-    model = compiled(build, recipe, weights, rate, weighted)
-    return model, traced.state_of(model)
 
 
 def compiled(

@@ -14,22 +14,27 @@ import numpy as np
 
 from unetlab.data.targets import HEADS
 from unetlab.setup import Recipe
+from unetlab.training.rates import Cosine
 
 KEPT = 4
 """Networks, at most, that are kept in a process."""
 
-LARGEST = 10_000_000
-"""Weights of a network that is kept, at most: beside what it computes in, its optimiser holds two more of each."""
+WEIGHTS = 40_000_000
+"""Of all networks that are kept, at most: beside each weight there are two of the optimiser and one to begin with."""
 
 Key = tuple[Any, ...]
 
 
-class _Traced(NamedTuple):
+class Traced(NamedTuple):
+    """A network, weights and the state of dropout before its first step, and the learning rate or schedule in its
+    trace."""
+
     model: keras.Model
     state: list[np.ndarray]
+    rate: Any
 
 
-_kept: dict[Key, _Traced] = {}
+_kept: dict[Key, Traced] = {}
 
 
 def key_of(
@@ -38,53 +43,53 @@ def key_of(
     weights: str | None,
     precision: str,
     seed: int,
-    steps: int,
     weighted: np.ndarray | None = None,
 ) -> Key | None:
     """What trainings have in common whose network begins alike and whose step is traced alike; None for those whose
-    step changes on the way. A constant learning rate is no part of it, nor are batch size and augmentation."""
+    step changes on the way. Learning rate, epochs, batch size and augmentation are no part of it."""
     if recipe.thaw or recipe.held:
         return None
     names = ("image_size", "channels", "loss", "border_weight", "schedule", "classes")
     step: dict[str, Any] = {name: getattr(recipe, name) for name in names}
     step["weighted"] = None if weighted is None else weighted.tolist()
     step |= {"head": recipe.objects if recipe.objects in HEADS else "", "options": dict(recipe.loss_options)}
-    if recipe.schedule != "constant":
-        step |= {"rate": recipe.learning_rate, "epochs": recipe.epochs, "steps": steps}
     told = json.dumps([step, dict(recipe.model)], sort_keys=True, default=str)
     return build, told, weights, precision, seed
 
 
-def taken(key: Key | None, recipe: Recipe) -> tuple[keras.Model, list[np.ndarray]] | None:
-    """The network kept under a key, as it was before its first step, and that state; None if there is none.
+def begun(model: keras.Model, rate: Any) -> Traced:
+    """A network before its first step; nothing of its state where it is too large to keep."""
+    small = model.count_params() <= WEIGHTS
+    return Traced(model, [keras.ops.convert_to_numpy(each) for each in _variables(model)] if small else [], rate)
+
+
+def taken(key: Key | None, rate: Any) -> Traced | None:
+    """The network kept under a key, as it was before its first step, with another learning rate or schedule of the same
+    kind; None if there is none.
 
     It is kept no longer: a training that fails leaves it in no state to be taken again.
     """
     found = None if key is None else _kept.pop(key, None)
     if found is None:
         return None
-    model, state = found
-    for variable, value in zip(_variables(model), state, strict=True):
+    optimizer = found.model.optimizer
+    for variable, value in zip(_variables(found.model), found.state, strict=True):
         variable.assign(value)
-    rate = None if recipe.schedule != "constant" else model.optimizer.learning_rate
-    for variable in model.optimizer.variables:
-        variable.assign(recipe.learning_rate if variable is rate else np.zeros(variable.shape))
-    return model, state
+    for variable in optimizer.variables:
+        variable.assign(np.zeros(variable.shape))
+    if isinstance(found.rate, Cosine):
+        found.rate.become(rate)
+        return found
+    optimizer.learning_rate.assign(rate)
+    return found
 
 
-def state_of(model: keras.Model) -> list[np.ndarray]:
-    """Weights and the state of dropout of a network before its first step; nothing of one that is too large to keep."""
-    if model.count_params() > LARGEST:
-        return []
-    return [keras.ops.convert_to_numpy(variable) for variable in _variables(model)]
-
-
-def keep(key: Key | None, model: keras.Model, state: list[np.ndarray]) -> None:
-    """Keeps a network whose training has ended; the one that was taken longest ago goes."""
-    if key is None or not state:
+def keep(key: Key | None, known: Traced) -> None:
+    """Keeps a network whose training has ended; those that were taken longest ago go."""
+    if key is None or not known.state or not isinstance(known.rate, float | Cosine):
         return
-    _kept[key] = _Traced(model, state)
-    while len(_kept) > KEPT:
+    _kept[key] = known
+    while len(_kept) > KEPT or sum(each.model.count_params() for each in _kept.values()) > WEIGHTS:
         _kept.pop(next(iter(_kept)))
 
 
