@@ -2,10 +2,12 @@
 
     python -m benchmarks.large_images serve --size 1000x700 --size 4096x4096
     python -m benchmarks.large_images predict --size 20000x20000 --network tiny
+    python -m benchmarks.large_images seams --model models:/unetlab-auto@champion
 
-The network is a U-Net as it is built, untrained, which takes as long as a trained one; what it says counts for little
-beside how bright the image is, so that the objects are known. `--network tiny` is for the memory of what is around it.
-Linux only, where a process says its peak.
+The last compares what a trained model says of an image in tiles and as one. Of the others the network is a U-Net as it
+is built, untrained, which takes as long as a trained one; what it says counts for little beside how bright the image
+is, so that the objects are known. `--network tiny` is for the memory of what is around it. Linux only, where a process
+says its peak.
 """
 
 import base64
@@ -35,10 +37,13 @@ from rich.table import Table
 
 from benchmarks.memory import measure
 from unetlab.cli.base import OneLineGroup
-from unetlab.images import codecs
+from unetlab.data.twins import nuclei
+from unetlab.images import codecs, geometry
+from unetlab.inference import tiles
 from unetlab.inference.package import log_segmenter, settings_of
 from unetlab.models.pretrained import full_unet
 from unetlab.models.scratch import scratch_unet
+from unetlab.service.loading import load, predictor_of
 from unetlab.setup import Recipe
 
 
@@ -228,6 +233,35 @@ def predict(sizes: list[tuple[int, int]], network: str) -> None:
                 raise click.ClickException(f"{found['found']} rows, columns and objects, not {spots(height, width)}")
             shown = (f"{found['seconds']:.1f}", f"{found['peak_gb']:.2f}", str(spots(height, width)))
             table.add_row(f"{width}x{height}", *shown)
+    Console().print(table)
+
+
+def mosaic(side: int, across: int = 6) -> np.ndarray:
+    """uint8 (side, side, 3) of simulated nuclei, so many images wide and high."""
+    part = -(-side // across)
+    made = [geometry.fit_channels(job().image, 3) for job in nuclei.jobs(0, across**2)]
+    parts = [geometry.resize_image(each, part, part) for each in made]
+    rows = [np.concatenate(parts[first : first + across], axis=1) for first in range(0, across**2, across)]
+    return np.concatenate(rows)[:side, :side]
+
+
+@main.command()
+@click.option("--model", required=True, help="Trained in patches, as for predict.")
+@click.option("--side", type=click.IntRange(tiles.TILE + 1), default=1536, show_default=True, help="Of a mosaic.")
+def seams(model: str, side: int) -> None:
+    """How far a trained model's answer in tiles is from its answer to the image as one."""
+    predictor, image = predictor_of(load(model)), mosaic(side)
+    if predictor is None or predictor.recipe.view != "patches":
+        raise click.ClickException(f"{model} looks at whole images, which have no tiles")
+    found = []
+    for tile in (tiles.TILE, 2 * side):
+        predictor.tile = tile
+        found.append(np.asarray(predictor.maps([image]).mask[0]))
+    apart, cut = np.abs(found[0] - found[1]), predictor.recipe.threshold
+    wrong = np.mean((found[0] > cut) != (found[1] > cut)) if isinstance(cut, float) else float("nan")
+    table = Table("difference of probability", "value", title=f"{model}: {side}x{side} in tiles of {tiles.TILE}")
+    for name, value in (("largest", apart.max()), ("mean", apart.mean()), ("pixels of the mask that differ", wrong)):
+        table.add_row(name, f"{value:.2g}")
     Console().print(table)
 
 

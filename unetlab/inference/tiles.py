@@ -13,8 +13,9 @@ from ..images import geometry
 from ..images.rows import FittedRows
 from ..images.view import ALIGN, mirrored, padded_side
 
-TILE = 512
-"""Side of a tile; an image that fits is seen in one piece."""
+TILE = 768
+"""Side of a tile; an image that fits is seen in one piece. A trained encoder of 53 layers looks so far that in tiles of
+512 single pixels at the seams are off by up to 0.03; in these all are within a thousandth of the image seen as one."""
 
 EDGE = 8
 """So many-th part of a tile at each edge counts for nothing where another tile has it further inside; over as much

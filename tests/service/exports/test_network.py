@@ -8,6 +8,7 @@ from conftest import brightness_model
 from taught_models import tiny
 
 from unetlab.errors import UserError
+from unetlab.inference import tiles
 from unetlab.models.scratch import scratch_unet
 from unetlab.service.exports import FORMATS
 from unetlab.service.exports.network import any_size, tiled_as, traced, trained
@@ -44,7 +45,7 @@ def test_what_a_file_takes_follows_view_and_format(store):
     assert patches.shape(FORMATS["litert"]) == (1, 64, 64, 3)  # tiles of 32 could not overlap
     recipe, tile = tiled_as(patches.recipe, (1, 64, 64, 3))
     assert (recipe.image_size, tile) == (64, 64)
-    assert tiled_as(patches.recipe, (1, None, None, 3)) == (patches.recipe, 512)
+    assert tiled_as(patches.recipe, (1, None, None, 3)) == (patches.recipe, tiles.TILE)
 
 
 def test_options_newer_than_a_model_have_their_default(store, tmp_path):
