@@ -38,6 +38,11 @@ COMPARED = ("native_dice", "ap50", "ap_dsb")
 ROOT = Path(__file__).parents[1]
 
 
+def has_it(python: str) -> bool:
+    """Whether an interpreter has StarDist."""
+    return subprocess.run([python, "-c", "import stardist"], capture_output=True).returncode == 0
+
+
 def write_side(dataset: Dataset, rows: np.ndarray, folder: Path) -> None:
     """Images in colour and label images, as TIFFs numbered by row."""
     for name in ("images", "labels"):
@@ -80,13 +85,13 @@ def scored(dataset: Dataset, rows: np.ndarray, folder: Path) -> pd.DataFrame:
 def main(data: str, run_id: str, python: str, minutes: float, seed: int) -> None:
     """Prints a table and logs it to MLflow."""
     console, record = Console(width=120), read.find_one(run_id)
-    if subprocess.run([python, "-c", "import stardist"], capture_output=True).returncode:
+    if not has_it(python):
         console.print(f"{python} has no StarDist, so it is left out; --python names one that has")
         return
     dataset = open_dataset(data)
     card = check(dataset)
     sides = split(dataset.ids, card.groups, card.modality, seed=seed)
-    table, scenes = read.table(record), read.scenes(record)
+    table = read.table(record)
     ids = [dataset.ids[row] for row in sides.test]
     if table is None or set(table["id"]) != set(ids):
         raise UserError(f"{record.name} has other test images; give its data and seed")
@@ -98,7 +103,7 @@ def main(data: str, run_id: str, python: str, minutes: float, seed: int) -> None
         theirs = scored(dataset, sides.test, folder)
     ours, rows = table.set_index("id").reindex(theirs.index), []
     for score in COMPARED:
-        gain = paired_interval(ours[score], theirs[score], np.array([scenes[each] for each in theirs.index]))
+        gain = paired_interval(ours[score], theirs[score], card.groups[sides.test])
         means = {"ours": float(ours[score].mean()), "stardist": float(theirs[score].mean())}
         rows.append({"score": score, **means, "gain": gain.mean, "low": gain.low, "high": gain.high, "p": gain.p_value})
     shown = Table("score", record.name, "StarDist", "difference [95 %]", "p", title=f"{len(ids)} test images; {said}")

@@ -38,6 +38,7 @@ from benchmarks import (
     quality,
     search_quality,
     search_time,
+    stardist,
     steps,
     survival,
     survival_workers,
@@ -48,6 +49,8 @@ from benchmarks import (
 )
 from benchmarks.processes import gone, local_workers, wait_until
 from unetlab.data import open_dataset
+from unetlab.data.check import check
+from unetlab.data.split import split
 from unetlab.images.regions import components
 from unetlab.inference.objects import METHODS
 from unetlab.models import NETWORKS
@@ -158,6 +161,36 @@ def test_a_width_is_trained_and_tested_as_a_run_that_compare_can_read(store, pai
     assert row["filters"] == 8 and 0 <= row["test/native_v_rand"] <= 1 and row["test/images"] >= 1
     (run,) = mlflow.search_runs(experiment_names=["unetlab"], filter_string="tags.role = 'search'").to_dict("records")
     assert run["tags.setup"] == "drosophila-8-filters" and run["params.best_schedule"] == "cosine"
+
+
+def test_without_stardist_it_is_left_out_and_that_is_said(store, tmp_path):
+    run = log_setup_run("auto", difficulty())
+    answer = CliRunner().invoke(stardist.main, ["--data", str(tmp_path), "--run", run])
+    assert answer.exit_code == 0 and "has no StarDist, so it is left out" in " ".join(answer.output.split())
+
+
+def test_stardist_is_given_the_split_of_the_run_and_scored_as_it_is(store, pairs, monkeypatch):
+    dataset = open_dataset(str(pairs))
+    card = check(dataset)
+    sides = split(dataset.ids, card.groups, card.modality, seed=0)
+    ids = [dataset.ids[row] for row in sides.test]
+    run = log_setup_run("auto", np.full(len(ids), 0.75), ids=ids)
+
+    def answers_the_truth(python, folder, minutes, seed):
+        counted = [len(list((folder / side / "images").iterdir())) for side in ("train", "validation", "test")]
+        assert counted == [len(sides.train), len(sides.validation), len(sides.test)]
+        shutil.copytree(folder / "test" / "labels", folder / "found")
+        return "1 epochs of 100 steps"
+
+    monkeypatch.setattr(stardist, "found_by_stardist", answers_the_truth)
+    monkeypatch.setattr(stardist, "has_it", lambda python: True)
+    answer = CliRunner().invoke(stardist.main, ["--data", str(pairs), "--run", run])
+    assert answer.exit_code == 0, answer.output
+    found = mlflow.search_runs(experiment_names=["unetlab-benchmarks"]).iloc[0]
+    table = pd.read_csv(io.StringIO(mlflow.artifacts.load_text(f"runs:/{found['run_id']}/comparison.csv")))
+    assert table["stardist"].tolist() == [1.0, 1.0, 1.0] and table["gain"][0] == pytest.approx(-0.25)
+    other = CliRunner().invoke(stardist.main, ["--data", str(pairs), "--run", run, "--seed", "1"])
+    assert other.exit_code == 2 and "has other test images; give its data and seed" in " ".join(other.output.split())
 
 
 def test_what_a_speed_up_costs_is_a_difference_over_the_images_of_all_splits():
