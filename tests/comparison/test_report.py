@@ -3,6 +3,8 @@
 import base64
 import io
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 
 import mlflow
@@ -96,6 +98,12 @@ def test_the_page_opens_with_the_conclusion_and_holds_every_part(comparison):
     assert Image.open(io.BytesIO(base64.b64decode(objects))).size == (8, 8)
     assert page.count("<figure>") == behind.MOST_IMAGES * 5  # the truth and four setups
     assert "accuracy on validation" in page and "not logged" not in page
+
+
+def test_a_comparison_waits_for_no_tensorflow():
+    code = "import sys, unetlab.comparison.report; print({'tensorflow', 'keras', 'keras_tuner'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
 
 
 def test_what_runs_are_named_cannot_change_the_page(store):

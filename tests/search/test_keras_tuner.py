@@ -10,7 +10,8 @@ import scipy.optimize
 
 from unetlab.errors import Stopped
 from unetlab.search import hyperband
-from unetlab.search.keras_tuner import grid_size, search, spread, trained_in_full, trials_to_a_promotion
+from unetlab.search.keras_tuner import grid_size, search, spread, trials_to_a_promotion
+from unetlab.search.trials import trained_in_full
 
 
 @pytest.fixture(autouse=True)

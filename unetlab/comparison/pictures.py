@@ -13,7 +13,7 @@ from matplotlib.ticker import EngFormatter
 from PIL import Image
 from scipy import ndimage
 
-from unetlab.search.keras_tuner import trained_in_full
+from unetlab.search.trials import trained_in_full
 from unetlab.tracking.class_figures import coloured
 
 SERIES = ["#1f6fb4", "#d9730d", "#2b8a57", "#8e5bb5", "#b03a48", "#7a7a7a"]

@@ -8,7 +8,7 @@ from scipy import stats
 
 from unetlab.health.finding import HealthFinding, RunData
 from unetlab.metrics.significance import count_scenes, detectable_difference, paired_test, spread
-from unetlab.search.keras_tuner import trained_in_full
+from unetlab.search.trials import trained_in_full
 
 LEVEL = 0.05
 

@@ -15,9 +15,10 @@ from unetlab.jobs.recipe import without_heads
 from unetlab.jobs.resume import Left
 from unetlab.models import NETWORKS
 from unetlab.options import Options
-from unetlab.search.keras_tuner import grid_size, search, trained_in_full, trials_to_a_promotion
+from unetlab.search.keras_tuner import grid_size, search, trials_to_a_promotion
 from unetlab.search.rung import Rung
 from unetlab.search.space import ranges
+from unetlab.search.trials import trained_in_full
 from unetlab.setup import Recipe
 from unetlab.tracking import figures, write
 

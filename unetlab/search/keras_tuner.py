@@ -129,17 +129,6 @@ def _tell(oracle: keras_tuner.Oracle, trial: Any, done: "Future[float]") -> None
     oracle.end_trial(trial)
 
 
-def trained_in_full(trials: pd.DataFrame) -> pd.DataFrame:
-    """The completed trials of a search's table among which its winner is: those trained as long as the final model.
-
-    Hyperband judges most trials after a few epochs, and what leads then need not lead at the end. Where none was
-    trained in full, as only happens if the reference trial fails, all completed trials.
-    """
-    completed = trials[trials["status"] == "COMPLETED"]
-    full = completed[completed["tuner_epochs"].isna()] if "tuner_epochs" in completed else completed
-    return full if len(full) else completed
-
-
 def trials_to_a_promotion(epochs: int, at_once: int = 1) -> int:
     """How many trials Hyperband takes until it trains one in full besides the reference, if none fails."""
     space, seen = keras_tuner.HyperParameters(), []
