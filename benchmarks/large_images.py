@@ -38,7 +38,7 @@ from rich.table import Table
 from benchmarks.memory import measure
 from unetlab.cli.base import OneLineGroup
 from unetlab.data.twins import nuclei
-from unetlab.images import codecs, geometry
+from unetlab.images import codecs, geometry, view
 from unetlab.inference import tiles
 from unetlab.inference.package import log_segmenter, settings_of
 from unetlab.models.pretrained import full_unet
@@ -250,10 +250,10 @@ def mosaic(side: int, across: int = 6) -> np.ndarray:
 @click.option("--side", type=click.IntRange(tiles.TILE + 1), default=1536, show_default=True, help="Of a mosaic.")
 def seams(model: str, side: int) -> None:
     """How far a trained model's answer in tiles is from its answer to the image as one."""
-    predictor, image = predictor_of(load(model)), mosaic(side)
+    predictor = predictor_of(load(model))
     if predictor is None or predictor.recipe.view != "patches":
         raise click.ClickException(f"{model} looks at whole images, which have no tiles")
-    found = []
+    image, found = view.fitted(mosaic(side), predictor.recipe), []
     for tile in (tiles.TILE, 2 * side):
         predictor.tile = tile
         found.append(np.asarray(predictor.maps([image]).mask[0]))

@@ -29,7 +29,7 @@ from unetlab.cli.base import OneLineErrors
 from unetlab.metrics.intervals import paired_interval
 from unetlab.options import Options
 from unetlab.setup import Setup
-from unetlab.training import fit
+from unetlab.training import fit, traced
 
 AS_IT_IS = "as it is"
 
@@ -51,10 +51,12 @@ def variants(setup: Setup) -> dict[str, Callable[[Setup, Options], Any]]:
 
     def without_fused(one: Setup, told: Options) -> Any:
         known, fit.fused = fit.fused, by_keras
+        traced.forget()  # the network that was trained before has fused layers
         try:
             return train(one, told)
         finally:
             fit.fused = known
+            traced.forget()
 
     def changed(**values: Any) -> Callable[[Setup, Options], Any]:
         return lambda one, told: train(replace(one, recipe=one.recipe.changed(values)), told)
@@ -110,6 +112,7 @@ def main(data: str, name: str, epochs: int | None, encoder_weights: str, seeds: 
         encoder_weights=encoder_weights,
         epochs=epochs or setup.recipe.epochs,
         minutes=LONG if setup.adapts else 0.0,
+        split=str(setup.defaults.get("split", Options.split)),
     )
     ways = variants(setup)
     found: dict[str, list[Any]] = {way: [] for way in ways}

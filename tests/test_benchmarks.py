@@ -231,6 +231,19 @@ def test_speed_ups_are_left_out_one_at_a_time(monkeypatch):
     ]
 
 
+def test_a_network_of_keras_own_layers_is_not_one_that_was_fused_before(store, monkeypatch):
+    from small_training import RECIPE, fit_disks
+
+    built = []
+    monkeypatch.setattr(fit, "fused", lambda model: (built.append("fused"), model)[1])
+    monkeypatch.setattr(quality, "by_keras", lambda model: (built.append("own"), model)[1])
+    monkeypatch.setattr(quality, "train", lambda setup, told: fit_disks(RECIPE.changed({"epochs": 1})))
+    ways = quality.variants(TINY)
+    for name in ("as it is", "Keras' own layers", "as it is"):
+        ways[name](TINY, Options())
+    assert built == ["fused", "own", "fused"]
+
+
 def test_widths_of_several_seeds_are_a_row_with_their_range():
     rows = [
         {"filters": filters, "minutes": 2.0, **dict.fromkeys(widths.SCORES, 0.9 + seed / 100)}

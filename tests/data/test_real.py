@@ -41,7 +41,6 @@ def test_the_kitchen_pin_counts_the_files_of_its_folders(real_data):
 
 
 @pytest.mark.slow  # a minute
-@pytest.mark.slow  # scenes and borders of 188 photographs
 def test_real_sections_and_photographs(real_data):
     sections = open_dataset(str(real_data / "isbi2012"))
     assert len(sections) == 24 and sections.ids[-1] == "train-volume-023" and max(sections.levels) == 2

@@ -288,7 +288,6 @@ def test_a_machine_that_does_not_see_the_images_says_so(model, folder, tmp_path)
 
 
 @pytest.mark.slow  # 70,000 objects
-@pytest.mark.slow  # measures 67,600 objects
 def test_more_objects_than_a_png_can_tell_apart_are_answered_all_the_same(store, tmp_path):
     y, x = np.mgrid[:520, :520]
     (tmp_path / "in").mkdir()

@@ -47,6 +47,7 @@ def test_a_training_slower_than_its_minutes_allow_moves_its_rate_on(spent, ahead
     model.optimizer.iterations.assign(10)
     pace = KeepPace(rate, steps=100, minutes=1, spent=spent)
     pace.set_model(model)
+    pace.on_train_begin()
     pace.on_epoch_begin(1)
     assert float(rate.ahead.value) == pytest.approx(ahead, abs=1)
     assert float(model.optimizer.learning_rate) == pytest.approx(float(decay(10 + ahead)), abs=2e-4)

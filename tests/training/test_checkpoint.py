@@ -6,7 +6,9 @@ import pytest
 from small_training import RECIPE, fit_disks
 
 from unetlab.errors import Stopped
+from unetlab.training import fit as fits
 from unetlab.training.checkpoint import Checkpoint, load_arrays, save_arrays, write_whole
+from unetlab.training.rates import KeepPace
 
 AUGMENTED = {"dropout": 0.3, "rotation": 20.0, "flips": "both", "brightness": 0.1}
 RANDOM = RECIPE.changed({**AUGMENTED, "epochs": 4, "schedule": "cosine"})
@@ -117,3 +119,18 @@ def test_what_cannot_be_written_whole_leaves_what_was_there(tmp_path):
     with pytest.raises(Stopped, match="cannot write .*in-the-way"):
         (tmp_path / "in-the-way").write_text("")
         save_arrays(tmp_path / "in-the-way" / "it.npz", {}, [])
+
+
+def test_a_training_that_goes_on_keeps_the_pace_of_all_its_minutes(tmp_path, untraced, monkeypatch):
+    seen = []
+
+    class Noted(KeepPace):
+        def __init__(self, rate, steps, minutes, spent=0.0):
+            seen.append(spent)
+            super().__init__(rate, steps, minutes, spent)
+
+    monkeypatch.setattr(fits, "KeepPace", Noted)
+    recipe = RECIPE.changed({"epochs": 2, "schedule": "cosine"})
+    for until in (1, 0):
+        fit_disks(recipe, minutes=10, until=until, checkpoint=Checkpoint(tmp_path / "it.npz", "it"))
+    assert seen[0] == 0 and seen[1] > 0.1

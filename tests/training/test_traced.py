@@ -123,5 +123,5 @@ def test_networks_that_are_large_together_are_not_all_kept(monkeypatch):
     monkeypatch.setattr(traced, "WEIGHTS", 1000)
     for number, weights in enumerate((400, 500, 300, 1100)):
         model = keras.Sequential([keras.Input((weights - 1,)), keras.layers.Dense(1)])
-        traced.keep((number,), traced.begun(model, 0.1))
+        traced.keep((number,), traced.begun(model, 0.1, (number,)))
     assert list(traced._kept) == [(1,), (2,)]  # the first had to go for the third, and the last is too large itself

@@ -142,8 +142,8 @@ def _page(file: BinaryIO) -> Any:
     plain = page.photometric in (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.RGB, PHOTOMETRIC.YCBCR)
     apart = page.samplesperpixel > 1 and page.planarconfig == PLANARCONFIG.SEPARATE
     deep = page.dtype not in (np.uint8, np.uint16) or page.imagedepth > 1
-    # ImageJ has all planes of a stack of more than 4 GB behind one directory
-    behind = math.prod(opened.series[0].shape) // math.prod(page.shape) if opened.is_imagej else 1
+    # ImageJ and others have all planes of a stack behind one directory; an OME file speaks of others' planes too
+    behind = math.prod(opened.series[0].shape) // math.prod(page.shape) if not opened.is_ome else 1
     count = max(len(found), behind)
     if count > 1 or not plain or apart or deep or page.samplesperpixel not in (1, 3):
         kind = f"{page.dtype} {page.photometric.name}, {page.samplesperpixel} samples a pixel, {count} pages"

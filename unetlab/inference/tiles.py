@@ -22,7 +22,7 @@ EDGE = 8
 again a tile fades into its neighbour."""
 
 BATCH_PIXELS = 8 * 256 * 256
-"""Pixels that the network sees at once, so that memory does not grow with what is asked."""
+"""Pixels, or one tile, that the network sees at once, so that memory does not grow with what is asked."""
 
 FAINT = 1e-6
 """Weight of a tile's edge: it counts where no other tile reaches."""

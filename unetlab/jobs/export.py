@@ -107,8 +107,7 @@ def export(
         with tracking.run(f"export {model.removeprefix('models:/')} as {title}", tags=tags, params=told) as active:
             _tell(console, f"comparing it with Keras on {len(own.test)} test images")
             lost = loss(network, row.open(file, 1), shape, own)
-            on_its_page = whence.model_id if lost.worst <= allow_loss else None
-            tracking.log_scores("export", {**sizes, **_figures(lost)}, on_its_page)
+            tracking.log_scores("export", {**sizes, **_figures(lost)})
             tracking.log_table(lost.table, "scores/export.csv")
             _refuse(lost, title, allow_loss)
             _tell(console, "timing both")
@@ -117,7 +116,9 @@ def export(
             page["checked"] = {**_figures(lost), "test_images": len(lost.table), "scenes": lost.scenes}
             (folder / NAME).write_text(json.dumps(page, indent=2) + "\n")
             address = _log(folder, whence)
-            tracking.log_scores("export", _milliseconds(times), whence.model_id)
+            tracking.log_scores("export", _milliseconds(times))
+            on_its_page = {**sizes, **_figures(lost), **_milliseconds(times)}
+            tracking.log_scores(f"export/{folder.name}", on_its_page, whence.model_id)
             tracking.log_table(times, "speed.csv")
             tracking.log_figure(speed_plot(times, f"{title}, milliseconds an image"), "speed.png")
             mlflow.set_tag("exported_to", address)

@@ -66,9 +66,12 @@ def _refuse_pickles(model: str, about: Model) -> None:
 
 @functools.lru_cache(maxsize=1)
 def loaded(model: str, store: str, identity: str) -> PyFuncModel:
-    """A model, loaded once for all shards that one process does; again where another lies at its address now, which has
-    another `identity_of`."""
-    return load(model)
+    """A model, loaded once for all shards that one process does; again where another lies at its address now. Raises
+    UserError if that is not the one of that `identity_of`."""
+    found = load(model)
+    if identity_of(found) != identity:
+        raise UserError(f"model={model} is another now than when the work began; give the same command again")
+    return found
 
 
 def identity_of(segmenter: PyFuncModel) -> str:

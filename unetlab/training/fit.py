@@ -97,16 +97,11 @@ def fit(
         weighted = class_losses.class_weights(learnt, recipe.classes) if recipe.classes else None
         rate = SCHEDULES[recipe.schedule](recipe, len(batches))
         key = traced.key_of(build, recipe, weights, precision, seed, weighted)
-        known = traced.taken(key, rate) or traced.begun(compiled(build, recipe, weights, rate, weighted), rate)
+        known = traced.taken(key, rate) or _new(key, build, recipe, weights, rate, weighted)
         model, rate = known.model, known.rate
-        thaw = [Thaw(recipe.thaw)] if recipe.thaw else []
         best = keras.callbacks.EarlyStopping(
             monitor="val_loss", mode="min", patience=recipe.patience or recipe.epochs, restore_best_weights=True
         )
-        hold = [HoldMoments(round(recipe.held * recipe.epochs))] if recipe.held else []
-        pace = []
-        if minutes and isinstance(rate, Cosine):
-            pace = [KeepPace(rate, recipe.epochs * len(batches), minutes, checkpoint.seconds)]
         epochs = min(until or recipe.epochs, recipe.epochs)
         first = checkpoint.begin(model, best, batches, epochs)
         started = time.perf_counter() - checkpoint.seconds
@@ -120,16 +115,11 @@ def fit(
             shuffle=False,  # Batches does it, from the seed and the epoch alone; Keras goes by what was drawn before
             verbose=0,
             callbacks=[
-                *(
-                    *pace,
-                    waiting,
-                    *thaw,
-                    *hold,
-                    StopWhenNotFinite(),
-                    StopAfter(minutes, checkpoint.seconds),
-                    EpochClock(),
-                ),
-                *(*callbacks, best, checkpoint),
+                waiting,
+                *_watching(recipe, rate, len(batches), minutes, checkpoint),
+                *callbacks,
+                best,
+                checkpoint,
             ],
         )
         seconds = time.perf_counter() - started
@@ -144,6 +134,29 @@ def fit(
     served = rebuild(build, recipe, found)
     best_epoch = int(table["val_loss"].argmin()) + 1
     return Fitted(served, table, best_epoch, seconds, waiting.steps, waiting.share, weighted, parameters)
+
+
+def _new(
+    key: traced.Key | None,
+    build: Callable[..., keras.Model],
+    recipe: Recipe,
+    weights: str | None,
+    rate: Any,
+    weighted: np.ndarray | None,
+) -> traced.Traced:
+    """A network that is not traced yet."""
+    return traced.begun(compiled(build, recipe, weights, rate, weighted), rate, key)
+
+
+def _watching(
+    recipe: Recipe, rate: Any, steps: int, minutes: float, checkpoint: Checkpoint
+) -> list[keras.callbacks.Callback]:
+    """What changes a training on its way or ends it, and its clock."""
+    spent = checkpoint.seconds
+    pace = [KeepPace(rate, recipe.epochs * steps, minutes, spent)] if minutes and isinstance(rate, Cosine) else []
+    thaw = [Thaw(recipe.thaw)] if recipe.thaw else []
+    hold = [HoldMoments(round(recipe.held * recipe.epochs))] if recipe.held else []
+    return [*pace, *thaw, *hold, StopWhenNotFinite(), StopAfter(minutes, spent), EpochClock()]
 
 
 def compiled(

@@ -51,8 +51,8 @@ def refuse_too_large(build: Callable[..., keras.Model], recipe: Recipe, precisio
     if wanted > there():
         raise UserError(
             f"batches of {recipe.batch_size} at {recipe.image_size}x{recipe.image_size} want {wanted / 2**30:.0f} GiB "
-            f"of memory at least, and there are {there() / 2**30:.0f}; lower image_size or batch_size in the setup's "
-            "recipe (a file in experiments/), or take a machine with more"
+            f"of memory at least, and there are {there() / 2**30:.0f}; lower image_size, batch_size or the network's "
+            "filters in the setup's recipe (a file in experiments/), or take a machine with more"
         )
 
 

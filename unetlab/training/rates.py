@@ -72,8 +72,10 @@ class KeepPace(keras.callbacks.Callback):
 
     def __init__(self, rate: Cosine, steps: int, minutes: float, spent: float = 0.0) -> None:
         super().__init__()
-        self.rate, self.steps, self.seconds = rate, steps, 60 * minutes
-        self.started = time.perf_counter() - spent
+        self.rate, self.steps, self.seconds, self.spent = rate, steps, 60 * minutes, spent
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self.started = time.perf_counter() - self.spent
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         due = self.steps * min(1.0, (time.perf_counter() - self.started) / self.seconds)

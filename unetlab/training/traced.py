@@ -57,10 +57,10 @@ def key_of(
     return build, told, weights, precision, seed
 
 
-def begun(model: keras.Model, rate: Any) -> Traced:
-    """A network before its first step; nothing of its state where it is too large to keep."""
-    small = model.count_params() <= WEIGHTS
-    return Traced(model, [keras.ops.convert_to_numpy(each) for each in _variables(model)] if small else [], rate)
+def begun(model: keras.Model, rate: Any, key: Key | None) -> Traced:
+    """A network before its first step; nothing of its state where it will not be kept."""
+    kept = key is not None and model.count_params() <= WEIGHTS
+    return Traced(model, [keras.ops.convert_to_numpy(each) for each in _variables(model)] if kept else [], rate)
 
 
 def taken(key: Key | None, rate: Any) -> Traced | None:
