@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import mlflow
 import numpy as np
 import pandas as pd
 
@@ -12,8 +11,7 @@ from unetlab.jobs import class_scores, trial
 from unetlab.jobs.class_scores import ClassScored
 from unetlab.metrics import classes, intervals
 from unetlab.service.class_scoring import rival_dice
-from unetlab.tracking import class_figures, thumbnails, write
-from unetlab.tracking.objects import OBJECTS, object_panel
+from unetlab.tracking import class_pictures, thumbnails, write
 
 
 def tested(
@@ -89,28 +87,12 @@ def _album(bench: trial.Bench, final: trial.Outcome, scored: ClassScored) -> byt
 def _log_pictures(bench: trial.Bench, final: trial.Outcome, scored: ClassScored, table: pd.DataFrame) -> None:
     """Pictures and reports of the final model on test, into the active run."""
     order = np.argsort(table["native_dice"].to_numpy(), kind="stable")
-    picked: list[dict[str, Any]] = []
-    parted = []
+    rows = []
     for label, i in (("best", order[-1]), ("median", order[len(order) // 2]), ("worst", order[0])):
-        row = int(bench.split.test[i])
-        picked.append(
-            {
-                "label": label,
-                "id": table["id"][i],
-                "image": bench.truth.image(row),
-                "truth": bench.truth.class_truth(row),
-                "found": scored.seen.native[i] * bench.truth.known(row),
-                "dice": float(table["native_dice"][i]),
-            }
-        )
-        labels, _ = class_objects_at(scored.seen.native[i], final.served)
-        about = {key: picked[-1][key] for key in ("label", "id", "image")}
-        parted.append({**about, "truth": bench.truth.objects(row), "found": labels * bench.truth.known(row)})
-    names = bench.dataset.classes
-    write.log_figure(class_figures.class_panel(picked, names), "predictions.png")
-    write.log_figure(object_panel(parted), OBJECTS)
-    write.log_figure(class_figures.confusion(scored.confusion, names), "confusion.png")
-    dice = {name: table[column].to_numpy() for column, name in classes.words_of(table).items()}
-    write.log_figure(class_figures.class_strips(dice, names[1:]), "classes.png")
-    mlflow.log_text(classes.classification_report(scored.confusion, names), "classification_report.txt")
+        row, native = int(bench.split.test[i]), scored.seen.native[i]
+        known, (labels, _) = bench.truth.known(row), class_objects_at(native, final.served)
+        about = {"label": label, "id": table["id"][i], "dice": float(table["native_dice"][i])}
+        about |= {"image": bench.truth.image(row), "parted": (bench.truth.objects(row), labels * known)}
+        rows.append({**about, "truth": bench.truth.class_truth(row), "found": native * known})
+    class_pictures.log_pictures(rows, table, scored.confusion, bench.dataset.classes)
     write.log_table(table, "scores/test.csv")

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-import mlflow
 import numpy as np
 import pandas as pd
 from mlflow.pyfunc import PyFuncModel
@@ -15,8 +14,7 @@ from unetlab.metrics import classes
 from unetlab.metrics.baselines import Rivals
 from unetlab.service.loading import answered, class_names, labels_of
 from unetlab.service.sheets import Shard, Some
-from unetlab.tracking import class_figures, thumbnails, write
-from unetlab.tracking.objects import OBJECTS, object_panel
+from unetlab.tracking import class_pictures, thumbnails
 
 
 class Found(NamedTuple):
@@ -93,18 +91,11 @@ def log_pictures(
     confusion: np.ndarray,
 ) -> None:
     """Pictures of some images, a label and their place among `rows` each, and reports of all of them."""
-    shown, parted = [], []
+    shown = []
     for label, k in picked:
         i = int(rows[k])
         (found,) = answers(segmenter, dataset, [i])
-        about = {"label": label, "id": table["id"][k], "image": dataset.image(i)}
-        parted.append({**about, "truth": dataset.objects(i), "found": found.labels})
-        dice = float(table["native_dice"][k])
-        shown.append({**about, "dice": dice, "truth": dataset.class_truth(i), "found": found.classes})
-    names = dataset.classes
-    write.log_figure(class_figures.class_panel(shown, names), "predictions.png")
-    write.log_figure(object_panel(parted), OBJECTS)
-    write.log_figure(class_figures.confusion(confusion, names), "confusion.png")
-    by_class = {column: table[column].to_numpy(np.float64) for column in classes.words_of(table)}
-    write.log_figure(class_figures.class_strips(by_class, names[1:]), "classes.png")
-    mlflow.log_text(classes.classification_report(confusion, names), "classification_report.txt")
+        about = {"label": label, "id": table["id"][k], "dice": float(table["native_dice"][k])}
+        about |= {"image": dataset.image(i), "parted": (dataset.objects(i), found.labels)}
+        shown.append({**about, "truth": dataset.class_truth(i), "found": found.classes})
+    class_pictures.log_pictures(shown, table, confusion, dataset.classes)
