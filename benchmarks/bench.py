@@ -51,7 +51,7 @@ class Row(NamedTuple):
 def rows_of_steps(name: str, length: int, repeats: int) -> list[Row]:
     """A case of `benchmarks.steps` beside its peers."""
     case = steps.CASES[name]
-    found = steps.compared(case, length, repeats)
+    found, _ = steps.compared(case, length, repeats)
     rows = [Row(f"step: {name}", "plain Keras", steps.ratios(found, "plain Keras"), case.plain)]
     if case.torch is not None and "PyTorch" in found:
         rows.append(Row(f"step: {name}", "PyTorch", steps.ratios(found, "PyTorch"), 1 / case.torch))

@@ -6,14 +6,16 @@ For five networks: ours (the model and batches of `training.fit`, in the format 
 Keras (the same network in float32, NumPy arrays into `model.fit`, default settings) and, where PyTorch is installed
 (the extra `torch`), the same U-Net there, channels last and in bfloat16. All train where their library finds a GPU, if
 there is one. Each repeat trains an epoch of a few steps
-of each, in turn, so that what else the machine does slows all alike; first epochs, which trace, are not counted.
-Milliseconds an image, median with least and most, and how many times faster ours is, by the pairs of each repeat.
+of each, in turn, so that what else the machine does slows all alike. Milliseconds an image, median with least and most,
+and how many times faster ours is, by the pairs of each repeat; and the seconds that the first epoch, which traces and
+is not among these, took longer than the others.
 """
 
 import contextlib
 import functools
 import importlib.util
 import json
+import statistics
 import subprocess
 import sys
 import time
@@ -126,28 +128,31 @@ def torch_epochs(case: Case, steps: int, stack: contextlib.ExitStack) -> Epoch:
     return epoch
 
 
-def peers(case: Case, steps: int, stack: contextlib.ExitStack) -> Iterator[tuple[str, Epoch]]:
-    """Every way of training a case, by name, traced."""
+def peers(case: Case, steps: int, stack: contextlib.ExitStack) -> Iterator[tuple[str, Epoch, float]]:
+    """Every way of training a case, by name, traced, and the seconds that its first epoch took."""
     made: dict[str, Callable[[Case, int], Epoch]] = {"ours": ours, "plain Keras": plain}
     if case.torch is not None and importlib.util.find_spec("torch"):
         made["PyTorch"] = functools.partial(torch_epochs, stack=stack)
     for name, make in made.items():
         epoch = make(case, steps)
+        started = time.perf_counter()
         epoch()
-        yield name, epoch
+        yield name, epoch, time.perf_counter() - started
 
 
-def compared(case: Case, steps: int, repeats: int) -> dict[str, list[float]]:
-    """Milliseconds an image of every way, one number a repeat, each epoch beside those of the others."""
+def compared(case: Case, steps: int, repeats: int) -> tuple[dict[str, list[float]], dict[str, float]]:
+    """Milliseconds an image of every way, one number a repeat, each epoch beside those of the others; and the seconds
+    that the first epoch of each took longer."""
+    images = steps * case.recipe.batch_size
     with contextlib.ExitStack() as stack:
-        epochs = dict(peers(case, steps, stack))
-        found: dict[str, list[float]] = {name: [] for name in epochs}
+        ways = list(peers(case, steps, stack))
+        found: dict[str, list[float]] = {name: [] for name, *_ in ways}
         for _ in range(repeats):
-            for name, epoch in epochs.items():
+            for name, epoch, _ in ways:
                 started = time.perf_counter()
                 epoch()
-                found[name].append(1000 * (time.perf_counter() - started) / (steps * case.recipe.batch_size))
-    return found
+                found[name].append(1000 * (time.perf_counter() - started) / images)
+    return found, {name: first - statistics.median(found[name]) * images / 1000 for name, _, first in ways}
 
 
 def ratios(found: dict[str, list[float]], peer: str) -> list[float]:
@@ -164,16 +169,21 @@ def main(repeats: int, steps: int, only: str) -> None:
     console, rows = Console(), []
     if not importlib.util.find_spec("torch"):
         console.print(NO_TORCH)
-    table = Table("network", "plain Keras", "ours", "PyTorch", "x plain", "x PyTorch", title="ms an image and step")
+    ways = ("plain Keras", "ours", "PyTorch")
+    table = Table("network", *ways, "x plain", "x PyTorch", "s to begin: plain, ours", title="ms an image and step")
     for name, case in CASES.items():
         if only not in name:
             continue
-        found = compared(case, steps, repeats)
+        found, begin = compared(case, steps, repeats)
         beside = [ratios(found, peer) for peer in ("plain Keras", "PyTorch")]
-        columns = [found.get(way, []) for way in ("plain Keras", "ours", "PyTorch")]
-        shown = [spread(each) if each else "-" for each in columns]
-        table.add_row(name, *shown, *(spread(each, 2) if each else "-" for each in beside))
-        rows += [{"network": name, "way": way, "ms": ms} for way, every in found.items() for ms in every]
+        shown = [spread(found[way]) if way in found else "-" for way in ways]
+        begun = ", ".join(f"{begin[way]:.1f}" for way in ways[:2])
+        table.add_row(name, *shown, *(spread(each, 2) if each else "-" for each in beside), begun)
+        rows += [
+            {"network": name, "way": way, "ms": ms, "seconds_to_begin": begin[way]}
+            for way, every in found.items()
+            for ms in every
+        ]
     console.print(table)
     with logged("steps"):
         mlflow.log_params({"steps": steps, "repeats": repeats})

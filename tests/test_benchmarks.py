@@ -518,7 +518,8 @@ def small_step():
 
 @pytest.mark.slow  # twenty seconds
 def test_a_step_is_timed_beside_the_same_network_in_plain_keras(small_step):
-    found = steps.compared(small_step, steps=2, repeats=3)
+    found, begin = steps.compared(small_step, steps=2, repeats=3)
+    assert set(begin) == set(found) and all(seconds > 0 for seconds in begin.values())
     assert all(len(each) == 3 and min(each) > 0 for each in found.values())
     pairs = zip(found["ours"], found["plain Keras"], strict=True)
     assert steps.ratios(found, "plain Keras") == [other / own for own, other in pairs]
