@@ -28,6 +28,7 @@ def server(tmp_path, migrated, monkeypatch):
     mlflow.set_tracking_uri(None)
 
 
+@pytest.mark.slow  # waits for a server that is away
 def test_metrics_of_epochs_reach_a_server_that_was_away(server):
     with server():
         run_id = MlflowClient().create_run("0").info.run_id

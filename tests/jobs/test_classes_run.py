@@ -81,6 +81,7 @@ def test_a_class_data_set_is_learnt_and_scored_class_by_class(store, cells):
     )
 
 
+@pytest.mark.slow  # three runs
 def test_runs_of_classes_are_compared_by_class_and_never_with_those_of_masks(store, cells, light):
     options = Options(data=str(cells), seed=1, epochs=3)
     runs = [run_setup(replace(LEARNS, name=name), options, QUIET).run_id for name in ("one", "other")]
