@@ -97,7 +97,9 @@ def fit(
         weighted = class_losses.class_weights(learnt, recipe.classes) if recipe.classes else None
         rate = SCHEDULES[recipe.schedule](recipe, len(batches))
         key = traced.key_of(build, recipe, weights, precision, seed, weighted)
-        known = traced.taken(key, rate) or _new(key, build, recipe, weights, rate, weighted)
+        known = traced.taken(key, rate)
+        if known is None:
+            known = traced.begun(compiled(build, recipe, weights, rate, weighted), rate, key)
         model, rate = known.model, known.rate
         best = keras.callbacks.EarlyStopping(
             monitor="val_loss", mode="min", patience=recipe.patience or recipe.epochs, restore_best_weights=True
@@ -134,18 +136,6 @@ def fit(
     served = rebuild(build, recipe, found)
     best_epoch = int(table["val_loss"].argmin()) + 1
     return Fitted(served, table, best_epoch, seconds, waiting.steps, waiting.share, weighted, parameters)
-
-
-def _new(
-    key: traced.Key | None,
-    build: Callable[..., keras.Model],
-    recipe: Recipe,
-    weights: str | None,
-    rate: Any,
-    weighted: np.ndarray | None,
-) -> traced.Traced:
-    """A network that is not traced yet."""
-    return traced.begun(compiled(build, recipe, weights, rate, weighted), rate, key)
 
 
 def _watching(
