@@ -65,13 +65,15 @@ def test_a_network_that_wants_one_size_is_timed_at_that(store, tmp_path, monkeyp
 
 
 @pytest.mark.slow  # processes that import TensorFlow
-def test_each_number_of_threads_has_a_process_of_its_own(store, tmp_path, monkeypatch):
+def test_each_number_of_threads_has_a_process_of_its_own_that_says_nothing(store, tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(speed, "SIDES", (32,))
     monkeypatch.setattr(speed, "THREADS", (1,))
     monkeypatch.delenv("UNETLAB_ONE_PROCESS")
     network, row = trained(tiny()), FORMATS["onnx"]
     file = write(row, network.model, tmp_path, network.shape(row))
+    capfd.readouterr()
     assert len(speed.speed(row, network, file, None)) == 2
+    assert capfd.readouterr() == ("", "")
     file.write_bytes(b"nothing")
     with pytest.raises(Exception, match="onnx|ONNX|INVALID"):
         speed.speed(row, network, file, None)

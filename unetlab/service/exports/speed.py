@@ -63,8 +63,10 @@ def speed(row: Format, trained: Trained, file: Path, calibration: Sequence[np.nd
                 rows += measure(*told, threads)
                 continue
             with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _settle, (threads,)) as pool:
+                with silence():  # the process starts here and keeps these outputs: TensorFlow's first lines go nowhere
+                    measured = pool.submit(measure, *told, threads)
                 try:
-                    rows += pool.submit(measure, *told, threads).result()
+                    rows += measured.result()
                 except BrokenProcessPool as error:
                     raise UserError(
                         f"the process that measures {row.name} at {threads} threads died, as the system lets it where "
