@@ -162,16 +162,34 @@ def test_more_objects_than_labels_can_number_are_refused(tmp_path):
         open_dataset(str(tmp_path / "data"))
 
 
-def test_a_palette_mask_is_read_by_its_index(tmp_path):
+@pytest.mark.parametrize(
+    ("palette", "background"),
+    [([200, 0, 0, 7, 0, 0, 9, 9, 9], 0), ([200, 0, 0, 0, 0, 0, 9, 9, 9], 1), ([255, 0, 0, 0, 0, 0, 0, 0, 0], 0)],
+    ids=["no black", "black is the second", "black twice, so that it tells nothing"],
+)
+def test_the_background_of_a_palette_mask_is_black_or_its_first_colour(tmp_path, palette, background):
     index = np.zeros((8, 8), np.uint8)
     index[:3], index[5:] = 1, 2
     mask = Image.fromarray(index).convert("P")
-    mask.putpalette([200, 0, 0, 0, 0, 0, 9, 9, 9])
+    mask.putpalette(palette)
     write_files(tmp_path, {"images/a.png": GREY})
     (tmp_path / "masks").mkdir()
     mask.save(tmp_path / "masks" / "a.png")
     labels = open_dataset(str(tmp_path)).labels(0)
-    assert np.array_equal(labels > 0, np.asarray(mask) > 0) and labels.max() == 2
+    assert np.array_equal(labels > 0, index != background) and labels.max() == 2
+
+
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.9])
+@pytest.mark.parametrize("masks", ["binary", "objects"])
+def test_a_mask_whose_palette_pillow_made_is_the_one_it_was_made_of(tmp_path, share, masks):
+    true = np.zeros((40, 40), np.uint8)
+    true[:, : round(40 * share)] = 255
+    write_files(tmp_path, {"images/a.png": np.tile(np.arange(40, dtype=np.uint8), (40, 1))})
+    (tmp_path / "masks").mkdir()
+    made = Image.fromarray(true).convert("RGB").quantize(2)
+    assert made.getpalette()[:3] == [255, 255, 255]  # else this would show nothing
+    made.save(tmp_path / "masks" / "a.png")
+    assert np.array_equal(open_dataset(str(tmp_path), masks=masks).labels(0) > 0, true > 0)
 
 
 @pytest.mark.parametrize(

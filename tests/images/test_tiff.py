@@ -132,3 +132,11 @@ def test_palettes_are_read_by_index_and_white_as_zero_is_turned():
         assert np.array_equal(opened.palette, colours.T // 257)
     assert np.array_equal(codecs.decode(data)[0], (colours.T // 257)[X[0]])
     assert np.array_equal(read(written(255 - X[0], photometric="miniswhite"))[0, ..., 0], X[0])
+    signed = X[0].astype(np.int16) * 100 - 9000
+    assert np.array_equal(read(written(~signed, photometric="miniswhite"))[0, ..., 0], signed)
+
+
+def test_colours_of_8_bits_where_16_belong_are_taken_for_what_they_are():
+    colours = np.random.default_rng(1).integers(0, 256, (3, 256)).astype(np.uint16)
+    found = codecs.decode(written(X[0], photometric="palette", colormap=colours))[0]
+    assert np.array_equal(found, colours.T[X[0]])

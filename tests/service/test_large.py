@@ -177,9 +177,9 @@ def test_an_object_that_never_ends_is_cut_rather_than_waited_for(monkeypatch):
 @pytest.mark.parametrize("view", ["patches", "whole"])
 def test_a_large_file_gets_mask_labels_and_rows_as_a_small_one(store, tmp_path, small, monkeypatch, capsys, view):
     model = log_tiny(view=view, image_size=64, least_object=200).model_uri
-    image = field(333, 401)
+    image = field(333, 401).astype(np.uint16) * 30 + 400
     (tmp_path / "in").mkdir()
-    tifffile.imwrite(tmp_path / "in" / "a.tif", image, photometric="minisblack", compression="zlib")
+    tifffile.imwrite(tmp_path / "in" / "a.tif", image, photometric="minisblack", compression="zlib", byteorder=">")
     table = predict_folder(model, tmp_path / "in", tmp_path / "large")
     assert "401 x 333 pixels, so its mask is a TIFF" in capsys.readouterr().err
     monkeypatch.setattr(rows, "LARGE", 10**6)

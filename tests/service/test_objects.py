@@ -32,6 +32,17 @@ def test_the_table_says_what_one_counts_by_hand():
     assert square["mean_intensity"] == 76  # the luma of pure red
 
 
+@pytest.mark.parametrize("dtype", ["uint16", ">u2", "int16", "float32", "float64"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_intensities_are_those_of_the_file(dtype, channels):
+    image = np.full((12, 15, channels), 30_000, dtype)
+    image[4, 2:9] = 402
+    found = objects_table(shapes(), image)["mean_intensity"]
+    assert list(found) == pytest.approx([30_000, 402, 30_000])
+    image[..., -1] = 0
+    assert objects_table(shapes(), image)["mean_intensity"][1] == pytest.approx(402 * (0.886 if channels == 3 else 0))
+
+
 def test_no_objects_make_a_table_of_no_rows_with_the_same_columns_and_kinds():
     nothing = objects_table(np.zeros((4, 4), np.int32), np.zeros((4, 4, 1), np.uint8))
     pd.testing.assert_series_equal(nothing.dtypes, objects_table(shapes(), np.zeros((12, 15, 1), np.uint8)).dtypes)

@@ -194,6 +194,10 @@ def test_every_image_has_its_objects_as_a_label_image_and_as_rows(model, folder,
         assert np.array_equal(labels > 0, codecs.decode_mask(mask.read_bytes()))
         areas = rows[rows["image"] == name].set_index("label")["area"]
         assert areas.to_dict() == {n: (labels == n).sum() for n in range(1, labels.max() + 1)}
+    stored, labels = tifffile.imread(folder / "a.tif"), tifffile.imread(out / "labels" / "a_tif.tif")
+    found = rows[rows["image"] == "a_tif"].set_index("label")["mean_intensity"]
+    assert found.to_dict() == pytest.approx({n: stored[labels == n].mean() for n in found.index})
+    assert found.max() > 255
 
 
 def test_objects_that_the_model_tells_apart_are_written_as_it_says(tmp_path):

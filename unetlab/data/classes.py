@@ -6,7 +6,7 @@ label makers write it and as networks learn it, has dtype uint8 and the same two
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -138,7 +138,7 @@ def decide(asked: str, sample: Sequence[Values], table: str | None, files: str) 
         return _named(table, files, why) if table is not None else _found(sample, files, why)
     if asked in ("binary", "objects"):
         return Meaning(asked, "as asked")
-    many = [values for values in sample if len(_above(values)) > 1]
+    many = [values for values in map(_black_first, sample) if len(_above(values)) > 1]
     if not many:
         return Meaning("binary", "no mask has more than one value above 0")
     votes = sum(numbers_objects(values) for values in many)
@@ -218,9 +218,10 @@ def label(values: Values, meaning: Meaning, inside_out: bool = False) -> Labels:
         UserError: for more than MAX_OBJECTS objects, for a value that is no declared class, for JPEG or colours where
             values number objects.
     """
-    plane = values.plane
     if meaning.kind == "classes":
         return _labelled_classes(values, meaning)
+    values = _black_first(values)
+    plane = values.plane
     if meaning.kind == "objects":
         if values.lossy or values.colours:
             what = "JPEG, which blurs values" if values.lossy else "colours, not numbers"
@@ -243,6 +244,19 @@ def foreground(values: Values) -> np.ndarray:
         brightest = np.maximum(values.plane >> 16, np.maximum((values.plane >> 8) & 255, values.plane & 255))
         return np.asarray(brightest > JPEG_NOISE)
     return np.asarray(values.plane > (JPEG_NOISE if values.lossy else 0))
+
+
+def _black_first(values: Values) -> Values:
+    """The same with black as 0, if that is one of a palette's colours but not its first: programs that make palettes
+    order them by how common or how bright a colour is, and black is the background of colours too."""
+    if values.palette is None or not values.plane.size:
+        return values
+    used = np.unique(values.plane)
+    black = used[(values.palette[used] == 0).all(axis=1)]
+    if len(black) != 1 or black[0] == 0:
+        return values
+    plane = np.where(values.plane == 0, black[0], values.plane)
+    return replace(values, plane=np.where(values.plane == black[0], 0, plane), palette=None)
 
 
 def _levels(plane: np.ndarray, mask: np.ndarray, lossy: bool) -> int:

@@ -109,10 +109,18 @@ def image_of(opened: Pages, page: int = 0) -> np.ndarray:
     A palette image gives its colours, alpha is dropped, more than 8 bits are mapped as `to_uint8` says; three equal
     channels become one. Raises PixelError as `Pages.read` does.
     """
+    return as_image(values_of(opened, page))
+
+
+def values_of(opened: Pages, page: int = 0) -> np.ndarray:
+    """The same page with the values that the file holds, of their own dtype; colours of a palette are uint8."""
     array = opened.read(page)
-    if opened.palette is not None:
-        array = opened.palette[array[:, :, 0]]
-    return _drop_equal_channels(to_uint8(array))
+    return array if opened.palette is None else opened.palette[array[:, :, 0]]
+
+
+def as_image(values: np.ndarray) -> np.ndarray:
+    """What `image_of` makes of `values_of`. Raises PixelError as `to_uint8` does."""
+    return _drop_equal_channels(to_uint8(values))
 
 
 def decode(data: bytes | Path, page: int = 0, channels: str = "", pages: str = "all") -> tuple[np.ndarray, str]:

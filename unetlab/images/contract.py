@@ -1,5 +1,6 @@
 """What every format offers: an opened file of n images of one kind, and the one error it may raise."""
 
+import re
 from types import TracebackType
 from typing import Self
 
@@ -14,6 +15,11 @@ MAX_BYTES = 24 * MAX_PIXELS
 
 MOST_SCANS = 100
 """Of a JPEG, which is decoded once a scan; progressive ones have about ten."""
+
+START_OF_IMAGE, END_OF_IMAGE, START_OF_SCAN = b"\xff\xd8", b"\xff\xd9", b"\xff\xda"
+
+MARKER = re.compile(rb"\xff[^\x00\x01\xff\xd0-\xd7]")
+"""Of a JPEG's segments: not FF within coded data, and none of the markers within it or without a length."""
 
 
 class PixelError(ValueError):
@@ -98,6 +104,20 @@ def refuse_size(height: int, width: int, most: int | None = None) -> None:
 
 
 def refuse_scans(jpeg: bytes) -> None:
-    """Raises PixelError for a JPEG of more than MOST_SCANS scans."""
-    if jpeg.count(b"\xff\xda") > MOST_SCANS:
+    """Raises PixelError for a JPEG of more than MOST_SCANS scans; films and other data that phones append behind the
+    picture do not count."""
+    if jpeg.count(START_OF_SCAN) > MOST_SCANS and _scans(jpeg) > MOST_SCANS:
         raise PixelError(f"a JPEG of more than {MOST_SCANS} scans; save it anew")
+
+
+def _scans(jpeg: bytes) -> int:
+    """Scans of the first picture of a file, MOST_SCANS + 1 if there are more."""
+    place = count = 0
+    while (found := MARKER.search(jpeg, place)) is not None and count <= MOST_SCANS:
+        marker, place = found.group(), found.end()
+        if marker == END_OF_IMAGE:
+            break
+        count += marker == START_OF_SCAN
+        if marker != START_OF_IMAGE:
+            place += int.from_bytes(jpeg[place : place + 2], "big")
+    return count

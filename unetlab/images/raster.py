@@ -76,7 +76,7 @@ class Raster(Pages):
         with Image.open(io.BytesIO(self.data)) as image:  # anew, so that threads may share it
             if self.palette is not None:
                 return np.asarray(image)[:, :, None]
-            upright = ImageOps.exif_transpose(image) if image.format == "JPEG" else image
+            upright = ImageOps.exif_transpose(image) if self.lossy else image
             if upright.mode in ("1", "L", "LA"):
                 return np.asarray(upright.convert("L"))[:, :, None]
             return np.asarray(upright.convert("RGB"))

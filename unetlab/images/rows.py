@@ -58,7 +58,7 @@ class Rows:
         page = _page(self.file)
         self.shape = (int(page.imagelength), int(page.imagewidth), int(page.samplesperpixel))
         self.mode = f"{page.dtype} {'grey' if self.shape[2] == 1 else 'RGB'}"
-        self.stored, self.table = page.dtype.newbyteorder(page.parent.byteorder), None
+        self.dtype, self.table = page.dtype.newbyteorder(page.parent.byteorder), None
         ends = [start + count for start, count in zip(page.dataoffsets, page.databytecounts, strict=False)]
         if not ends or max(ends) > self.file.seek(0, io.SEEK_END):
             raise PixelError("truncated or damaged TIFF")
@@ -74,7 +74,7 @@ class Rows:
         height, width, _ = self.shape
         several, counts = max(1, SPACE // width), np.zeros(2**16, np.int64)
         for first in range(0, height, several):
-            counts += np.bincount(self._stored(first, min(height, first + several)).ravel(), minlength=2**16)
+            counts += np.bincount(self.stored(first, min(height, first + several)).ravel(), minlength=2**16)
         return counts
 
     def _copy(self, page: Any, scratch: Path) -> None:
@@ -93,19 +93,20 @@ class Rows:
                 copy.seek(((top + k) * width + left) * pixel)
                 copy.write(line.tobytes())
         self.file.close()
-        self.file, self.start, self.stored = copy, 0, page.dtype
+        self.file, self.start, self.dtype = copy, 0, page.dtype
 
     def read(self, first: int, last: int) -> np.ndarray:
         """Rows `first` to `last`, without that: uint8 (last - first, w, c), 16 bits as `depth.to_uint8` has them."""
-        found = self._stored(first, last)
+        found = self.stored(first, last)
         return found if self.table is None else self.table[found]
 
-    def _stored(self, first: int, last: int) -> np.ndarray:
+    def stored(self, first: int, last: int) -> np.ndarray:
+        """The same rows with the file's own values, uint8 or uint16."""
         _, width, samples = self.shape
-        line = width * samples * self.stored.itemsize
+        line = width * samples * self.dtype.itemsize
         self.file.seek(self.start + first * line)
         data = self.file.read((last - first) * line)
-        return np.frombuffer(data, self.stored).reshape(last - first, width, samples)
+        return np.frombuffer(data, self.dtype).reshape(last - first, width, samples)
 
     def close(self) -> None:
         """Closes the file; reading is over then."""
@@ -127,6 +128,10 @@ class HeldRows(Rows):
 
     def read(self, first: int, last: int) -> np.ndarray:
         """Rows `first` to `last`, without that."""
+        return self.image[first:last]
+
+    def stored(self, first: int, last: int) -> np.ndarray:
+        """The same."""
         return self.image[first:last]
 
     def close(self) -> None:

@@ -242,7 +242,8 @@ def _stored(page: Any) -> str:
 def _palette(page: Any) -> np.ndarray | None:
     if page.photometric != PHOTOMETRIC.PALETTE or page.colormap is None:
         return None
-    stored = (np.moveaxis(page.colormap, 0, -1) // 257).astype(np.uint8)
+    wide = page.colormap.max() > 255  # it should be, but some programs write 8 bits into these 16
+    stored = (np.moveaxis(page.colormap, 0, -1) // (257 if wide else 1)).astype(np.uint8)
     colours = np.zeros((max(256, len(stored)), 3), np.uint8)
     colours[: len(stored)] = stored
     return colours
@@ -256,7 +257,7 @@ def _standing(page: Any, array: np.ndarray) -> np.ndarray:
     """A plane as tifffile gives it, (h, w), (h, w, c) or (c, h, w), to (h, w, c) in which more is brighter."""
     if page.photometric == PHOTOMETRIC.MINISWHITE:
         white = array.max() if array.dtype.kind == "f" else 2**page.bitspersample - 1
-        array = ~array if array.dtype == bool else (white - array).astype(array.dtype)
+        array = ~array if array.dtype.kind in "bi" else (white - array).astype(array.dtype)
     if array.ndim == 3 and page.planarconfig == PLANARCONFIG.SEPARATE:
         array = np.moveaxis(array, 0, -1)
     return array[:, :, None] if array.ndim == 2 else array

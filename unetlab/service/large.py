@@ -266,7 +266,7 @@ class _Found:
             kinds = np.zeros(int(labels.max()) + 1, np.uint8)
             kinds[labels] = beside
             self.kinds.append(kinds[1:])
-        table = objects.objects_table(labels, self.image.read(top, top + len(labels)), kinds, self.names)
+        table = objects.objects_table(labels, self.image.stored(top, top + len(labels)), kinds, self.names)
         table["label"] += before
         for column in ("centroid_row", "top", "bottom"):
             table[column] += top

@@ -30,6 +30,9 @@ the label."""
 
 WHOLE = ("label", "area", "top", "left", "bottom", "right")
 
+LUMA = (0.299, 0.587, 0.114)
+"""Shares of red, green and blue (ITU-R BT.601)."""
+
 TABLE = "objects.csv"
 
 COUNTS = "class_counts.csv"
@@ -45,23 +48,28 @@ def objects_table(
 
     Args:
         labels: unsigned or non-negative integer (h, w), 0 background.
-        image: uint8 (h, w, 1 or 3).
+        image: (h, w, 1 or 3), the values of the file, of any real dtype.
         kinds: with classes, the class of each object by its number, integer (n + 1,), 1 for the first of `classes`.
         classes: their names, without background; none where there is one mask.
 
     Returns the columns label; class, where there are some; area in pixels; centroid_row and centroid_column, 0 in the
     middle of the first pixel; the bounding box in pixels, top and left within, bottom and right just outside;
-    mean_intensity of the grey image, 0 to 255, as luma where it has colours; eccentricity of the ellipse of the same
-    second moments, 0 for a circle, towards 1 for a line.
+    mean_intensity of the image's own values, of colours their luma (ITU-R BT.601); eccentricity of the ellipse of the
+    same second moments, 0 for a circle, towards 1 for a line.
     """
     wanted = ("label", "area", "centroid", "bbox", "intensity_mean", "eccentricity")
-    grey = geometry.fit_channels(image, 1)[:, :, 0]
-    found = pd.DataFrame(regionprops_table(labels.astype(np.int32), grey, properties=wanted))
+    found = pd.DataFrame(regionprops_table(labels.astype(np.int32), _grey(image), properties=wanted))
     found = found.rename(columns=PROPERTIES)[list(PROPERTIES.values())]
     found = found.astype({name: "int64" if name in WHOLE else "float64" for name in found})
     if kinds is not None:
         found.insert(1, "class", [classes[kinds[label] - 1] for label in found["label"]])
     return found
+
+
+def _grey(image: np.ndarray) -> np.ndarray:
+    if image.dtype == np.uint8:
+        return geometry.fit_channels(image, 1)[:, :, 0]
+    return image[:, :, 0].astype(np.float64) if image.shape[2] == 1 else image @ np.array(LUMA)
 
 
 def counts_table(classes: Sequence[str], kinds: np.ndarray, area: np.ndarray) -> pd.DataFrame:

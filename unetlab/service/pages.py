@@ -16,13 +16,15 @@ BATCH_PIXELS = 16_000_000
 
 @dataclass(frozen=True)
 class Item:
-    """A page on its way: its file, the name its outputs get, its number in a stack, its pixels or what is wrong; or the
-    path of an image that is too large to be looked at whole."""
+    """A page on its way: its file, the name its outputs get, its number in a stack, its pixels or what is wrong, and
+    the file's own values where those are not of 8 bits; or the path of an image that is too large to be looked at
+    whole."""
 
     file: str
     name: str
     page: int | None = None
     image: np.ndarray | None = None
+    values: np.ndarray | None = None
     mode: str = ""
     error: str = ""
     large: Path | None = None
@@ -88,7 +90,9 @@ def read(path: Path, name: str, taken: set[str], channels: str, pages: str) -> I
         for i, number in enumerate(opened.numbers):
             page, paged = (number, _paged(name, number, taken)) if stack else (None, name)
             try:
-                yield Item(path.name, paged, page, codecs.image_of(opened, i), opened.mode)
+                values = codecs.values_of(opened, i)
+                image, deep = codecs.as_image(values), values.dtype not in (np.uint8, bool)
+                yield Item(path.name, paged, page, image, values if deep else None, opened.mode)
             except codecs.PixelError as error:
                 yield Item(path.name, paged, page, error=str(error))
 

@@ -112,6 +112,7 @@ def _write(
 ) -> dict[str, Any]:
     """Writes what was answered of an image; returns its row."""
     out, labels, kinds = shard.out, labels_of(answer), None
+    measured = image if item.values is None else item.values
     (out / "masks" / f"{item.name}.png").write_bytes(answer["mask"])
     objects.label_tiff(out / "labels" / f"{item.name}.tif", labels)
     if shard.classes:
@@ -119,7 +120,7 @@ def _write(
         kinds = np.asarray(answer["object_classes"])
         area = np.bincount(codecs.decode_labels(answer["classes"]).ravel(), minlength=1 + len(shard.classes))
         objects.append_table(part, item.name, objects.counts_table(shard.classes, kinds, area), objects.COUNTS)
-    objects.append_table(part, item.name, objects.objects_table(labels, image, kinds, shard.classes))
+    objects.append_table(part, item.name, objects.objects_table(labels, measured, kinds, shard.classes))
     drawn = codecs.encode_image(overlay(image, labels, kinds, len(shard.classes)))
     (out / "overlays" / f"{item.name}.png").write_bytes(drawn)
     found = {key: answer[key] for key in ("foreground_fraction", "object_count")}
