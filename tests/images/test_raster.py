@@ -11,6 +11,7 @@ from PIL import Image, ImageOps
 from unetlab.images import codecs, contract
 
 RAMP = np.add.outer(np.arange(24), np.arange(32)).astype(np.uint16)
+MPO = {"format": "MPO", "save_all": True, "append_images": [Image.new("RGB", (8, 8))]}
 DEEP = np.dstack([RAMP * 7 + 1, RAMP * 1000, RAMP + 300, RAMP * 0 + 65535]).astype(np.uint16)
 
 
@@ -50,7 +51,9 @@ def test_a_truncated_png_is_refused(data):
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("second", [{}, {"format": "MPO", "save_all": True, "append_images": [Image.new("RGB", (8, 8))]}])
+@pytest.mark.parametrize(
+    "second", [{}, {"format": "MPO", "save_all": True, "append_images": [Image.new("RGB", (8, 8))]}]
+)
 def test_a_photograph_is_the_way_up_that_its_camera_says(tmp_path, orientation, second):
     picture = np.zeros((48, 64, 3), np.uint8)
     picture[:16, :16], picture[-16:, :16] = (250, 20, 20), (20, 250, 20)

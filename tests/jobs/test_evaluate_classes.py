@@ -108,6 +108,12 @@ def test_what_is_unknown_counts_in_no_score(store, tmp_path):
     (data / "masks" / "a0.png").write_bytes(encoded(mask))
     found = evaluate(tiny(classes=NAMES, view="patches"), str(data))
     assert found.figures["test/native_dice"] == 1 and found.figures["test/accuracy"] == 1
+    for i in range(3):  # what is known is found, or wrongly found
+        mask = np.full((40, 48), 3, np.uint8)
+        mask[4 + i : 20, 4:12], mask[24:36, 20 + i : 40] = 0, 2
+        (data / "masks" / f"a{i}.png").write_bytes(encoded(mask))
+    found = evaluate(tiny(classes=NAMES, view="patches"), str(data), allow_seen=True)
+    assert found.figures["test/accuracy"] == pytest.approx(684 / (684 + 360))
 
 
 @pytest.mark.slow  # half a minute

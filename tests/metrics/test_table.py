@@ -12,6 +12,7 @@ from unetlab.data import open_dataset
 from unetlab.images.otsu import otsu_mask
 from unetlab.images.regions import components
 from unetlab.metrics import membranes
+from unetlab.metrics.objects import on_known
 from unetlab.metrics.table import METRICS, TABLE, names, score_images, score_native, summarise
 
 
@@ -152,3 +153,37 @@ def test_an_image_is_cut_as_it_would_be_served_and_then_what_nobody_knows_is_lef
     assert half["dice"] == half["native_dice"] == half["ap50"] == 1
     mean = score_images(found, mask, ["a"], "mean", **told).iloc[0]
     assert mean["dice"] == mean["native_dice"] == 0  # 0.75 is the mean of all of it
+
+
+def test_what_nobody_knows_counts_as_little_as_if_it_were_cut_off():
+    """The left half is known; pixels of the right half are found at random. Accuracy, AUC and calibration count what is
+    rightly left empty too, and so would see it."""
+    random = np.random.default_rng(3)
+    found, mask = random.random((3, 12, 16), np.float32), (random.random((3, 12, 16)) > 0.5).astype(np.uint8)
+    known = np.zeros((12, 16), bool)
+    known[:, :8] = True
+    doubted = np.where(known, mask, np.uint8(255))
+    ids, told = list("abc"), {"native_known": lambda i: known}
+    told["native_labels"] = lambda i: components((mask[i] > 0) & known).astype(np.uint16)
+    told["native_objects"] = lambda i, each: components(each & known)
+    half = score_images(found, doubted, ids, 0.6, **told)
+    own = {"native_labels": lambda i: components(mask[i, :, :8] > 0).astype(np.uint16)}
+    cut = score_images(found[..., :8], mask[..., :8], ids, 0.6, **own)
+    edges = [name for name in cut if "boundary" in name]  # the end of what is known is no frame of the image
+    pd.testing.assert_frame_equal(half.drop(columns=edges), cut.drop(columns=edges), rtol=1e-6)
+    lines = [each[known] for each in found], [each[known] for each in mask]
+    figures, plain = summarise(half, *lines), summarise(cut, found[..., :8], mask[..., :8])
+    assert 0.3 < plain["accuracy"] < 0.7 and 0.3 < plain["auc"] < 0.7
+    assert {name: figures[name] for name in ("accuracy", "auc", "ece", "f1")} == pytest.approx(
+        {name: plain[name] for name in ("accuracy", "auc", "ece", "f1")}
+    )
+
+
+def test_a_sliver_of_an_object_that_nobody_knows_is_no_object():
+    labels = np.zeros((10, 20), np.uint16)
+    labels[2:8, 1:9], labels[2:8, 9:19] = 4, 9
+    known = np.zeros(labels.shape, bool)
+    known[:, :10] = True
+    assert np.array_equal(on_known(labels, known), np.where(labels == 4, 4, 0))
+    known[:, :14] = True  # half of it
+    assert np.array_equal(on_known(labels, known), labels * known) and on_known(labels, True) is labels

@@ -10,6 +10,7 @@ from unetlab.inference.predict import class_objects_at
 from unetlab.jobs import class_scores, trial
 from unetlab.jobs.class_scores import ClassScored
 from unetlab.metrics import classes, intervals
+from unetlab.metrics.objects import on_known
 from unetlab.service.class_scoring import rival_dice
 from unetlab.tracking import class_pictures, thumbnails, write
 
@@ -92,7 +93,7 @@ def _log_pictures(bench: trial.Bench, final: trial.Outcome, scored: ClassScored,
         row, native = int(bench.split.test[i]), scored.seen.native[i]
         known, (labels, _) = bench.truth.known(row), class_objects_at(native, final.served)
         about = {"label": label, "id": table["id"][i], "dice": float(table["native_dice"][i])}
-        about |= {"image": bench.truth.image(row), "parted": (bench.truth.objects(row), labels * known)}
+        about |= {"image": bench.truth.image(row), "parted": (bench.truth.objects(row), on_known(labels, known))}
         rows.append({**about, "truth": bench.truth.class_truth(row), "found": native * known})
     class_pictures.log_pictures(rows, table, scored.confusion, bench.dataset.classes)
     write.log_table(table, "scores/test.csv")

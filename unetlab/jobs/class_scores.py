@@ -15,6 +15,7 @@ from unetlab.inference.predict import Predictor, class_objects_at, classes_at
 from unetlab.inference.spool import Spill
 from unetlab.jobs.mask_scores import MOST_COMPARED
 from unetlab.metrics import classes, thresholds
+from unetlab.metrics.objects import on_known
 from unetlab.setup import Recipe
 
 CHUNK = 8
@@ -32,12 +33,14 @@ class Seen:
     Args:
         found: at the size at which the network works, 0 where labels are unknown.
         masks: what is true there, 0 alike.
+        unknown: pixels of each that are 0 in both for that.
         native: at the images' own size, all of it.
         calibration: how sure it was.
     """
 
     found: Spill = field(default_factory=_spill)
     masks: Spill = field(default_factory=_spill)
+    unknown: list[int] = field(default_factory=list)
     native: Spill = field(default_factory=_spill)
     calibration: classes.Calibration = field(default_factory=classes.Calibration)
 
@@ -78,6 +81,7 @@ def look(model: Any, recipe: Recipe, rows: np.ndarray, against: Dataset) -> Seen
             seen.calibration.add(probabilities, truth, known)
             seen.found.append(np.where(known, probabilities.argmax(axis=-1), 0).astype(np.uint8))
             seen.masks.append(np.where(known, truth, np.uint8(0)))
+            seen.unknown.append(int(np.count_nonzero(~known)))
             seen.native.append(classes_at(probabilities, against.sizes[row].tolist()))
     return seen
 
@@ -92,17 +96,18 @@ def true_objects(dataset: Dataset, row: int) -> tuple[np.ndarray, np.ndarray]:
 def score(seen: Seen, recipe: Recipe, rows: np.ndarray, against: Dataset) -> ClassScored:
     """Scores what a network of classes says of the images `rows`, by the recipe that is served.
 
-    Pixels that `against` does not know count as background found to be background.
+    Pixels that `against` does not know count nowhere.
     """
     names, table = names_of(against), []
     confusion = np.zeros((1 + len(names), 1 + len(names)), np.int64)
     for place, row in enumerate(map(int, rows)):
         found, mask, native = seen.found[place], seen.masks[place], seen.native[place]
-        confusion += classes.confusion_of(found, mask, len(names))
-        small = classes.score_at_model_size(found, mask, names)
+        confusion += classes.confusion_of(found, mask, len(names), seen.unknown[place])
+        small = classes.score_at_model_size(found, mask, names, seen.unknown[place])
         known, (parted, kinds) = against.known(row), class_objects_at(native, recipe)
-        answer, true = (parted * known, kinds), true_objects(against, row)
-        large = classes.score_native(native * known, against.class_truth(row), answer, true, names)
+        answer, true = (on_known(parted, known), kinds), true_objects(against, row)
+        truth, unknown = against.class_truth(row), int(np.count_nonzero(~known))
+        large = classes.score_native(native * known, truth, answer, true, names, unknown)
         table.append({"id": against.ids[row], **small, **large})
     scored = pd.DataFrame(table)
     figures = classes.summarise(scored, confusion, names)

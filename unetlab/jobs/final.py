@@ -17,6 +17,7 @@ from unetlab.inference import predict
 from unetlab.jobs import class_final, mask_scores, self_training, trial
 from unetlab.jobs.refit import refit as refitted
 from unetlab.metrics import baselines, intervals, membranes, pixelwise
+from unetlab.metrics.objects import on_known
 from unetlab.metrics.significance import count_scenes
 from unetlab.service.loading import load
 from unetlab.setup import Recipe
@@ -223,7 +224,8 @@ def _objects(bench: trial.Bench, tested: mask_scores.Scored, served: Recipe, ord
         row = int(bench.split.test[i])
         truth = bench.truth.objects(row)
         mask = predict.mask_at(tested.maps.mask[i], cuts[i], truth.shape)
-        found = predict.objects_at(mask, tested.maps.head_of(i), tested.maps.mask[i], served) * bench.truth.known(row)
+        found = predict.objects_at(mask, tested.maps.head_of(i), tested.maps.mask[i], served)
+        found = on_known(found, bench.truth.known(row))
         lines.append({"label": label, "id": tested.table["id"][i], "image": bench.truth.image(row)})
         lines[-1] |= {"truth": truth, "found": found}
     return lines
@@ -250,7 +252,7 @@ def _log_pictures(bench: trial.Bench, final: trial.Outcome, tested: mask_scores.
     write.log_figure(figures.prediction_panel(picked), "predictions.png")
     write.log_figure(object_panel(_objects(bench, tested, final.served, order)), OBJECTS)
     write.log_figure(figures.confusion(pixelwise.confusion_matrix(table)), "confusion.png")
-    write.log_figure(figures.reliability(tested.probabilities, tested.masks), "reliability.png")
+    write.log_figure(figures.reliability(*tested.known), "reliability.png")
     report = pixelwise.classification_report(table)
     if bench.setup.published_report:
         report += (

@@ -32,13 +32,14 @@ MOST_COMPARED = 2**25
 class Scored:
     """What a network says of one side, the masks (h, w) at its size, and the scores by image and name.
 
-    `maps` is all that it says; `probabilities` are the mask's of these with 0 where labels are unknown, and `masks` are
-    0 there too. Masks, and where they are many the others too, are read when asked for.
+    `maps` is all that it says; `masks` are 0 where labels are unknown. `known` are the mask's probabilities, and the
+    masks, of an image with unknown pixels in one line without these. Masks, and where they are many the others too, are
+    read when asked for.
     """
 
     maps: Maps
-    probabilities: Sequence[np.ndarray] | np.ndarray
     masks: Sequence[np.ndarray]
+    known: tuple[Sequence[np.ndarray] | np.ndarray, Sequence[np.ndarray]]
     table: pd.DataFrame
     figures: Mapping[str, float]
 
@@ -61,10 +62,10 @@ def score_predicted(
 ) -> Scored:
     """Scores what a network says of the images `rows`, by the recipe that is served.
 
-    Pixels that `against` does not know count as background found to be background. `best_threshold`, which validation
-    has chosen, is where V_rand and V_info cut: they ask for closed lines, not for the width of a membrane.
+    Pixels that `against` does not know count nowhere. `best_threshold`, which validation has chosen, is where V_rand
+    and V_info cut: they ask for closed lines, not for the width of a membrane.
     """
-    truth, probabilities = masks_of(against.fitted(recipe), rows), maps.mask
+    truth = masks_of(against.fitted(recipe), rows)
     ids = [against.ids[i] for i in rows]
 
     def native_objects(i: int, mask: np.ndarray) -> np.ndarray:
@@ -79,15 +80,16 @@ def score_predicted(
         native_objects,
         lambda i: against.known(int(rows[i])),
     )
+    known: tuple[Sequence[np.ndarray] | np.ndarray, Sequence[np.ndarray]] = maps.mask, truth
     if any((each == UNKNOWN).any() for each in truth):
-        probabilities, truth = _zeroed(probabilities, truth), _zeroed(truth, truth)
-    figures = summarise(table, probabilities, truth)
+        known, truth = (_known(maps.mask, truth), _known(truth, truth)), _zeroed(truth)
+    figures = summarise(table, *known)
     if bench.setup.membranes:
         cells = (found > np.float32(best_threshold) for found in native_maps(maps.mask, rows, against))
         sections = membranes.score_sections(cells, native_truths(rows, against))
         table = table.join(sections)
         figures |= {name: float(sections[name].mean()) for name in sections}
-    return Scored(maps, probabilities, truth, table, figures)
+    return Scored(maps, truth, known, table, figures)
 
 
 def masks_of(fitted: FittedDataset, rows: np.ndarray) -> Sequence[np.ndarray]:
@@ -96,9 +98,14 @@ def masks_of(fitted: FittedDataset, rows: np.ndarray) -> Sequence[np.ndarray]:
     return Made(lambda i: masks[rows[i]][..., 0], len(rows))
 
 
-def _zeroed(stack: Sequence[np.ndarray] | np.ndarray, truth: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
-    """The same with 0 wherever the truth is unknown."""
-    return Made(lambda i: np.where(truth[i] == UNKNOWN, stack[i].dtype.type(0), stack[i]), len(stack))
+def _zeroed(truth: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+    """The same with 0 wherever it is unknown."""
+    return Made(lambda i: np.where(truth[i] == UNKNOWN, np.uint8(0), truth[i]), len(truth))
+
+
+def _known(stack: Sequence[np.ndarray] | np.ndarray, truth: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+    """The pixels of each whose truth is known, (n,)."""
+    return Made(lambda i: stack[i][truth[i] != UNKNOWN], len(stack))
 
 
 def native_maps(

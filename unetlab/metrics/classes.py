@@ -46,11 +46,18 @@ def keys(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def confusion_of(predicted: np.ndarray, truth: np.ndarray, classes: int) -> np.ndarray:
+def confusion_of(predicted: np.ndarray, truth: np.ndarray, classes: int, unknown: int = 0) -> np.ndarray:
     """Pixels by truth (rows) and prediction (columns), int64 (1 + classes, 1 + classes), background first, of two index
-    maps of one shape."""
+    maps of one shape, without the `unknown` ones, which are 0 in both."""
     pairs = truth.astype(np.int64) * (1 + classes) + predicted
-    return np.bincount(pairs.ravel(), minlength=(1 + classes) ** 2).reshape(1 + classes, 1 + classes)
+    found = np.bincount(pairs.ravel(), minlength=(1 + classes) ** 2).reshape(1 + classes, 1 + classes)
+    found[0, 0] -= unknown
+    return found
+
+
+def _accuracy(confusion: np.ndarray) -> float:
+    every = int(confusion.sum())
+    return float(np.trace(confusion)) / every if every else 1.0
 
 
 def ratios(confusion: np.ndarray) -> dict[str, np.ndarray]:
@@ -78,18 +85,21 @@ def dice_of(predicted: np.ndarray, truth: np.ndarray, classes: int) -> float:
     return mean_there(ratios(confusion_of(predicted, truth, classes))["dice"])
 
 
-def score_at_model_size(predicted: np.ndarray, truth: np.ndarray, names: Sequence[str]) -> dict[str, float]:
-    """One image at the size at which a network works, two index maps uint8 (h, w).
+def score_at_model_size(
+    predicted: np.ndarray, truth: np.ndarray, names: Sequence[str], unknown: int = 0
+) -> dict[str, float]:
+    """One image at the size at which a network works, two index maps uint8 (h, w), of which `unknown` pixels, 0 in
+    both, are known to nobody.
 
     Returns tp, fp, fn and tn of foreground of any class; dice, iou, precision, recall and boundary_f1, means over the
     classes there; accuracy, the share of pixels of the right class; and `dice/<class>`. `names` are those of `keys`.
     """
-    confusion = confusion_of(predicted, truth, len(names))
+    confusion = confusion_of(predicted, truth, len(names), unknown)
     found = ratios(confusion)
     tn, fp, fn = int(confusion[0, 0]), int(confusion[0, 1:].sum()), int(confusion[1:, 0].sum())
     row: dict[str, float] = {"tp": int(confusion.sum()) - tn - fp - fn, "fp": fp, "fn": fn, "tn": tn}
     row |= {name: mean_there(found[name]) for name in ("dice", "iou")}
-    row["accuracy"] = float(np.trace(confusion) / confusion.sum())
+    row["accuracy"] = _accuracy(confusion)
     row |= {name: mean_there(found[name]) for name in ("precision", "recall")}
     row["boundary_f1"] = mean_there(_boundaries(predicted, truth, found["dice"]))
     return row | _each("dice", found["dice"], names)
@@ -101,6 +111,7 @@ def score_native(
     found: tuple[np.ndarray, np.ndarray],
     true: tuple[np.ndarray, np.ndarray],
     names: Sequence[str],
+    unknown: int = 0,
 ) -> dict[str, float]:
     """One image at its own size.
 
@@ -108,18 +119,19 @@ def score_native(
         predicted, truth: index maps uint8 (h, w), 0 background and where nobody knows.
         found, true: objects, a label image (h, w), 0 background, with the class of each by its number, (n + 1,).
         names: of the classes, as `keys` gives them.
+        unknown: pixels that nobody knows.
 
     Returns native_dice, native_iou, native_boundary_f1 and the scores of objects, which are matched within their class,
     as means over the classes there; native_accuracy, the share of pixels of the right class; union_native_dice, the
     Dice of foreground of any class; count_true and count_predicted of all classes; and of each class
     `native_dice/<class>` and its kin, its ap_dsb and its counts.
     """
-    confusion = confusion_of(predicted, truth, len(names))
+    confusion = confusion_of(predicted, truth, len(names), unknown)
     pixels = ratios(confusion)
     edges = _boundaries(predicted, truth, pixels["dice"])
     hits, both = int(confusion[1:, 1:].sum()), int(confusion[1:].sum() + confusion[:, 1:].sum())
     row = {"native_dice": mean_there(pixels["dice"]), "native_iou": mean_there(pixels["iou"])}
-    row |= {"native_accuracy": float(np.trace(confusion) / confusion.sum()), "native_boundary_f1": mean_there(edges)}
+    row |= {"native_accuracy": _accuracy(confusion), "native_boundary_f1": mean_there(edges)}
     row["union_native_dice"] = 2 * hits / both if both else 1.0
     objects = _objects(found, true, pixels["dice"])
     row |= {name: mean_there(objects[name], 0.0 if name == "count_error" else 1.0) for name in OF_OBJECTS}
@@ -195,7 +207,7 @@ def summarise(table: pd.DataFrame, confusion: np.ndarray, names: Sequence[str]) 
         found |= {column: float(table[column].mean()) for column in columns.values() if table[column].notna().any()}
     found["native_dice_macro"] = mean_there([found.get(f"native_dice/{key}", np.nan) for key in names], float("nan"))
     pooled = ratios(confusion)
-    found["accuracy"] = float(np.trace(confusion) / confusion.sum())
+    found["accuracy"] = _accuracy(confusion)
     return found | {
         "precision": mean_there(pooled["precision"]),
         "recall": mean_there(pooled["recall"]),

@@ -67,7 +67,7 @@ def ratios(counts: pd.DataFrame | Mapping[str, np.ndarray]) -> dict[str, np.ndar
     return {
         "dice": ratio(2 * tp, 2 * tp + fp + fn, neither),
         "iou": ratio(tp, tp + fp + fn, neither),
-        "accuracy": (tp + tn) / (tp + fp + fn + tn),
+        "accuracy": ratio(tp + tn, tp + fp + fn + tn, neither & (tn == 0)),
         "precision": ratio(tp, tp + fp, neither),
         "recall": ratio(tp, tp + fn, neither),
     }

@@ -16,7 +16,7 @@ from unetlab.images.regions import components
 from unetlab.inference.predict import Threshold, mask_at, thresholds
 from unetlab.metrics.boundary import boundary_f1
 from unetlab.metrics.calibration import Stack, area_under_curve, calibration_error
-from unetlab.metrics.objects import SCORES, score_objects
+from unetlab.metrics.objects import SCORES, on_known, score_objects
 from unetlab.metrics.pixelwise import count, pooled_soft_dice, ratios, soft_sums
 
 
@@ -54,12 +54,14 @@ class Squares:
         probabilities: float32 (n, h, w) in [0, 1].
         truth: bool (n, h, w).
         cut: float (n,), each image's threshold.
+        unknown: pixels of each that nobody knows, which are 0 in both.
     """
 
-    def __init__(self, probabilities: np.ndarray, truth: np.ndarray, cut: np.ndarray) -> None:
+    def __init__(self, probabilities: np.ndarray, truth: np.ndarray, cut: np.ndarray, unknown: int) -> None:
         self.probabilities, self.truth = probabilities, truth
         self.predicted = probabilities > cut[:, None, None]
         self.counts = count(self.predicted, truth)
+        self.counts["tn"] -= unknown
         self.ratios = ratios(self.counts)
 
 
@@ -73,11 +75,14 @@ class Pixels:
 
 
 class Native:
-    """One predicted mask beside the true one, bool (height, width), at the image's own size."""
+    """One predicted mask beside the true one, bool (height, width), at the image's own size, of which `unknown` pixels,
+    in neither, are known to nobody."""
 
-    def __init__(self, predicted: np.ndarray, truth: np.ndarray) -> None:
+    def __init__(self, predicted: np.ndarray, truth: np.ndarray, unknown: int = 0) -> None:
         self.predicted, self.truth = predicted[None], truth[None]
-        self.ratios = {name: values[0] for name, values in ratios(count(self.predicted, self.truth)).items()}
+        counts = count(self.predicted, self.truth)
+        counts["tn"] -= unknown
+        self.ratios = {name: values[0] for name, values in ratios(counts).items()}
 
 
 def _auc(pixels: Pixels) -> float | None:
@@ -185,8 +190,8 @@ def score_images(
         native_labels: gives the i-th image's objects at their original size, uint16 (height, width), 0 background.
         native_known: gives where these are known, bool (height, width); None where they are everywhere.
 
-    What is unknown counts as background found to be background: an image is cut and parted into objects as it would
-    be in service, and what is found there is left out then.
+    What is unknown counts nowhere: an image is cut and parted into objects as it would be in service, and what is found
+    there is left out then.
 
     Images are taken one after the other, so that neither need be in memory together.
 
@@ -207,7 +212,7 @@ def score_images(
         if (unknown := mask == UNKNOWN).any():
             seen, truth = np.where(unknown, np.float32(0), found), np.where(unknown, np.uint8(0), mask)
         _require_valid(seen, truth)
-        row = _at_model_size(seen[None], truth[None], cut)
+        row = _at_model_size(seen[None], truth[None], cut, int(np.count_nonzero(unknown)))
         if native_labels is not None:
             labels, known = native_labels(i), None if native_known is None else native_known(i)
             row |= _native(mask_at(found, cut[0], labels.shape), labels, i, native_objects, known)
@@ -215,9 +220,9 @@ def score_images(
     return pd.DataFrame({"id": list(ids)}).join(pd.DataFrame(rows))
 
 
-def _at_model_size(probabilities: np.ndarray, masks: np.ndarray, cut: np.ndarray) -> dict[str, Any]:
+def _at_model_size(probabilities: np.ndarray, masks: np.ndarray, cut: np.ndarray, unknown: int) -> dict[str, Any]:
     """Scores of one image, in arrays of length 1."""
-    squares = Squares(probabilities, masks.astype(bool), cut)
+    squares = Squares(probabilities, masks.astype(bool), cut, unknown)
     every = {**squares.counts, **soft_sums(probabilities, squares.truth), **_computed("model", squares)}
     return {name: value[0] for name, value in every.items()}
 
@@ -230,9 +235,10 @@ def _native(
     known: np.ndarray | None = None,
 ) -> dict[str, Any]:
     objects = components(predicted) if native_objects is None else native_objects(i, predicted)
+    unknown = 0
     if known is not None:
-        predicted, objects = predicted & known, objects * known
-    return _computed("native", Native(predicted, labels > 0)) | score_objects(objects, labels)
+        predicted, objects, unknown = predicted & known, on_known(objects, known), int(np.count_nonzero(~known))
+    return _computed("native", Native(predicted, labels > 0, unknown)) | score_objects(objects, labels)
 
 
 def score_native(
@@ -240,19 +246,20 @@ def score_native(
     native_labels: Callable[[int], np.ndarray],
     n: int,
     native_objects: Callable[[int, np.ndarray], np.ndarray] | None = None,
+    native_known: Callable[[int], np.ndarray] | None = None,
 ) -> pd.DataFrame:
     """Scores n masks at their original size, one row an image.
 
     Its columns are the metrics of TABLE at native size and on objects: whatever size a model works at, these are of the
     same pixels and so can be compared between models.
 
-    `native_mask(i, height, width)` gives the i-th prediction as bool (height, width); `native_labels` and
-    `native_objects` as above.
+    `native_mask(i, height, width)` gives the i-th prediction as bool (height, width); the others are as above.
     """
     rows = []
     for i in range(n):
         labels = native_labels(i)
-        rows.append(_native(native_mask(i, *labels.shape), labels, i, native_objects))
+        known = None if native_known is None else native_known(i)
+        rows.append(_native(native_mask(i, *labels.shape), labels, i, native_objects, known))
     return pd.DataFrame(rows)
 
 
@@ -261,7 +268,7 @@ def summarise(table: pd.DataFrame, probabilities: Stack, masks: Stack) -> dict[s
 
     Those at the model's size, at native size and on objects are means over images, the others are over all pixels;
     soft_dice is a mean over batches, as the source of `pseudo-label` has it. `auc` is left out where the masks hold one
-    class only.
+    class only. Of an image with unknown pixels probabilities and mask are those of the others, in one line.
     """
     means = [name for at in ("model", "native", "objects") for name in names(at, True) if name in table]
     pooled = _computed("pixels", Pixels(table, probabilities, masks))

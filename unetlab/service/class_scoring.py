@@ -12,6 +12,7 @@ from unetlab.images import codecs
 from unetlab.images.otsu import otsu_mask
 from unetlab.metrics import classes
 from unetlab.metrics.baselines import Rivals
+from unetlab.metrics.objects import on_known
 from unetlab.service.loading import answered, class_names, labels_of
 from unetlab.service.sheets import Shard, Some
 from unetlab.tracking import class_pictures, thumbnails
@@ -39,7 +40,7 @@ def answers(segmenter: PyFuncModel, dataset: Dataset, rows: Sequence[int]) -> It
     for answer, i in zip(answered(segmenter, (dataset.image(i) for i in rows)), rows, strict=True):
         known = dataset.known(i)
         found = index[codecs.decode_labels(answer["classes"])] * known
-        yield Found(found, labels_of(answer) * known, index[np.asarray(answer["object_classes"])])
+        yield Found(found, on_known(labels_of(answer), known), index[np.asarray(answer["object_classes"])])
 
 
 def score_some(segmenter: PyFuncModel, dataset: Dataset, rows: Sequence[int], shard: Shard) -> Some:
@@ -61,10 +62,11 @@ def table_of(
     for i, each in zip(rows, found, strict=True):
         truth, kinds = dataset.class_truth(i), dataset.object_classes[i]
         assert kinds is not None  # a data set of classes has them
-        confusion += classes.confusion_of(each.classes, truth, len(names))
-        line = {"id": dataset.ids[i], **classes.score_at_model_size(each.classes, truth, names)}
+        unknown = int(np.count_nonzero(~dataset.known(i)))
+        confusion += classes.confusion_of(each.classes, truth, len(names), unknown)
+        line = {"id": dataset.ids[i], **classes.score_at_model_size(each.classes, truth, names, unknown)}
         true = dataset.objects(i), kinds
-        line |= classes.score_native(each.classes, truth, (each.labels, each.kinds), true, names)
+        line |= classes.score_native(each.classes, truth, (each.labels, each.kinds), true, names, unknown)
         lines.append({**line, **rival_dice(dataset, i, rivals)})
     return pd.DataFrame(lines), confusion
 

@@ -12,6 +12,7 @@ from unetlab.images import codecs
 from unetlab.images.otsu import otsu_mask
 from unetlab.metrics import membranes, pixelwise
 from unetlab.metrics.baselines import Rivals, constant_mask, dice_of
+from unetlab.metrics.objects import on_known
 from unetlab.metrics.table import score_native
 from unetlab.service.loading import answered, labels_of
 from unetlab.service.sheets import Shard, Some
@@ -57,7 +58,7 @@ def _answers(
     unknown."""
     for answer, i in zip(answered(segmenter, (dataset.image(i) for i in rows), params), rows, strict=True):
         known = dataset.known(i)
-        yield codecs.decode_mask(answer["mask"]) & known, labels_of(answer) * known
+        yield codecs.decode_mask(answer["mask"]) & known, on_known(labels_of(answer), known)
 
 
 def _table(
@@ -70,9 +71,14 @@ def _table(
     truths = [dataset.objects(i) > 0 for i in rows]
     each = [pixelwise.count(mask[None], truth[None]) for mask, truth in zip(masks, truths, strict=True)]
     counts = pd.DataFrame({name: [int(found[name][0]) for found in each] for name in ("tp", "fp", "fn", "tn")})
+    counts["tn"] -= [np.count_nonzero(~dataset.known(i)) for i in rows]
     found = pd.DataFrame({"id": [dataset.ids[i] for i in rows]}).join(counts).assign(**pixelwise.ratios(counts))
     native = score_native(
-        lambda k, height, width: masks[k], lambda k: dataset.objects(rows[k]), len(rows), lambda k, mask: objects[k]
+        lambda k, height, width: masks[k],
+        lambda k: dataset.objects(rows[k]),
+        len(rows),
+        lambda k, mask: objects[k],
+        lambda k: dataset.known(rows[k]),
     )
     return found.join(native).assign(
         **{
