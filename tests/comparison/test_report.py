@@ -206,3 +206,6 @@ def test_images_of_one_scene_have_a_report_without_intervals():
     dice = np.array([[0.9, 0.8, 0.7], [0.5, 0.6, 0.4]])
     page = report.html(contest(["a", "b"], {"native_dice": dice}, scenes=["s", "s", "s"]))
     assert "3 test images in 1 scene are too few" in page
+    assert "nobody can say of images of one scene" in page and "+nan" not in page
+    body = page.split("<body>")[1]
+    assert body.count("<circle") == 3 and 'class="reach' not in body  # means, and no interval around them

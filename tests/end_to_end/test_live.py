@@ -159,6 +159,16 @@ def test_the_source_of_the_command_is_played_and_a_bad_frame_named(browser, tmp_
         assert found["place"] == "4 of 4" and not found["notice"] and found["objects"] == "2"
 
 
+def test_the_counter_is_that_of_the_frame_that_is_shown(browser, tmp_path):
+    for k in range(5):
+        (tmp_path / f"cell{k}.png").write_bytes(encoded(blob(40, 60)))
+    with serving(page(open_source(str(tmp_path)))) as address:
+        visit(browser, address)
+        until(browser, lambda f: f["rate"] not in ("–", "0"))
+        seen = {(f["name"], f["place"]) for f in (until(browser, bool) for _ in range(40))}
+        assert len(seen) > 1 and seen <= {(f"cell{k}.png", f"{k + 1} of 5") for k in range(5)}
+
+
 def test_classes_have_their_colours_and_a_legend_that_counts(browser, tmp_path):
     path = tmp_path / "classes.png"
     path.write_bytes(encoded(three_objects()))

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from unetlab.metrics import intervals
+from unetlab.metrics.pixelwise import ratios
 
 
 def _scores(n: int = 24) -> np.ndarray:
@@ -32,6 +33,18 @@ def test_a_gain_is_tested_over_scenes():
     images = intervals.paired_interval(better, _scores())
     scenes = intervals.paired_interval(better, _scores(), np.repeat(np.arange(6), 4))
     assert images.mean == scenes.mean and images.p_value < 0.001 < scenes.p_value
+
+
+@pytest.mark.parametrize("name", ["precision", "recall", "f1", "accuracy"])
+@pytest.mark.parametrize("missed", [0, 30])
+def test_nothing_found_has_the_ratios_of_its_run(name, missed):
+    counts = pd.DataFrame({"tp": [0] * 4, "fp": [0] * 4, "fn": [missed] * 4, "tn": [70, 70, 60, 70]})
+    own = float(ratios(counts.sum().to_frame().T)["dice" if name == "f1" else name][0])
+    assert (
+        intervals.pooled_interval(counts, name).mean
+        == own
+        == (1 if not missed else 270 / 390 if name == "accuracy" else 0)
+    )
 
 
 def test_values_that_are_all_the_same_have_an_interval_of_no_length():

@@ -16,7 +16,7 @@ from scipy import ndimage
 from unetlab.search.trials import trained_in_full
 from unetlab.tracking.class_figures import coloured
 
-SERIES = ["#1f6fb4", "#d9730d", "#2b8a57", "#8e5bb5", "#b03a48", "#7a7a7a"]
+SERIES = ["#1f6fb4", "#d9730d", "#2b8a57", "#8e5bb5", "#b03a48", "#7a7a7a", "#14a0b8", "#a38a00"]
 
 GREEN, MAGENTA = (0, 208, 96), (255, 47, 208)
 

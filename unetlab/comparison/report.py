@@ -150,8 +150,7 @@ def _facts(comparison: Comparison) -> list[str]:
         second = ranking.iloc[1]
         facts.append(
             f"{top['name']} {does} with a {word} of {top[ranks]:.3f}, {second['name']} with "
-            f"{second[ranks]:.3f}. Given these {'splits' if comparison.repeats > 1 else 'images'} the true "
-            f"difference may lie anywhere from {-second['behind_high']:+.3f} to {-second['behind_low']:+.3f}."
+            f"{second[ranks]:.3f}. {_reach(comparison, -second['behind_high'], -second['behind_low'])}"
         )
     otsu = behind.mean(comparison.records[0], f"baseline/otsu_{ranks}")
     if otsu is not None:
@@ -161,6 +160,13 @@ def _facts(comparison: Comparison) -> list[str]:
             f"is {abs(top[ranks] - otsu):.3f} {better} it."
         )
     return [*facts, *comparison.notes]
+
+
+def _reach(comparison: Comparison, low: float, high: float) -> str:
+    if not np.isfinite([low, high]).all():
+        return "How far apart they truly are nobody can say of images of one scene."
+    what = "splits" if comparison.repeats > 1 else "images"
+    return f"Given these {what} the true difference may lie anywhere from {low:+.3f} to {high:+.3f}."
 
 
 def _scale(low: np.ndarray, high: np.ndarray, zero: bool = False) -> tuple[float, float]:
@@ -180,12 +186,14 @@ def _scales(comparison: Comparison) -> tuple[tuple[float, float], tuple[float, f
     return dice, _scale(shown["behind_low"].to_numpy(), shown["behind_high"].to_numpy(), zero=True)
 
 
-def _place(value: float, scale: tuple[float, float]) -> float:
-    value = min(max(value, scale[0]), scale[1]) if np.isfinite(value) else scale[0]
+def _place(value: float, scale: tuple[float, float]) -> float | None:
+    if not np.isfinite(value):
+        return None
+    value = min(max(value, scale[0]), scale[1])
     return round(WIDTH * (value - scale[0]) / (scale[1] - scale[0]), 1)
 
 
-def _axes(comparison: Comparison) -> list[list[tuple[float, str]]]:
+def _axes(comparison: Comparison) -> list[list[tuple[float | None, str]]]:
     """Ticks of both interval columns: place in pixels and text."""
     axes = []
     for scale, sign in zip(_scales(comparison), ("", "+"), strict=True):
@@ -231,6 +239,9 @@ def _pairs(comparison: Comparison) -> dict[str, list[dict[str, Any]]]:
     verdicts = {"a better": lambda row: f"{row['a']} better", "b better": lambda row: f"{row['b']} better"}
     for row in rows:
         row["p_text"], row["p_holm_text"] = _p(row["p"]), _p(row["p_holm"])
+        known = np.isfinite(row["low"])
+        row["interval"] = f"{row['low']:+.3f} to {row['high']:+.3f}" if known else "none, of one scene"
+        row["effect_text"] = f"{row['effect']:+.2f}" if np.isfinite(row["effect"]) else "–"
         row["verdict"] = verdicts[row["verdict"]](row) if row["verdict"] in verdicts else "cannot tell"
     shown = list(dict.fromkeys(found["metric"]))
     return {metric: [row for row in rows if row["metric"] == metric][:MOST_ROWS] for metric in shown}

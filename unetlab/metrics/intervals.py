@@ -8,7 +8,7 @@ import pandas as pd
 from scipy import stats
 
 from unetlab.metrics import significance
-from unetlab.metrics.pixelwise import SMOOTH, pooled_soft_dice
+from unetlab.metrics.pixelwise import SMOOTH, pooled_soft_dice, ratio
 from unetlab.metrics.significance import Scenes
 
 
@@ -41,19 +41,21 @@ def pooled_interval(
 
     Raises ValueError for another name.
     """
-    ratio = {
+    parts = {
         "accuracy": (["tp", "tn"], ["tp", "fp", "fn", "tn"]),
         "precision": (["tp"], ["tp", "fp"]),
         "recall": (["tp"], ["tp", "fn"]),
         "f1": (["tp", "tp"], ["tp", "tp", "fp", "fn"]),
         "soft_dice": (["soft_overlap"], ["soft_total"]),
     }
-    if name not in ratio:
-        raise ValueError(f"name must be one of {', '.join(ratio)}. Received: {name!r}")
-    above, below = (table[columns].sum(axis=1).to_numpy(np.float64) for columns in ratio[name])
+    if name not in parts:
+        raise ValueError(f"name must be one of {', '.join(parts)}. Received: {name!r}")
+    above, below = (table[columns].sum(axis=1).to_numpy(np.float64) for columns in parts[name])
+    nothing = not table[["tp", "fp", "fn"]].to_numpy().any()
 
     def pooled(a: np.ndarray, b: np.ndarray, axis: int = -1) -> np.ndarray:
-        return np.asarray((a.sum(axis=axis) + SMOOTH) / (b.sum(axis=axis) + SMOOTH))
+        above, below = a.sum(axis=axis), b.sum(axis=axis)
+        return ratio(above, below, (below == 0) & nothing)
 
     quotient = pooled_soft_dice if name == "soft_dice" else pooled
     value = float(quotient(above, below))

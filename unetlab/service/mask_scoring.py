@@ -114,7 +114,8 @@ def log_pictures(
         step = -(-max(mask.shape) // SHOWN)
         drawn = {"image": dataset.image(i), "truth": dataset.objects(i) > 0, "mask": mask}
         reduced = {key: stack[::step, ::step] for key, stack in drawn.items()}
-        shown.append({**about, "dice": table["native_dice"][k], **reduced})
+        errors = figures.errors(drawn["truth"], mask)
+        shown.append({**about, "dice": table["native_dice"][k], "errors": errors, **reduced})
     write.log_figure(figures.prediction_panel(shown), "predictions.png")
     write.log_figure(object_panel(parted), OBJECTS)
     write.log_figure(figures.confusion(pixelwise.confusion_matrix(table)), "confusion.png")

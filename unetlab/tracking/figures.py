@@ -58,7 +58,7 @@ def prediction_panel(rows: Sequence[Mapping[str, Any]]) -> Figure:
 
     Each row holds id (str), image (uint8 (h, w, 1 or 3)), truth and mask (bool or {0, 1} (h, w)), probability
     (float (h, w) in [0, 1]; the plain image is shown where there is none) and dice; an optional label, such as "best",
-    starts the line's title.
+    starts the line's title, and `errors` are the pixels missed and falsely found where these pictures are made smaller.
     """
     heights = row_heights([row["truth"] for row in rows], 3.6)
     figure = _figure(12, sum(heights) + 0.7)
@@ -78,7 +78,7 @@ def prediction_panel(rows: Sequence[Mapping[str, Any]]) -> Figure:
             _show_image(line[1], row["image"])
             line[1].set_title("image", fontsize=10)
         line[2].imshow(_errors(truth, mask), interpolation="nearest")
-        missed, false = (int(np.count_nonzero(x)) for x in (truth & ~mask, mask & ~truth))
+        missed, false = row.get("errors") or errors(truth, mask)
         line[2].set_title(f"errors: {missed:,} px missed, {false:,} px false", fontsize=10)
         for axes in line:
             axes.set_xticks([])
@@ -87,6 +87,11 @@ def prediction_panel(rows: Sequence[Mapping[str, Any]]) -> Figure:
         "Outlines: truth green, prediction magenta.   Errors: missed green, false magenta, hit white.", fontsize=11
     )
     return figure
+
+
+def errors(truth: np.ndarray, mask: np.ndarray) -> tuple[int, int]:
+    """Pixels that are missed and that are falsely found, of bool (h, w)."""
+    return int(np.count_nonzero(truth & ~mask)), int(np.count_nonzero(mask & ~truth))
 
 
 def confusion(matrix: np.ndarray) -> Figure:

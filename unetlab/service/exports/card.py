@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from unetlab.images.depth import RANGE, TAIL
 from unetlab.images.geometry import PERCENTILES
 from unetlab.images.view import ALIGN
 from unetlab.inference.tiles import TILE
@@ -21,14 +22,19 @@ NORMALISATION = {
     ),
 }
 
+DEPTH = (
+    f"8 bits as they are; of more the image's percentiles {100 * TAIL:g} and {100 - 100 * TAIL:g} over all channels "
+    f"become the grey levels {RANGE[0]} and {RANGE[1]}, and what lies beyond is squeezed into those left"
+)
+
 COLOURS = {1: ["grey"], 3: ["red", "green", "blue"]}
 
 
 def card(row: Format, precision: str, address: str, trained: Trained, shape: Shape) -> dict[str, Any]:
     """The page, without what was measured.
 
-    Only the network is in the file. What comes before it, resizing and normalisation, is in `before`; what comes after,
-    cutting at the threshold and back to the image's size, in `after`.
+    Only the network is in the file. What comes before it, bit depth, resizing and normalisation, is in `before`; what
+    comes after, cutting at the threshold and back to the image's size, in `after`.
     """
     recipe, outputs = trained.recipe, trained.model.output_shape[-1]
     sides = {"multiple_of": ALIGN} if shape[1] is None else {}
@@ -51,7 +57,7 @@ def card(row: Format, precision: str, address: str, trained: Trained, shape: Sha
             "range": [0.0, 1.0],
             "channels": _channels(outputs, list(recipe.classes or ())),
         },
-        "before": {"size": _size(recipe, shape), "normalisation": NORMALISATION[recipe.normalise]},
+        "before": {"depth": DEPTH, "size": _size(recipe, shape), "normalisation": NORMALISATION[recipe.normalise]},
         "after": {"threshold": None if recipe.classes else recipe.threshold}
         | {name: getattr(recipe, name) for name in ("tta", "objects", "seeds", "least_object", "confidence")},
     }

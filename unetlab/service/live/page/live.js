@@ -58,8 +58,8 @@ async function send(from) {
       drawn = number;
       if (answer.said.pages) from.unfold(frame, answer.said.pages);
       show(answer, frame);
-      keep(answer.said, { taken, sent, came, drawn: performance.now() });
-      if ((from.playing || !from.place()) && performance.now() > until) notice("");
+      keep(answer.said, frame, { taken, sent, came, drawn: performance.now() });
+      if ((from.playing || !from.place(frame)) && performance.now() > until) notice("");
     }
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
@@ -78,7 +78,7 @@ function refused(from, frame, error) {
   }
   if (error.status === 0) {
     replace(null);
-  } else if (from.playing && from.place()) {
+  } else if (from.playing && from.place(frame)) {
     play(false);
   }
   notice(frame.name && !error.message.startsWith(frame.name) ? `${frame.name}: ${error.message}` : error.message);
@@ -106,13 +106,13 @@ function repaint() {
   context.putImageData(picture, 0, 0);
 }
 
-function keep(said, times) {
+function keep(said, frame, times) {
   samples.push({ ...times, ms: said.ms });
   if (samples.length > KEPT) samples.shift();
   at("objects").textContent = said.objects.toLocaleString("en");
   at("foreground").textContent = `${(100 * said.foreground).toFixed(1)} %`;
   said.by_class?.forEach((count, k) => (at("legend").children[k].lastChild.textContent = count.toLocaleString("en")));
-  const place = source.place();
+  const place = source.place(frame);
   at("playing").hidden = !place;
   if (place) {
     Object.assign(at("seek"), { max: place.seconds ? place.count : place.count - 1, step: place.seconds ? "any" : 1 });

@@ -2,7 +2,7 @@
 //   ready    whether there is a frame that was not asked about yet
 //   take()   that frame, as wire.js asks about it; it is the newest there is
 //   renew()  the frame at hand is to be asked about again
-//   place()  {at, count} of the frame at hand, or null where there is no going back
+//   place(frame)  {at, count} of that frame, or null where there is no going back
 //   seek(at), playing, play(on), close()
 // and calls `changed` when `ready` has become true.
 
@@ -43,8 +43,8 @@ export class Stills {
     this.changed();
   }
 
-  place() {
-    return this.each.length > 1 ? { at: this.taken ?? this.at, count: this.each.length } : null;
+  place(frame) {
+    return this.each.length > 1 ? { at: this.each.indexOf(frame), count: this.each.length } : null;
   }
 
   play(on) {
