@@ -166,7 +166,8 @@ CHOSEN_AS = {
     "bends and noise": ["elastic", "noise"],
     "turns, shifts, colours": ["rotation", "shift", "colour"],
     "inverted images": ["invert"],
-    "colours": ["colour", "grey"],
+    "colours": ["colour"],
+    "grey images": ["grey"],
     "training": ["epochs", "draws"],
     "network": ["encoder", "filters", "depth", "channels"],
 }
@@ -189,10 +190,40 @@ def test_a_batch_that_memory_does_not_hold_is_halved_and_that_is_told(configured
     eight = memory.needed(
         NETWORKS["pretrained"].build((96, 96, 3), weights=None, heads=1, **first.setup.recipe.model), 8, "float32"
     )
-    monkeypatch.setattr(memory, "there", lambda: eight // 3)
+    monkeypatch.setattr(memory, "there", lambda: 2 * eight // 3)
     found = configured(touching)
     assert found.setup.recipe.batch_size == 2
     assert found.frame().set_index("what").loc["batch"].tolist() == ["2 a step", "memory does not hold 8"]
+
+
+def test_trainings_at_once_share_the_memory_of_one_machine(configured, monkeypatch):
+    first = configured(touching)
+    build = NETWORKS["pretrained"].build
+    eight = memory.needed(build((96, 96, 3), weights=None, heads=1, **first.setup.recipe.model), 8, "float32")
+    monkeypatch.setattr(memory, "there", lambda: 2 * eight)
+    batches = {told: configured(touching, told={"workers": told}).setup.recipe.batch_size for told in (1, 2, 4)}
+    assert batches == {1: 8, 2: 4, 4: 2}
+
+
+def test_on_a_cluster_the_memory_of_the_one_that_asks_says_nothing(configured, monkeypatch):
+    monkeypatch.setattr(memory, "there", lambda: 2**20)
+    found = configured(touching, told={"scheduler": "tcp://head:8786", "workers": 4})
+    assert found.setup.recipe.batch_size == 8
+    assert "as this machine takes them" in found.frame().set_index("what")["why"]["training"]
+    with pytest.raises(UserError, match="by workers=N beside scheduler"):
+        configured(touching, told={"scheduler": "tcp://head:8786"})
+
+
+def test_reasons_are_those_of_what_was_asked_for_and_of_what_is_there(configured, monkeypatch, caplog, tmp_path):
+    def why(what="network", draw=touching, **told):
+        return configured(draw, told=told).frame().set_index("what")["why"][what]
+
+    assert "ImageNet" in why() and not caplog.records
+    assert why(encoder_weights="none").startswith("as you asked") and not caplog.records
+    monkeypatch.setattr(configure, "resolve_weights", lambda choice, setup: choice)
+    assert "that you gave" in why(encoder_weights=str(tmp_path / "my.weights.h5"))
+    monkeypatch.setattr(configure, "encoders_at_hand", lambda names: ())
+    assert "at hand" in why(encoder_weights="auto") and "scores lower" in caplog.text
 
 
 def test_few_scenes_are_said_to_need_more_of_them(configured):
@@ -277,6 +308,7 @@ def test_trials_at_once_have_the_minutes_of_one_and_a_share_of_the_processors(co
         return recipe.epochs * recipe.draws / recipe.batch_size
 
     assert steps(one) / 6 < steps(four) < steps(one) / 3
+    assert [configured(touching, minutes=60, told={"workers": k}).options.trials for k in (1, 4)] == [1, 1]
 
 
 def test_a_step_that_wants_more_memory_than_there_is_is_not_tried(configured, monkeypatch):

@@ -1,5 +1,6 @@
 """Whether a training fits into memory."""
 
+import keras
 import pytest
 
 from unetlab.errors import UserError
@@ -16,13 +17,19 @@ def test_memory_grows_with_pixels_images_and_digits():
     assert needed(scratch_unet((128, 128, 1), filters=4, depth=2), 1, "float32") == 4 * one
     assert needed(scratch_unet((64, 64, 1), filters=4, depth=2), 3, "float32") == 3 * one
     assert needed(scratch_unet((64, 64, 1), filters=4, depth=2), 1, "bfloat16") == one // 2
-    assert one > 2 * 4 * 64 * 64 * 4 * 5  # five layers of four channels at full size
+    assert one > 4 * 64 * 64 * 4 * 5  # five layers of four channels at full size
+
+
+def test_a_network_within_a_network_is_counted_once():
+    outer = keras.Sequential([keras.Input((64, 64, 1)), scratch_unet((64, 64, 1), filters=4, depth=2)])
+    alone = needed(scratch_unet((64, 64, 1), filters=4, depth=2), 1, "float32")
+    assert needed(outer, 1, "float32") == alone + 4 * 64 * 64  # its own input
 
 
 def test_a_patch_that_no_memory_holds_is_refused_in_one_line():
     refuse_too_large(scratch_unet, SMALL, "float32")
     with pytest.raises(
-        UserError, match=r"batches of 4 at 65536x65536 want \d+ GiB of memory at least, and there"
+        UserError, match=r"batches of 4 at 65536x65536 want [\d,]+\.\d GiB of memory at least, and there"
     ) as said:
         refuse_too_large(scratch_unet, SMALL.changed({"image_size": 65536}), "float32")
     assert "\n" not in str(said.value)
@@ -30,9 +37,13 @@ def test_a_patch_that_no_memory_holds_is_refused_in_one_line():
 
 def test_a_batch_is_halved_until_it_fits(monkeypatch):
     one = needed(scratch_unet((64, 64, 1), filters=4, depth=2), 1, "float32")
-    for held, batch in ((4 * one, 4), (3 * one, 2), (one // 2, 1)):
+    for held, batch in ((8 * one, 4), (6 * one, 2), (one, 1)):
         monkeypatch.setattr(memory, "there", lambda held=held: held)
-        assert memory.largest_batch(scratch_unet, SMALL, "float32") == batch
+        for precision in ("float32", "auto"):  # which may be found to be float32
+            assert memory.largest_batch(scratch_unet, SMALL, precision) == batch
+    monkeypatch.setattr(memory, "there", lambda: 8 * one)
+    assert [memory.largest_batch(scratch_unet, SMALL, "float32", k) for k in (1, 2, 3, 4)] == [4, 2, 1, 1]
+    assert memory.largest_batch(scratch_unet, SMALL, "bfloat16", 2) == 4
 
 
 def test_a_container_s_limit_counts_where_there_is_one(tmp_path, monkeypatch):

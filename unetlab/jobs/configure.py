@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import json
+import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from unetlab.data.check import DataCard
 from unetlab.data.scale import Objects, objects_of, scale_for
 from unetlab.data.split import Split
 from unetlab.images.view import ALIGN, size_of
+from unetlab.inference.objects import METHODS
 from unetlab.jobs import cluster
 from unetlab.jobs.early import refuse_numbers, scale_of
 from unetlab.metrics.baselines import few
@@ -27,6 +29,8 @@ from unetlab.options import Options
 from unetlab.setup import Recipe, Setup
 from unetlab.training import fit, pace, patches
 from unetlab.training.memory import largest_batch, refuse_too_large
+
+log = logging.getLogger(__name__)
 
 ENCODERS: tuple[str, ...] = ("mobilenetv2", "efficientnet-lite0")
 """In the order of preference: the smaller one learns more in the same minutes."""
@@ -113,12 +117,13 @@ def configure(setup: Setup, options: Options, dataset: Dataset, card: DataCard, 
     - Scale: 1, or such that a typical object lies between 12 and 48 pixels; membranes stay at 1, lines being thin.
     - Encoder: one with ImageNet weights, fine-tuned, learns from tens of images; its layers up to the second skip stay
       as they are, since edges and spots are everywhere the same and their steps take two fifths of the time. A search
-      chooses among all encoders whose weights are at hand. Without any a plain U-Net of 16 filters, which learns more
-      in the same minutes than a large one from scratch.
+      chooses among those of ENCODERS whose weights are at hand. Without any a plain U-Net of 16 filters, which learns
+      more in the same minutes than a large one from scratch.
     - Channels: what the encoder takes; without one as the images are.
     - Loss: cross-entropy and Dice together, which hold where foreground is rare; of membranes cross-entropy alone,
       since all inside has a high Dice.
-    - Batch: that of the recipe, halved until a step fits into memory.
+    - Batch: that of the recipe, halved until a step fits into this machine's memory, of which trainings that run at
+      once have a share each. The memory of a cluster's workers, and of a GPU, is not known here.
     - Augmentation: mirror images and quarter turns (of photographs only left and right: they have a ground), size by a
       third, brightness and contrast; noise and, but for membranes, blur in patches, since exposure and focus differ;
       turns, shifts and hues in photographs, since cameras move and lights differ. Inverted and grey images where images
@@ -131,9 +136,10 @@ def configure(setup: Setup, options: Options, dataset: Dataset, card: DataCard, 
       several classes, which have no second output, between the last two.
     - Smallest object: what is smaller than 99 of 100 objects of the training images is a speck, which stays in the
       mask and is counted as no object.
-    - Trials: one, from 90 minutes on one for every 45, the first of which is this configuration; so many times more as
-      workers train at once, which of one machine's processors have a share each.
-    - Epochs: the time of a step is measured, once with this data on this machine (fresh=true measures again); so many
+    - Trials: one, from 90 minutes on one for every 45, the first of which is this configuration; from then on so many
+      times more as workers train at once, which of one machine's processors have a share each.
+    - Epochs: the time of a step is measured, once with this data on this machine (fresh=true measures again), also
+      where the workers of a cluster train; so many
       steps fit TRAINED of a training's minutes, divided so that validation takes no more than VALIDATED of them. Where
       EPOCHS leaves no such division, an epoch looks at as much of validation as it learns from. The learning rate
       decays to 0 by a cosine over just these, and sooner where ENDED of the minutes would cut them off.
@@ -152,12 +158,13 @@ def configure(setup: Setup, options: Options, dataset: Dataset, card: DataCard, 
     setup = _batch(setup, options, choices)
     _scenes(len(np.unique(card.groups[sides.train])), choices)
     at_once = cluster.at_once(options)
-    trials = max(options.trials, at_once * int(options.minutes // 45))
+    trials = max(options.trials, at_once * int(options.minutes // 45) if options.minutes >= 90 else 1)
     each = options.minutes / (math.ceil(trials / at_once) + options.refit)
     if not options.epochs:
         fitted = _epochs(setup, weights, dataset, sides, replace(options, trials=trials), each, choices)
         setup = replace(setup, recipe=setup.recipe.changed(fitted))
-    return Configured(setup, replace(options, trials=trials), round(ENDED * each, 2), weights, tuple(choices))
+    minutes = max(0.01, round(ENDED * each, 2))  # 0 would be no limit
+    return Configured(setup, replace(options, trials=trials), minutes, weights, tuple(choices))
 
 
 def _network(
@@ -173,15 +180,17 @@ def _network(
     else:
         encoder, weights = ENCODERS[0], resolve_weights(choice, setup)
     if weights is not None:
-        why = (
-            "pretrained on ImageNet and fine-tuned: it knows edges and textures before it sees the first of your images"
-        )
+        whose = "pretrained on ImageNet" if weights == "imagenet" else "with the weights that you gave"
+        why = f"{whose} and fine-tuned: it knows edges and textures before it sees the first of your images"
         choices.append(Choice("network", f"U-Net on {encoder}", why))
         if weights == "imagenet" and len(at_hand) > 1:
             setup = replace(setup, space=functools.partial(_with_encoders, setup.space, at_hand))
         return replace(setup, recipe=setup.recipe.changed({"encoder": encoder})), weights
     colour = any(dataset.channels[row] == 3 for row in sides.train)
-    why = "no ImageNet weights are at hand (the extra lite brings some); a small one learns more in little time"
+    none = "no ImageNet weights are at hand (the extra lite brings some)"
+    if choice != "none":
+        log.warning("%s: a U-Net from scratch is trained, which scores lower where images are few", none)
+    why = f"{ASKED if choice == 'none' else none}; a small one learns more in little time"
     choices.append(Choice("network", "U-Net of 16 to 256 filters, from scratch", why))
     plain = replace(setup.recipe, model={"filters": 16, "depth": 4}, channels=3 if colour else 1)
     return replace(setup, network="scratch", recipe=plain), None
@@ -262,7 +271,7 @@ def _patches(
 
 def _objects(seen: Objects, membranes: bool, several: bool, options: Options, choices: list[Choice]) -> dict[str, Any]:
     """How objects are parted."""
-    if options.objects != "recipe":
+    if options.objects != "recipe" and not (several and METHODS[options.objects].uses_head):
         choices.append(Choice("objects", options.objects, ASKED))
         return {"objects": options.objects}
     touch = f"objects touch in {seen.touching:.0%} of the images"
@@ -314,22 +323,22 @@ def _augmentation(setup: Setup, kinds: set[str], view: str, choices: list[Choice
     if len(grounds) > 1 and not setup.membranes:
         changes |= {"invert": 0.15}
         choices.append(Choice("inverted images", "15 %", "some images are dark on light, others light on dark"))
-    if "colour" in colours:
-        changes |= {"colour": 0.1, **({"grey": 0.2} if len(colours) > 1 else {})}
-        choices.append(
-            Choice(
-                "colours",
-                "varied" + (", 20 % turned grey" if len(colours) > 1 else ""),
-                "stains differ between laboratories",
-            )
-        )
+    if "colour" in colours and not photographs:  # of which hues vary already
+        changes |= {"colour": 0.1}
+        choices.append(Choice("colours", "varied", "stains differ between laboratories"))
+    if len(colours) > 1:
+        changes |= {"grey": 0.2}
+        choices.append(Choice("grey images", "20 % of those in colour", "some images have colours, others have none"))
     return changes
 
 
 def _batch(setup: Setup, options: Options, choices: list[Choice]) -> Setup:
     """As many images a step as memory holds."""
     asked = setup.recipe.batch_size
-    batch = largest_batch(NETWORKS[setup.network].build, setup.recipe, options.precision)
+    batch = asked
+    if not options.scheduler:
+        at_once = cluster.at_once(options)
+        batch = largest_batch(NETWORKS[setup.network].build, setup.recipe, options.precision, at_once)
     why = "few enough for a laptop, enough for a steady step" if batch == asked else f"memory does not hold {asked}"
     choices.append(Choice("batch", f"{batch} a step", why))
     return replace(setup, recipe=setup.recipe.changed({"batch_size": batch}))
@@ -369,7 +378,8 @@ def _epochs(
 ) -> dict[str, Any]:
     """Epochs, and what each draws, that fit the minutes."""
     recipe = setup.recipe
-    refuse_too_large(NETWORKS[setup.network].build, recipe, options.precision)
+    if not options.scheduler:
+        refuse_too_large(NETWORKS[setup.network].build, recipe, options.precision)
     seconds = _seconds(setup, weights, dataset, options)
     if not options.scheduler and not tf.config.list_physical_devices("GPU"):  # they share the processors
         seconds *= min(cluster.at_once(options), options.trials)
@@ -382,7 +392,8 @@ def _epochs(
         left = steps / epochs / (1 + LOOK)
     draws = max(1, int(left)) * recipe.batch_size
     what = "patches" if recipe.view == "patches" else "images"
-    why = f"{minutes:g} minutes at {1000 * seconds:.0f} ms a step of {recipe.batch_size}, validation taken off"
+    whose = ", as this machine takes them," if options.scheduler else ""
+    why = f"{minutes:g} minutes at {1000 * seconds:.0f} ms a step of {recipe.batch_size}{whose} validation taken off"
     choices.append(Choice("training", f"{epochs} epochs of {draws:,} {what}", why))
     return {"epochs": epochs, "draws": draws}
 

@@ -17,6 +17,10 @@ def refuse_numbers(setup: Setup, options: Options) -> None:
     """Raises UserError for numbers that the table of options lets through, before anything is read."""
     if setup.adapts and options.minutes <= 0:
         raise UserError("auto fits its training into minutes, which must be above 0; 30 are a start: minutes=30")
+    if setup.adapts and options.scheduler and not options.workers:
+        raise UserError(
+            "auto shares its minutes among the trainings that run at once; say how many by workers=N beside scheduler"
+        )
     if options.refit and options.rounds:
         raise UserError(
             f"refit=true with rounds={options.rounds}: rounds correct labels by what validation holds back; choose one"

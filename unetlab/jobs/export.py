@@ -21,7 +21,7 @@ from unetlab.service.exports.card import FOLDER, NAME, card
 from unetlab.service.exports.check import Loss, calibration_images, loss
 from unetlab.service.exports.network import trained
 from unetlab.service.exports.speed import speed
-from unetlab.service.loading import load
+from unetlab.service.loading import load, pinned
 from unetlab.service.own import Own, own_images
 from unetlab.service.seen import Origin, origin
 from unetlab.tracking import ui
@@ -87,6 +87,7 @@ def export(
     console = console or Console(stderr=True)
     row = FORMATS[format]
     require(row, precision)
+    model = pinned(model)
     segmenter = load(model)
     whence, network = origin(segmenter), trained(model)
     own, shape = own_images(whence, data), network.shape(row)
@@ -154,6 +155,8 @@ def _figures(lost: Loss) -> dict[str, float]:
 
 
 def _refuse(lost: Loss, title: str, allow_loss: float) -> None:
+    if not math.isfinite(lost.largest):
+        raise UserError(f"{title} answers no numbers (NaN) where Keras does; another format or precision may")
     if lost.worst <= allow_loss:
         return
     shown = "is" if lost.mean > allow_loss else "may be"

@@ -97,7 +97,8 @@ def run_setup(
         minutes = configured.minutes
         console.print(configured.table())
     recipe = recipe_of(setup, options, weights, images.learnt, images.sides)
-    refuse_too_large(NETWORKS[setup.network].build, recipe, options.precision)
+    if not options.scheduler:  # whose workers have memory of their own
+        refuse_too_large(NETWORKS[setup.network].build, recipe, options.precision)
     say_pointless(recipe, images.learnt, images.sides, console)
 
     experiment_id = ui.open_experiment()

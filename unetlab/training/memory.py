@@ -12,20 +12,20 @@ from unetlab.errors import UserError
 from unetlab.setup import Recipe
 from unetlab.training.fit import heads_of
 
-BYTES = {"float32": 4, "bfloat16": 2, "auto": 2}
-"""Of a number, by `precision`; what is not settled yet is taken for the smaller."""
-
+BYTES = {"float32": 4, "bfloat16": 2}
+"""Of a number, by `precision`."""
 
 LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 """Where Linux says what a container may use, new and old."""
 
 
 def needed(model: keras.Model, batch: int, precision: str) -> int:
-    """Bytes that a training step holds at least: what each layer gives, once on the way up and once, as a gradient, on
-    the way down. Scratch space of convolutions comes on top."""
+    """Bytes that a training step holds at least: what each layer gives, which its gradients want. On the way down
+    gradients come on top, as much again at most, and scratch space of convolutions."""
     layers = model._flatten_layers(include_self=False, recursive=True)
-    outputs = [tensor for layer in layers for tensor in keras.tree.flatten(layer.output)]
-    return 2 * BYTES[precision] * batch * sum(math.prod(tensor.shape[1:]) for tensor in outputs)
+    outputs = [each.output for each in layers if not isinstance(each, keras.Model)]  # whose layers are there themselves
+    shapes = [tensor.shape[1:] for tensor in keras.tree.flatten(outputs)]
+    return BYTES[precision] * batch * sum(map(math.prod, shapes))
 
 
 def there() -> int:
@@ -37,22 +37,24 @@ def there() -> int:
     return found
 
 
-def largest_batch(build: Callable[..., keras.Model], recipe: Recipe, precision: str) -> int:
-    """The recipe's batch, halved until a training step fits into memory; 1 also where not even that does."""
-    one, batch = _wanted(build, recipe.changed({"batch_size": 1}), precision), recipe.batch_size
-    while batch > 1 and batch * one > there():
+def largest_batch(build: Callable[..., keras.Model], recipe: Recipe, precision: str, at_once: int = 1) -> int:
+    """The recipe's batch, halved until a training step with its gradients fits into the memory that the machine has for
+    each of the trainings `at_once`; 1 also where not even that does. `precision=auto` may become float32."""
+    taken = "float32" if precision == "auto" else precision
+    one, batch = 2 * _wanted(build, recipe.changed({"batch_size": 1}), taken), recipe.batch_size
+    while batch > 1 and batch * one > there() / at_once:
         batch //= 2
     return batch
 
 
 def refuse_too_large(build: Callable[..., keras.Model], recipe: Recipe, precision: str) -> None:
-    """Raises UserError if a training step of the recipe wants more memory than there is."""
-    wanted = _wanted(build, recipe, precision)
+    """Raises UserError if a training step of the recipe wants more memory than this machine has."""
+    wanted = _wanted(build, recipe, "bfloat16" if precision == "auto" else precision)
     if wanted > there():
         raise UserError(
-            f"batches of {recipe.batch_size} at {recipe.image_size}x{recipe.image_size} want {wanted / 2**30:.0f} GiB "
-            f"of memory at least, and there are {there() / 2**30:.0f}; lower image_size, batch_size or the network's "
-            "filters in the setup's recipe (a file in experiments/), or take a machine with more"
+            f"batches of {recipe.batch_size} at {recipe.image_size}x{recipe.image_size} want {wanted / 2**30:,.1f} GiB "
+            f"of memory at least, and there are {there() / 2**30:,.1f}; take a machine with more, or a setup whose "
+            "recipe (a file in experiments/) has a lower image_size, batch_size or number of filters"
         )
 
 

@@ -60,8 +60,9 @@ SCHEDULES: dict[str, Callable[[Recipe, int], Any]] = {"constant": constant, "cos
 class KeepPace(keras.callbacks.Callback):
     """Moves a schedule on where the training is slower than its minutes allow.
 
-    A rate that is still high when the time is up leaves a worse network than fewer steps with the whole decay do. A
-    training that keeps its pace is not touched.
+    A rate that is still high when the time is up leaves a worse network than fewer steps with the whole decay do. What
+    the pace is shows after two epochs, of which the first, whose first step traces the network, tells nothing; a
+    training that will end in time at that pace is not touched.
 
     Args:
         rate: the schedule.
@@ -75,9 +76,16 @@ class KeepPace(keras.callbacks.Callback):
         self.rate, self.steps, self.seconds, self.spent = rate, steps, 60 * minutes, spent
 
     def on_train_begin(self, logs: Any = None) -> None:
-        self.started = time.perf_counter() - self.spent
+        self.until = time.perf_counter() + self.seconds - self.spent
+        self.begun = False
+        self.first: tuple[float, int] | None = None
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        due = self.steps * min(1.0, (time.perf_counter() - self.started) / self.seconds)
-        done = int(ops.convert_to_numpy(self.model.optimizer.iterations))
-        self.rate.ahead.assign(max(0.0, due - done))
+        now, done = time.perf_counter(), int(ops.convert_to_numpy(self.model.optimizer.iterations))
+        if self.first is not None:
+            began, before = self.first
+            possible = (done - before) * max(0.0, self.until - now) / (now - began)
+            self.rate.ahead.assign(max(0.0, self.steps - done - possible))
+        elif self.begun:
+            self.first = now, done
+        self.begun = True

@@ -92,7 +92,7 @@ def loss(trained: Trained, network: Network, shape: Shape, own: Own) -> Loss:
     def noted(images: np.ndarray) -> np.ndarray:
         nonlocal largest
         answer = network(images)
-        largest = max(largest, float(np.abs(answer - keras_network(images)).max()))
+        largest = float(np.maximum(largest, np.abs(answer - keras_network(images)).max()))  # NaN stays NaN
         return answer
 
     table = pd.DataFrame(
