@@ -41,6 +41,16 @@ def test_each_model_is_served_by_its_own_copy_whichever_was_loaded_before(store,
     assert ["VERSION" in found for found in globals_of] == [False, True, False, True]
 
 
+def test_a_model_without_such_an_alias_or_version_is_offered_its_newest(store):
+    for _ in range(2):
+        mlflow.register_model(log_tiny().model_uri, "unetlab-nuclei")
+    for asked in ("@champion", "/9"):
+        with pytest.raises(UserError, match=r"its newest version is models:/unetlab-nuclei/2$"):
+            load(f"models:/unetlab-nuclei{asked}")
+    with pytest.raises(UserError, match="the Models page of `make ui`"):
+        load("models:/none@champion")
+
+
 def register(dice, classes, **more):
     return register_run(log_finished_run(log_tiny(classes=classes).model_id, dice, IDS), **more)
 

@@ -53,7 +53,21 @@ def described(model: str) -> Model:
 
 def _not_loaded(model: str, error: Exception) -> UserError:
     reason = (str(error) or repr(error)).splitlines()[0][:160]
-    return UserError(f"model={model} cannot be loaded ({reason}); {ADVICE}")
+    return UserError(f"model={model} cannot be loaded ({reason}); {_advice(model)}")
+
+
+def _advice(model: str) -> str:
+    """What to give instead: the newest version of a registered model that has no such alias or version."""
+    name = model.removeprefix("models:/").partition("@")[0].partition("/")[0]
+    with contextlib.suppress(MlflowException):
+        if model.startswith("models:/") and (versions := _versions(name)):
+            return f"its newest version is models:/{name}/{max(versions)}"
+    return ADVICE
+
+
+def _versions(name: str) -> list[int]:
+    quoted = name.replace("'", "''")
+    return [int(each.version) for each in MlflowClient().search_model_versions(f"name = '{quoted}'")]
 
 
 def _refuse_pickles(model: str, about: Model) -> None:
@@ -92,8 +106,8 @@ def pinned(model: str) -> str:
             return f"models:/{name}/{client.get_model_version_by_alias(name, alias).version}"
         if address.endswith("/latest"):
             name = address.removesuffix("/latest")
-            versions = client.search_model_versions(f"name = '{name}'")
-            return f"models:/{name}/{max(int(each.version) for each in versions)}" if versions else model
+            versions = _versions(name)
+            return f"models:/{name}/{max(versions)}" if versions else model
     return model
 
 
