@@ -86,17 +86,24 @@ def picture(rows: list[Row]) -> Figure:
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="File for the picture, as PNG.")
 def main(repeats: int, length: int, data: str, out: Path | None) -> None:
     """Prints one table, draws it, and logs both to MLflow."""
-    console, rows = Console(), []
+    console, rows = Console(), list[Row]()
     if not importlib.util.find_spec("torch"):
         console.print(steps.NO_TORCH)
+
+    def told(row: Row) -> None:
+        """Each row as it is had: all of them take most of an hour."""
+        rows.append(row)
+        console.print(f"{row.what}, beside {row.beside}: {spread(row.faster, 2)} times as fast", highlight=False)
+
     for name in track(steps.CASES, "training steps", console=console):
-        rows += rows_of_steps(name, length, repeats)
+        for row in rows_of_steps(name, length, repeats):
+            told(row)
     for name in track(precision.CASES, "formats", console=console):
-        rows.append(row_of_precision(name, length, repeats))
+        told(row_of_precision(name, length, repeats))
     dataset = open_dataset(data)
     for side in track(scoring.SIDES, "scores", console=console):
         found = scoring.compared(dataset, side, repeats)
-        rows.append(Row(f"scores at {side}x{side}", "the plain way", found["ratio"], SCORING))
+        told(Row(f"scores at {side}x{side}", "the plain way", found["ratio"], SCORING))
     table = Table("what", "beside", "times as fast", "asked", title=f"{repeats} repeats")
     for row in rows:
         table.add_row(row.what, row.beside, spread(row.faster, 2), f"{row.asked:.2f}")
