@@ -5,6 +5,7 @@ import pytest
 
 from unetlab.data import open_dataset
 from unetlab.data.export import export
+from unetlab.data.scenes import scenes_of
 from unetlab.errors import UserError
 
 
@@ -16,3 +17,10 @@ def test_an_export_reads_back_the_same(pairs, tmp_path):
     assert all(np.array_equal(again.labels(i) > 0, data.labels(i) > 0) for i in range(12))
     with pytest.raises(UserError, match="is not an empty folder"):
         export(data, tmp_path / "out")
+
+
+def test_groups_come_along(pairs, tmp_path):
+    (pairs / "groups.csv").write_text("id,group\n" + "".join(f"cell{k:02d},g{k // 2}\n" for k in range(12)))
+    data = open_dataset(str(pairs))
+    export(data, tmp_path / "out")
+    assert scenes_of(open_dataset(str(tmp_path / "out"))).scene.tolist() == [k // 2 for k in range(12)]

@@ -1,6 +1,7 @@
 """Where files come from: a folder or a zip, and what is wrong with either."""
 
 import shutil
+import unicodedata
 import zipfile
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from small_folders import GREY, SECTIONS, TRUTH, png, write_stack
 
 from unetlab.data import open_dataset
+from unetlab.data.scenes import scenes_of
 from unetlab.errors import UserError
 from unetlab.images import codecs
 
@@ -94,3 +96,64 @@ def test_a_large_stack_in_a_zip_is_read_from_disk(tmp_path, monkeypatch):
     data = open_dataset(str(tmp_path / "a.zip"))
     assert len(data) == 4 and all(isinstance(source, type(tmp_path)) for source in opened)
     assert not any(source.exists() for source in opened)  # the copies are gone
+
+
+@pytest.mark.parametrize("pair", [("imgs", "gts"), ("a", "z"), ("z", "a"), ("frames", "gt")])
+def test_links_that_are_called_images_and_masks_are_followed(tmp_path, pair):
+    for folder, page, called in zip(pair, (GREY, GREY // 200 * 255), ("images", "masks"), strict=True):
+        (tmp_path / "elsewhere" / folder).mkdir(parents=True)
+        (tmp_path / "elsewhere" / folder / "x.png").write_bytes(png(page))
+        (tmp_path / "data").mkdir(exist_ok=True)
+        (tmp_path / "data" / called).symlink_to(tmp_path / "elsewhere" / folder)
+    assert open_dataset(str(tmp_path / "data")).has_masks
+
+
+def test_links_back_have_an_end(pairs):
+    (pairs / "again").symlink_to(pairs)
+    (pairs / "again2").symlink_to(pairs.parent)
+    assert len(open_dataset(str(pairs))) == 12
+
+
+@pytest.mark.parametrize("place", ["groups.csv", "images/Groups.csv", "masks/GROUPS.CSV"])
+@pytest.mark.parametrize("packed", ["", "/", "\\"])
+def test_groups_are_found_wherever_they_lie(pairs, tmp_path, place, packed):
+    (pairs / place).write_text("id,group\n" + "".join(f"cell{k:02d},g{k // 2}\n" for k in range(12)))
+    data = pairs
+    if packed:
+        data = tmp_path / "packed.zip"
+        with zipfile.ZipFile(data, "w") as archive:
+            for file in sorted(path for path in pairs.rglob("*") if path.is_file()):
+                name = str(file.relative_to(pairs.parent))
+                info = zipfile.ZipInfo("x")
+                info.filename = name.replace("/", packed) if file.suffix.lower() == ".csv" else name
+                archive.writestr(info, file.read_bytes())
+    assert scenes_of(open_dataset(str(data))).scene.tolist() == [k // 2 for k in range(12)]
+
+
+def test_two_groups_and_an_empty_one_are_refused(pairs):
+    (pairs / "groups.csv").write_text(" \n")
+    with pytest.raises(UserError, match=r"groups.csv is empty; give it the columns id and group"):
+        open_dataset(str(pairs))
+    (pairs / "images" / "groups.csv").write_text("id,group\n")
+    with pytest.raises(UserError, match=r"holds groups.csv and images/groups.csv; keep one"):
+        open_dataset(str(pairs))
+
+
+def test_a_folder_that_may_not_be_read_is_named(pairs, monkeypatch):
+    def walk(top, followlinks, onerror):
+        onerror(PermissionError(13, "Permission denied", str(pairs / "masks")))
+        return iter(())
+
+    monkeypatch.setattr("os.walk", walk)
+    with pytest.raises(UserError, match="masks cannot be read .Permission denied.; check its permissions"):
+        open_dataset(str(pairs))
+
+
+def test_names_pair_however_their_letters_are_put_together(tmp_path):
+    for folder, form in (("Images", "NFC"), ("Masks", "NFD")):
+        (tmp_path / folder).mkdir()
+        for k in range(2):
+            (tmp_path / folder / f"{unicodedata.normalize(form, 'zelle_ä')}{k}.png").write_bytes(png(GREY // 200 * 255))
+    (tmp_path / "groups.csv").write_text(unicodedata.normalize("NFD", "id,group\nzelle_ä0,a\nzelle_ä1,b\n"))
+    data = open_dataset(str(tmp_path))
+    assert len(data) == 2 and data.has_masks and scenes_of(data).scene.tolist() == [0, 1]

@@ -74,6 +74,16 @@ def test_other_content_than_published_is_refused(served, monkeypatch):
     assert not list(cache.root().glob("*/index.json"))
 
 
+def test_a_page_in_place_of_a_zip_is_not_kept(served, tmp_path):
+    path = tmp_path / "www" / "a.zip"
+    archive = path.read_bytes()
+    path.write_text("<html>sign in first</html>")
+    with pytest.raises(UserError, match=r"data=dsb2018: what .* sent is no zip; try again"):
+        open_dataset("dsb2018")
+    path.write_bytes(archive)
+    assert open_dataset("dsb2018").name == "dsb2018"
+
+
 def test_offline_is_said_clearly(served, monkeypatch):
     monkeypatch.setitem(public.SOURCES, "dsb2018", dataclasses.replace(served, url="http://127.0.0.1:9/a.zip"))
     with pytest.raises(UserError, match=r"data=dsb2018: .* could not be fetched .* give the path of a copy"):

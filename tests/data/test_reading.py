@@ -293,3 +293,50 @@ def test_errors_name_the_page_of_the_file_whichever_are_chosen(tmp_path):
     write_stack(tmp_path / "a.tif", sections, photometric="minisblack")
     with pytest.raises(UserError, match=r"a\.tif page 3: the float32 image holds NaN"):
         open_dataset(str(tmp_path), pages="2-3")
+
+
+def test_the_side_of_membranes_is_one_for_all_sections_and_said(tmp_path):
+    for folder in ("raw", "membranes"):
+        (tmp_path / folder).mkdir()
+    for k, share in enumerate((3, 5, 7, 9)):  # lines of a fifth to more than half of a section
+        lines = np.zeros((12, 16), np.uint8)
+        lines[:, :share] = 255
+        for folder, page in (("raw", SECTIONS[k]), ("membranes", lines)):
+            (tmp_path / folder / f"{k}.png").write_bytes(png(page))
+    data = open_dataset(str(tmp_path))
+    assert [round(float((data.labels(k) > 0).mean()), 4) for k in range(4)] == [1 - s / 16 for s in (3, 5, 7, 9)]
+    assert "they mark membranes, so that cells are what is 0" in data.why
+
+
+@pytest.mark.parametrize("name", ["exp_membrane", "membranes"])
+def test_a_stain_s_name_in_a_folder_of_masks_turns_no_mask(tmp_path, name):
+    for folder, page in (("images", SECTIONS[0]), ("masks", TRUTH[0])):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / f"{name}.png").write_bytes(png(page))
+    assert np.array_equal(open_dataset(str(tmp_path)).labels(0) > 0, TRUTH[0] > 0)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_binary_masks_that_were_made_smaller_are_binary(tmp_path, bits):
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+    yy, xx = np.mgrid[:512, :512]
+    for k in range(6):
+        large = (np.hypot(yy - 250 - 5 * k, xx - 240) < 90 + 7 * k) * np.uint8(255)
+        small = np.asarray(Image.fromarray(large).resize((128, 128), Image.Resampling.BILINEAR))
+        assert len(np.unique(small)) > 20
+        (tmp_path / "images" / f"{k}.png").write_bytes(png(small // 2))
+        Image.fromarray(small.astype(np.uint16) * 257 if bits == 16 else small).save(tmp_path / "masks" / f"{k}.png")
+    data = open_dataset(str(tmp_path))
+    assert data.meaning == "binary" and data.objects(0).max() == 1
+
+
+def test_a_label_image_of_one_large_object_among_many_is_one(tmp_path):
+    labels = np.zeros((100, 100), np.uint8)
+    for k in range(20):
+        labels[2 + 4 * (k // 5), 3 + 4 * (k % 5)] = k + 1
+    labels[30:90, 10:90] = 12
+    for folder, page in (("images", labels * 7), ("masks", labels)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.png").write_bytes(png(page))
+    assert open_dataset(str(tmp_path)).meaning == "objects"

@@ -7,6 +7,7 @@ from scipy.ndimage import gaussian_filter
 
 from unetlab.data import open_dataset
 from unetlab.data.scenes import scenes_of
+from unetlab.data.takes import telling
 from unetlab.errors import UserError
 
 
@@ -143,3 +144,18 @@ def test_bad_groups_are_one_line(tmp_path, text, said):
     with pytest.raises(UserError, match=said) as caught:
         scenes_of(_open(tmp_path / "d", IMAGES, text))
     assert "\n" not in str(caught.value)
+
+
+def test_grey_images_are_not_joined_by_what_colours_would_tell():
+    grey, red = None, np.sqrt(np.array([1, 0], np.float16))
+    blue = np.sqrt(np.array([0, 1], np.float16))
+    assert not telling([grey] * 20, np.arange(20)) and not telling([grey] * 19 + [red], np.arange(20))
+    assert telling([red, blue] * 10, np.array([0, 1] * 10))
+
+
+def test_copies_are_those_pairs_that_are_copies(tmp_path):
+    rng = np.random.default_rng(0)
+    first, second = _field(rng, 96), _field(rng, 96)
+    images = {"a": first, "b": second, "c": first + rng.normal(0, 1, first.shape), "d": np.roll(second, 6, axis=1)}
+    found = scenes_of(_open(tmp_path / "d", images))
+    assert found.scene.tolist() == [0, 1, 0, 1] and found.copies().tolist() == [0, 1, 0, 2]

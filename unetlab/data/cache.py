@@ -19,7 +19,7 @@ from rich.progress import track
 
 from unetlab.errors import UnusableFiles, UserError
 
-VERSION = 6
+VERSION = 7
 """Counted up when the layout or the decoding changes: older caches are then built anew."""
 
 STALE = 24 * 3600

@@ -23,6 +23,9 @@ LEANING = 254
 MAX_OBJECTS = np.iinfo(np.uint16).max - 2
 """Labels take two bytes a pixel at most, and two values stand for unknown."""
 
+SHADES = 8
+"""More values than these, of which the largest fills most of the foreground, are a binary mask's blurred edges."""
+
 JPEG_NOISE = 63
 """Grey values up to this one are background in a binary JPEG mask, since compression strews values about edges."""
 
@@ -39,6 +42,7 @@ class Meaning:
         values: of classes, the stored value of each, a grey value or 0xRRGGBB, 0 first.
         names: of classes, one a value.
         colours: whether `values` are colours.
+        inside_out: of binary masks that mark the lines between cells, whether what is above 0 are the lines.
     """
 
     kind: str
@@ -46,6 +50,7 @@ class Meaning:
     values: tuple[int, ...] = ()
     names: tuple[str, ...] = ()
     colours: bool = False
+    inside_out: bool = False
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -56,7 +61,7 @@ class Meaning:
 
     def key(self) -> str:
         """Changes when masks would be read otherwise."""
-        return f"{self.kind} {self.values} {self.names}"
+        return f"{self.kind} {self.values} {self.names}" + " inside out" * self.inside_out
 
 
 @dataclass(frozen=True)
@@ -149,17 +154,31 @@ def decide(asked: str, sample: Sequence[Values], table: str | None, files: str) 
 
 
 def numbers_objects(values: Values) -> bool:
-    """Whether a mask looks like a label image: no JPEG, no colours, and either more than 8 bits, or values that run
-    from 1 (the largest is at most four times their number) of which most are in one connected piece."""
+    """Whether a mask looks like a label image: no JPEG, no colours, no blurred edges, and either more than 8 bits, or
+    values that run from 1 (the largest is at most four times their number) of which most are in one connected piece."""
     if values.lossy or values.colours:
         return False
     found = _above(values)
+    # a binary mask that was made smaller or larger has edges of many values, each of few pixels
+    if len(found) > SHADES and 2 * np.count_nonzero(values.plane == found[-1]) > np.count_nonzero(values.plane):
+        return False
     if found[-1] > 255:
         return True
     if found[-1] > 4 * len(found):
         return False
     pieces = [int(components(values.plane == value).max()) for value in found]
     return 2 * pieces.count(1) > len(pieces)
+
+
+def marking_lines(meaning: Meaning, masks: Sequence[Values]) -> Meaning:
+    """The same of a data set whose masks mark the lines between cells, some of which are `masks`: lines are the smaller
+    side of all of these together."""
+    if meaning.kind != "binary" or not masks:
+        return meaning
+    shares = [float(foreground(_black_first(values)).mean()) for values in masks]
+    lines = float(np.mean(shares)) < 0.5
+    why = f"{meaning.why}; by their name they mark membranes, so that cells are what is {'0' if lines else 'above 0'}"
+    return replace(meaning, why=why, inside_out=lines)
 
 
 def _above(values: Values) -> np.ndarray:
@@ -206,13 +225,13 @@ class Labels:
     levels: int
 
 
-def label(values: Values, meaning: Meaning, inside_out: bool = False) -> Labels:
+def label(values: Values, meaning: Meaning, membranes: bool = False) -> Labels:
     """A mask as a label image.
 
     Args:
         values: what it holds.
         meaning: what that means.
-        inside_out: a binary mask marks the lines between cells: foreground is the larger side, the inside of cells.
+        membranes: a binary mask marks the lines between cells, of which `meaning` knows where they are.
 
     Raises:
         UserError: for more than MAX_OBJECTS objects, for a value that is no declared class, for JPEG or colours where
@@ -232,7 +251,7 @@ def label(values: Values, meaning: Meaning, inside_out: bool = False) -> Labels:
         return Labels(smallest(labels), _one_class(int(labels.max())), len(found))
     mask = foreground(values)
     levels = _levels(plane, mask, values.lossy)
-    if inside_out and mask.mean() < 0.5:
+    if membranes and meaning.inside_out:
         mask = ~mask
     labels = components(mask)
     return Labels(smallest(labels), _one_class(int(labels.max())), levels)

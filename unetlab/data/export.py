@@ -7,6 +7,7 @@ from rich.progress import track
 
 from unetlab.data import classes
 from unetlab.data.dataset import Dataset
+from unetlab.data.files import GROUPS
 from unetlab.errors import UserError
 from unetlab.images import codecs
 
@@ -15,7 +16,7 @@ def export(dataset: Dataset, folder: Path) -> int:
     """Writes images/ID.png and, where there are masks, masks/ID.png, as `open_dataset` reads them; returns how many.
 
     Binary masks hold 0 and 255. Objects are numbered, in 16 bits where 8 are too few; a number is an object whichever
-    way it was given. Classes are indices, with their names in classes.csv.
+    way it was given. Classes are indices, with their names in classes.csv. A groups.csv comes along.
 
     Raises UserError if the folder holds something already, or cannot be written.
     """
@@ -34,6 +35,8 @@ def export(dataset: Dataset, folder: Path) -> int:
         if dataset.has_masks and dataset.meaning == "classes":
             lines = [f"{index},{_quoted(name)}" for index, name in enumerate(dataset.classes)]
             (folder / classes.TABLE).write_text("\n".join(["value,name", *lines, f"{classes.UNKNOWN},unknown", ""]))
+        if dataset.groups:
+            (folder / GROUPS).write_text(dataset.groups, encoding="utf-8")
     except OSError as error:
         raise UserError(f"{folder} cannot be written ({error.strerror}); name another folder to export to") from error
     return len(dataset)

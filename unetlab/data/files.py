@@ -5,6 +5,7 @@ import os
 import shutil
 import struct
 import tempfile
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -17,7 +18,8 @@ from unetlab.images.codecs import CONTAINERS, is_container
 GROUPS = "groups.csv"
 """Beside the images, says which of them show the same scene; no image, and no reason to decode anew."""
 
-IGNORED = {"Thumbs.db", "desktop.ini", GROUPS}
+IGNORED = {"thumbs.db", "desktop.ini", GROUPS}
+"""Names in small letters."""
 
 LARGE = 64 * 2**20
 """Bytes of a file in a zip above which it is unpacked to disk rather than into memory."""
@@ -57,7 +59,9 @@ class FolderFiles:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.label = str(folder)
-        self.names = sorted(name for name in _walk(folder) if _wanted(name))
+        every = list(_walk(folder))
+        self.names = sorted(name for name in every if _wanted(name))
+        self.groups = _tables(every)
         if unnamed := [name for name in self.names if any("\ud800" <= sign <= "\udfff" for sign in name)]:
             raise UserError(f"{folder} holds the name {unnamed[0]}, which is no text in UTF-8; rename it")
 
@@ -124,6 +128,7 @@ class ZipFiles:
         if inside := sorted(part for part in folders if PurePosixPath(part).suffix.lower() in CONTAINERS):
             raise UserError(f"{path} holds {inside[0]}, which is read from a folder only; unpack the zip")
         self.names = sorted(name for name in self.infos if _wanted(name) and relative(name) is not None)
+        self.groups = _tables(self.infos)
 
     def read(self, name: str) -> bytes:
         """The bytes of a file; raises UserError if they are damaged."""
@@ -166,6 +171,11 @@ class ZipFiles:
         return _hash(f"{name} {self.infos[name].file_size} {self.infos[name].CRC}" for name in self.names)
 
 
+def composed(name: str) -> str:
+    """A name with each letter and its accents as one sign (NFC), as most systems write it; macOS writes two."""
+    return unicodedata.normalize("NFC", name)
+
+
 def _is_folder(info: zipfile.ZipInfo) -> bool:
     return not info.filename or info.filename.endswith("/")  # `is_dir` wants a name
 
@@ -193,17 +203,23 @@ def open_files(path: Path) -> Files:
 
 
 def given_groups(files: Files) -> str:
-    """The text of groups.csv at the top of a folder, or of a zip or the one folder in it; "" if there is none."""
-    if isinstance(files, FolderFiles):
-        found = [GROUPS] if (files.folder / GROUPS).is_file() else []
-    elif isinstance(files, ZipFiles):
-        named = (PurePosixPath(name) for name in files.infos if name.endswith(GROUPS))
-        found = [str(path) for path in named if path.name == GROUPS and len(path.parts) <= 2]
-    else:
-        found = []
+    """The text of the groups.csv in a folder or a zip, wherever it lies there; "" if there is none.
+
+    Raises UserError for two of them, and for one that is empty.
+    """
+    found = files.groups if isinstance(files, FolderFiles | ZipFiles) else []
     if len(found) > 1:
-        raise UserError(f"{files.label} holds {' and '.join(sorted(found))}; keep one")
-    return files.read(found[0]).decode("utf-8-sig", errors="replace") if found else ""
+        raise UserError(f"{files.label} holds {' and '.join(found[:2])}; keep one")
+    text = files.read(found[0]).decode("utf-8-sig", errors="replace") if found else ""
+    if found and not text.strip():
+        raise UserError(f"{files.label}: {found[0]} is empty; give it the columns id and group, or take it away")
+    return text
+
+
+def _tables(names: Iterable[str]) -> list[str]:
+    """Those called groups.csv, in small or large letters and with Windows' separators too, hidden ones left out."""
+    parts = {name: name.replace("\\", "/").split("/") for name in names}
+    return sorted(name for name, own in parts.items() if own[-1].lower() == GROUPS and not _hidden(own))
 
 
 def _refuse_endless(path: Path) -> None:
@@ -215,14 +231,17 @@ def _refuse_endless(path: Path) -> None:
 def _walk(folder: Path) -> Iterator[str]:
     """Relative names of the files below a folder; a Zarr image, itself a folder, counts as one file.
 
-    Links are followed, but into no folder twice, which would have no end where they lead back.
+    Links are followed, but not back into a folder that they lie in, which would have no end.
+
+    Raises UserError for a folder that cannot be read.
     """
-    seen = set()
-    for where, folders, files in os.walk(folder, followlinks=True):
-        if (real := os.path.realpath(where)) in seen:
+    inside: dict[str, tuple[str, ...]] = {}  # of a folder, itself and those that it lies in, without links
+    for where, folders, files in os.walk(folder, followlinks=True, onerror=_refuse_unread):
+        real, above = os.path.realpath(where), inside.get(os.path.dirname(where), ())
+        if real in above:
             folders.clear()
             continue
-        seen.add(real)
+        inside[where] = (*above, real)
         images = [name for name in folders if is_container(Path(where) / name)]
         folders[:] = [name for name in folders if name not in images]
         for name in (*files, *images):
@@ -231,7 +250,15 @@ def _walk(folder: Path) -> Iterator[str]:
 
 def _wanted(name: str) -> bool:
     parts = [part for part in name.split("/") if part not in ("", ".")]
-    return not any(part.startswith((".", "__MACOSX")) for part in parts) and parts[-1] not in IGNORED
+    return not _hidden(parts) and parts[-1].lower() not in IGNORED
+
+
+def _hidden(parts: Iterable[str]) -> bool:
+    return any(part.startswith((".", "__MACOSX")) for part in parts)
+
+
+def _refuse_unread(error: OSError) -> None:
+    raise UserError(f"{error.filename} cannot be read ({error.strerror}); check its permissions") from error
 
 
 def _hash(lines: Iterable[str]) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 
 import pooch
 from rich.progress import Progress
@@ -113,7 +114,13 @@ def fetch(name: str) -> Files:
             f"data={name}: {source.url} is not cached and could not be fetched ({type(error).__name__}); "
             "connect once, or give the path of a copy"
         ) from error
-    return ZipFiles(path, source.relative)
+    try:
+        return ZipFiles(path, source.relative)
+    except UserError as error:  # a page of a proxy, or half a file
+        Path(path).unlink(missing_ok=True)
+        raise UserError(
+            f"data={name}: what {source.url} sent is no zip; try again, or give the path of a copy"
+        ) from error
 
 
 def verify(name: str, files: Files) -> None:

@@ -1,7 +1,7 @@
 """From the files of a sample to its pixels and labels, a page at a time."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import PurePosixPath
@@ -119,18 +119,21 @@ class Reader:
             if asked not in ("auto", "objects"):
                 raise UserError(f"{self.files.label}: each mask file holds one object, so masks={asked} cannot be")
             return Meaning("objects", "each mask file holds one object")
-        surveyed = [samples[i] for i in np.unique(np.linspace(0, len(samples) - 1, SURVEYED).astype(int))]
-        if asked == "classes":  # a value in one mask alone is a class too
-            surveyed = samples
+        some = [samples[i] for i in np.unique(np.linspace(0, len(samples) - 1, SURVEYED).astype(int))]
+        surveyed = samples if asked == "classes" else some  # a value in one mask alone is a class too
         if asked in ("binary", "objects") or (table is not None and asked != "binary"):
             surveyed = []
-        seen = [values for sample in surveyed if (values := self._surveyed(sample)) is not None]
-        return classes.decide(asked, seen, table, self.files.label)
+        meaning = classes.decide(asked, self._looked_at(surveyed), table, self.files.label)
+        lines = [sample for sample in some if sample.masks and marks_membranes(sample.masks[0])]
+        return classes.marking_lines(meaning, self._looked_at(lines) if meaning.kind == "binary" else [])
+
+    def _looked_at(self, samples: Sequence[Sample]) -> list[Values]:
+        return [values for sample in samples if (values := self._surveyed(sample)) is not None]
 
     def _table(self) -> str | None:
         if self.table:
             return self.table
-        found = [name for name in self.files.names if PurePosixPath(name).name == classes.TABLE]
+        found = [name for name in self.files.names if PurePosixPath(name).name.lower() == classes.TABLE]
         if len(found) > 1:
             raise UserError(f"{self.files.label}: {found[0]} and {found[1]}: there can be one {classes.TABLE}")
         try:

@@ -17,7 +17,7 @@ from scipy.spatial import cKDTree
 
 from unetlab.data import cache, faint, takes, tiles
 from unetlab.data.dataset import Dataset
-from unetlab.data.files import GROUPS
+from unetlab.data.files import GROUPS, composed
 from unetlab.data.keypoints import points, same_place
 from unetlab.data.likeness import Look, correlation, look, same_view, texture_key
 from unetlab.errors import UserError
@@ -103,6 +103,10 @@ class Scenes:
     near: tuple[Pair, ...]
     compared: int
     source: str
+
+    def copies(self) -> np.ndarray:
+        """int (n,), the same for images that are copies of each other, as far as that was looked at."""
+        return _components(len(self.scene), [pair for pair in self.joined if pair.kind == "copy"])
 
 
 class _Forest:
@@ -315,7 +319,7 @@ def scenes_of(dataset: Dataset, groups: str = "auto") -> Scenes:
 
 
 def _cached(dataset: Dataset) -> Scenes:
-    path = dataset.folder / "scenes-6.json"
+    path = dataset.folder / "scenes-7.json"
     if not path.exists():
         made = found(dataset, [look(dataset.image(i)) for i in range(len(dataset))])
         cache.write_text(path, json.dumps(asdict(made), default=np.ndarray.tolist))
@@ -338,20 +342,21 @@ def _given(dataset: Dataset, text: str, name: str) -> Scenes:
         lacking = " and ".join(sorted(missing))
         raise UserError(f"{name} lacks the column {lacking}; its first line must name the columns id and group")
     group: dict[str, str] = {}
+    known = {composed(id): id for id in dataset.ids}
     for row in lines:
         id, value = (row["id"] or "").strip(), (row["group"] or "").strip()
+        id = known.get(composed(id), id)
         if id in group:
             raise UserError(f"{name} has {id} twice; each image belongs to one group")
         if not value:
             raise UserError(f"{name} has no group for {id or 'a line without id'}; each image belongs to one group")
         group[id] = value
-    known = set(dataset.ids)
     # of files that cannot be decoded nobody knows the ids; what is wrong with them is said elsewhere
-    if (unknown := sorted(group.keys() - known)) and not dataset.unusable:
+    if (unknown := sorted(group.keys() - set(dataset.ids))) and not dataset.unusable:
         raise UserError(
             f"{name} names {_some(unknown)}, which {dataset.name} does not hold; ids are as {dataset.ids[0]}"
         )
-    if lost := sorted(known - group.keys()):
+    if lost := sorted(set(dataset.ids) - group.keys()):
         raise UserError(f"{name} has no line for {_some(lost)}; each of the {len(dataset)} images needs one")
     if len(set(group.values())) < 2 <= len(dataset):
         raise UserError(f"{name} leaves one scene, three sides need three; give each scene a group of its own")

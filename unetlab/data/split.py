@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,7 +52,7 @@ def split(ids: Sequence[str], groups: np.ndarray, modality: Sequence[str], seed:
     return _sides(ids, side)
 
 
-def split_blocks(ids: Sequence[str], sha: Sequence[str], seed: int) -> Split:
+def split_blocks(ids: Sequence[str], copies: Sequence[Hashable], seed: int) -> Split:
     """Splits stacks of sections into contiguous blocks by FRACTIONS, with GAP unused sections between two sides.
 
     Neighbouring sections are near copies of each other, so a random split would test on what was learnt. Which block
@@ -60,7 +60,7 @@ def split_blocks(ids: Sequence[str], sha: Sequence[str], seed: int) -> Split:
 
     Args:
         ids: n unique names; sections of one stack share a name up to a last number, which is their order.
-        sha: hash of each section's pixels; of sections that are the same only those on one side are used.
+        copies: the same for sections that are copies of each other, of which only those on one side are used.
         seed: the same seed gives the same split.
 
     Raises:
@@ -82,9 +82,9 @@ def split_blocks(ids: Sequence[str], sha: Sequence[str], seed: int) -> Split:
         for block in rng.permutation(3):
             side[rows[start : start + lengths[block]]] = block
             start += lengths[block] + GAP
-    first: dict[str, int] = {}
+    first: dict[Hashable, int] = {}
     for row in sorted(map(int, np.flatnonzero(side >= 0)), key=lambda i: -side[i]):  # test keeps its copies
-        if first.setdefault(sha[row], side[row]) != side[row]:
+        if first.setdefault(copies[row], side[row]) != side[row]:
             side[row] = -1
     return _sides(ids, side)
 

@@ -47,14 +47,16 @@ def alike(one: np.ndarray | None, other: np.ndarray | None) -> float:
 def telling(palettes: Sequence[np.ndarray | None], scene: np.ndarray) -> bool:
     """Whether palettes tell scenes apart: few pairs of different scenes are as alike as NEXT.
 
-    Sections in one stain all look alike in colour, rooms do not. Looked at are random pairs, the same ones each time.
+    Sections in one stain all look alike in colour, rooms do not. Looked at are random pairs of images in colour, the
+    same ones each time.
 
     Args:
         palettes: of each image.
         scene: int (n,): what is known of scenes so far.
     """
     rows = np.random.default_rng(0).integers(0, len(palettes), (_DRAWN, 2))
-    apart = [(i, j) for i, j in rows.tolist() if scene[i] != scene[j]]
+    coloured = np.array([each is not None for each in palettes])
+    apart = [(i, j) for i, j in rows.tolist() if scene[i] != scene[j] and coloured[i] and coloured[j]]
     shares = [alike(palettes[i], palettes[j]) >= NEXT for i, j in apart]
     return bool(shares) and float(np.mean(shares)) <= RARE
 

@@ -250,7 +250,8 @@ def _tags(bench: trial.Bench, options: Options) -> dict[str, str]:
 
 def _split(dataset: Dataset, card: DataCard, options: Options) -> Split:
     if options.split == "blocks":
-        sides = split_blocks(dataset.ids, dataset.sha, seed=options.seed)
+        copies = card.scenes.copies().tolist() if card.scenes.source == "auto" else dataset.sha
+        sides = split_blocks(dataset.ids, copies, seed=options.seed)
         _refuse_parted(card, sides)
         return sides
     return split(dataset.ids, card.groups, card.modality, seed=options.seed)

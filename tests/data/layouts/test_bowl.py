@@ -42,3 +42,14 @@ def test_bowl_folder_and_zip_give_the_same_data(tmp_path):
 def test_a_bowl_folder_without_any_mask_has_no_masks(tmp_path):
     data = open_dataset(str(write_files(tmp_path / "test", {f"{name}/images/{name}.png": GREY for name in "ab"})))
     assert data.ids == ("a", "b") and not data.has_masks
+
+
+def test_one_mask_an_image_is_read_by_its_values(tmp_path):
+    labels = np.zeros((20, 30), np.uint8)
+    labels[2:6, 3:9], labels[8:12, 3:9], labels[14:18, 3:9] = 1, 2, 3
+    for i in range(2):
+        for kind, page in (("images", labels * 50), ("masks", labels)):
+            (tmp_path / f"s{i}" / kind).mkdir(parents=True)
+            (tmp_path / f"s{i}" / kind / "x.png").write_bytes(png(page))
+    assert open_dataset(str(tmp_path)).objects(0).max() == 3
+    assert open_dataset(str(tmp_path), masks="binary").meaning == "binary"

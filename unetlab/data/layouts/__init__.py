@@ -9,7 +9,10 @@ from unetlab.data.layouts.base import FOLDERS, Folders, Sample
 from unetlab.errors import UserError
 from unetlab.images.codecs import ENDINGS, KNOWN
 
-UNREAD = (".gif", ".webp", ".npy", ".npz", ".jp2", ".svs", ".h5")
+UNREAD = (
+    *(".gif", ".webp", ".jfif", ".heic", ".heif", ".avif", ".ppm", ".pgm"),
+    *(".jp2", ".svs", ".npy", ".npz", ".h5"),
+)
 """Endings of images that are not read; beside others in images/ or masks/ they would be left out in silence."""
 
 LAYOUTS = (bowl.find, folders.find, words.find)
@@ -29,7 +32,7 @@ def find_samples(files: Files) -> list[Sample]:
         )
     for name in files.names:
         path = PurePosixPath(name)
-        if path.suffix.lower() in UNREAD and path.parent.name in FOLDERS:
+        if path.suffix.lower() in UNREAD and path.parent.name.lower() in FOLDERS:
             raise UserError(f"{files.label}: {name} is no {KNOWN} image; convert it to PNG or TIFF, or take it away")
     there = Folders(names)
     there.refuse_stray(files, names)

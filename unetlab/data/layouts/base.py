@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from unetlab.data.files import Files
+from unetlab.data.files import Files, composed
 from unetlab.errors import UserError
 
 MEMBRANES = ("membranes", "membrane")
@@ -55,7 +55,8 @@ class Folders:
         self.held: dict[tuple[str, str], list[str]] = defaultdict(list)
         for name in names:
             path = PurePosixPath(name)
-            self.held[str(path.parent.parent), FOLDERS.get(path.parent.name, path.parent.name)].append(name)
+            folder = path.parent.name
+            self.held[str(path.parent.parent), FOLDERS.get(folder.lower(), folder)].append(name)
         self.parents = sorted({parent for parent, kind in self.held if kind == "images"})
 
     def images(self, parent: str) -> list[str]:
@@ -69,15 +70,18 @@ class Folders:
     def refuse_stray(self, files: Files, names: list[str]) -> None:
         """Files that would otherwise be left out in silence: masks no image belongs to, and folders below the two."""
         with_images, with_masks = set(self.parents), {parent for parent, kind in self.held if kind == "masks"}
-        known = {PurePosixPath(parent, kind) for parent in with_images | with_masks for kind in FOLDERS}
+
+        def known(folder: PurePosixPath) -> bool:
+            return folder.name.lower() in FOLDERS and str(folder.parent) in with_images | with_masks
+
         for name in names:
             folder, *above = PurePosixPath(name).parents
-            if folder in known:
-                if FOLDERS[folder.name] == "masks" and str(folder.parent) not in with_images:
+            if known(folder):
+                if FOLDERS[folder.name.lower()] == "masks" and str(folder.parent) not in with_images:
                     raise UserError(
                         f"{files.label}: {name} has no image; add {folder.parent / 'images'} or take it away"
                     )
-            elif known.intersection(above):
+            elif any(map(known, above)):
                 raise UserError(f"{files.label}: {name} lies too deep; put files right into images/ and masks/")
 
 
@@ -126,15 +130,18 @@ def more(stems: list[str]) -> str:
 def keyed(files: Files, names: list[str], key: Callable[[str], str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name in names:
-        if key(name) in found:
-            raise UserError(f"{files.label}: {found[key(name)]} and {name} have the same name; rename one")
-        found[key(name)] = name
+        own = composed(key(name))
+        if own in found:
+            raise UserError(f"{files.label}: {found[own]} and {name} have the same name; rename one")
+        found[own] = name
     return found
 
 
 def marks_membranes(name: str) -> bool:
-    """Whether a folder or file name says that a mask marks the lines between cells: the smaller side of a section.
+    """Whether the name of its folder of masks, or of a mask that lies in none, says that it marks the lines between
+    cells.
 
-    Foreground is then the larger side, the inside of cells, whichever of the two is stored above 0.
+    Foreground is then the inside of cells, the larger side of most masks, whichever of the two is stored above 0.
     """
-    return PurePosixPath(name).parent.name in MEMBRANES or word_of(name) in MEMBRANES
+    folder = PurePosixPath(name).parent.name.lower()
+    return folder in MEMBRANES if folder in FOLDERS else word_of(name) in MEMBRANES

@@ -1,5 +1,6 @@
-"""The Data Science Bowl's layout: `<id>/images/<file>` with `<id>/masks/*`, one mask an object."""
+"""The Data Science Bowl's layout: `<id>/images/<file>` with `<id>/masks/*`, one mask an object; or one an image."""
 
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 from unetlab.data.files import Files
@@ -12,14 +13,15 @@ def find(files: Files, names: list[str], folders: Folders) -> list[Sample] | Non
     parents = folders.parents
     if not parents or (len(parents) == 1 and not _is_one(parents[0], folders.images(parents[0]))):
         return None
-    any_masks = any(folders.masks(parent) for parent in parents)
+    counts = [len(folders.masks(parent)) for parent in parents]
+    any_masks, instances = any(counts), max(counts) > 1  # of one mask each, its values say what it holds
     samples: dict[str, Sample] = {}
     for parent in parents:
         sample = _sample(files, parent, folders.images(parent), folders.masks(parent), any_masks)
         if sample.id in samples:
             first = samples[sample.id].image
             raise UserError(f"{files.label}: {first} and {sample.image} have the same name; rename one folder")
-        samples[sample.id] = sample
+        samples[sample.id] = replace(sample, instances=instances)
     return list(samples.values())
 
 
