@@ -81,6 +81,7 @@ def test_ctrl_c_ends_a_command_and_what_it_prints_goes_on_with_its_runs(begin, t
     assert "Traceback" not in said and "interrupted; this goes on with it:\n" in said
     words = shlex.split(said.strip().splitlines()[-1])
     assert words[:6] == ["mlflow", "run", ".", "-e", name, "--env-manager"]
+    assert words[-2:] == ["--experiment-name", "unetlab"]
 
     told = [word.partition("=")[::2] for word in words if "=" in word]
     process = begin([name, *(part for option, value in told for part in (f"--{option}", value))])

@@ -128,6 +128,9 @@ def test_h005_image_on_both_sides():
     finding = check_run(_changed(sides=sides))[0]
     assert finding.code == "H005" and "1 test image (image3)" in finding.explanation
     assert _codes(_changed(sides=sides.assign(group=range(4)))) == []
+    copied = sides.assign(group=range(4), sha=["a", "b", "c", "c"])  # pixel for pixel, in groups of their own
+    assert "1 test image (image4)" in check_run(_changed(sides=copied))[0].explanation
+    assert _codes(_changed(sides=copied.assign(sha=list("abcd")))) == []
 
 
 def test_h006_too_few_images():

@@ -133,6 +133,17 @@ def test_a_run_that_was_stopped_while_its_final_model_was_scored_goes_on(store, 
         assert len(finals) == 1 and len(mlflow.MlflowClient().search_logged_models([summary.experiment_id])) == 1
 
 
+def test_a_search_that_had_ended_is_not_gone_on_with_after_its_best_was_tested(store, pairs, light, monkeypatch):
+    options = Options(data=str(pairs), trials=9, minutes=1e-6, seed=1, models="best", precision="float32")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(final, "_log_pictures", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+        run_setup(TINY, options, QUIET)
+    monkeypatch.setattr(search, "_minutes_left", lambda *_: 60.0)  # as where what is between trials took the time
+    monkeypatch.setattr(fit, "fit", lambda *_, **told: pytest.fail("trained"))
+    summary = run_setup(TINY, options, QUIET)
+    assert len([child for child in children_of(summary.run_id) if "trial" in child.data.tags]) == 1
+
+
 @pytest.mark.slow  # a search of Hyperband, and its winner once more
 def test_a_promoted_trial_goes_on_where_the_other_paused_and_ends_where_an_undisturbed_one_does(store, pairs, light):
     recipe = RECIPE.changed({"epochs": 3, "dropout": 0.2, "brightness": 0.1, "schedule": "cosine"})

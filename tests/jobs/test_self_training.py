@@ -7,8 +7,8 @@ import pytest
 from conftest import brightness_model
 from rich.console import Console
 
-from unetlab.data import open_dataset
-from unetlab.data.classes import LEANING, UNKNOWN
+from unetlab.data import open_dataset, targets
+from unetlab.data.classes import LEANING, UNKNOWN, from_mask
 from unetlab.data.dataset import relabelled
 from unetlab.jobs import self_training
 from unetlab.labels.made import made_labels
@@ -83,3 +83,15 @@ def test_labels_are_compared_with_what_is_known_of_the_truth():
     made = SimpleNamespace(labels=lambda i: np.array([[1, 1, 0, 0, 1, 0]], np.uint8))
     known = SimpleNamespace(objects=lambda i: np.where(truth == 255, 0, truth), known=lambda i: truth != 255)
     assert self_training.label_dice(made, known, np.array([0])).tolist() == [1.0]
+
+
+@pytest.mark.parametrize("objects", ["distance", "border"])
+def test_what_is_learnt_of_objects_is_of_the_corrected_mask(pairs, objects):
+    data = open_dataset(str(pairs))
+    recipe = Recipe(image_size=32, channels=1, epochs=1, objects=objects, border_weight=1.0, model={})
+    empty = relabelled(data, "empty", "empty 1", lambda image: np.zeros(image.shape[:2], np.uint8))
+    (taught,) = self_training.corrected_masks(brightness_model(32, 1), recipe, empty, np.array([0]))[:1]
+    assert (taught[..., 0] == 1).any() and not empty.fitted(recipe).masks[0][..., 0].any()
+    labels = from_mask(taught[..., 0])
+    for channel, name in enumerate((objects, "gaps"), start=1):
+        assert np.array_equal(taught[..., channel], targets.TARGETS[name](labels))

@@ -238,3 +238,14 @@ def test_frames_of_one_scene_are_one_witness(store):
     decision = register_run(run_id)
     assert not decision.promoted and "on 40 test images of 4 scenes" in decision.reason
     assert client.get_model_version("unetlab-tiny", "2").tags["gate/scenes"] == "4"
+
+
+def test_a_model_that_was_scored_against_made_labels_is_a_person_s_to_decide(store):
+    told = {"scored_against": "labels by consensus"}
+    refused = register_run(finished_run(**told))
+    assert not refused.promoted and "scored against labels by consensus" in refused.reason
+    tags = MlflowClient().get_model_version("unetlab-tiny", "1").tags
+    assert tags["gate"] == "refused" and tags["scored_against"] == "labels by consensus"
+    accepted = register_run(finished_run(**told), accept=True, reason="looked at a hundred masks")
+    assert accepted.promoted and accepted.reason.startswith("accepted by a person: it was scored against")
+    assert not register_run(finished_run(HARD + 0.08, **told)).promoted and champion() == "2"

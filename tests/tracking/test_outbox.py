@@ -63,6 +63,34 @@ def test_what_was_not_sent_is_sent_later(run_id, monkeypatch):
     assert outbox.sync() == (0, 0) and not box.path.exists()
 
 
+def left_unsent(run_id, monkeypatch, *epochs):
+    """The file of a run whose server did not answer."""
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "log_batch", lambda *told, **more: (_ for _ in ()).throw(ConnectionError()))
+        box = outbox.Outbox(run_id)
+        for each in epochs:
+            box.put(epoch(each))
+        assert box.close(patience=0.2) == 2 * len(epochs)
+    return box.path
+
+
+def test_what_was_left_of_a_run_that_a_person_deleted_stops_nobody(run_id, monkeypatch):
+    path = left_unsent(run_id, monkeypatch, 1)
+    MlflowClient().delete_run(run_id)
+    assert outbox.sync() == (0, 0) and not path.exists()
+
+
+def test_what_comes_after_a_torn_line_is_sent_too(run_id, monkeypatch):
+    with open(left_unsent(run_id, monkeypatch, 1), "a") as torn:
+        torn.write('["epoch/lo')
+    with monkeypatch.context() as patch:
+        patch.setattr(outbox, "send", lambda *told: (_ for _ in ()).throw(ConnectionError()))
+        box = outbox.Outbox(run_id)
+        box.put(epoch(2))
+        box.close(patience=0.2)
+    assert outbox.sync() == (4, 0) and steps(run_id) == [1, 2]
+
+
 def test_no_epoch_waits_for_the_disk_to_settle(run_id, monkeypatch):
     settled, real = [], outbox.os.fsync
     monkeypatch.setattr(outbox.os, "fsync", lambda descriptor: time.sleep(0.2) or settled.append(real(descriptor)))

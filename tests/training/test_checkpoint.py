@@ -134,3 +134,26 @@ def test_a_training_that_goes_on_keeps_the_pace_of_all_its_minutes(tmp_path, unt
     for until in (1, 0):
         fit_disks(recipe, minutes=10, until=until, checkpoint=Checkpoint(tmp_path / "it.npz", "it"))
     assert seen[0] == 0 and seen[1] > 0.1
+
+
+def test_how_far_a_schedule_was_moved_on_is_taken_up(tmp_path, untraced):
+    recipe, moved = RECIPE.changed({"epochs": 3, "schedule": "cosine"}), []
+
+    class Move(keras.callbacks.Callback):
+        """As `KeepPace` does in a training that is too slow."""
+
+        def __init__(self, by):
+            super().__init__()
+            self.by = by
+
+        def on_epoch_begin(self, epoch, logs=None):
+            rate = self.model.optimizer._learning_rate
+            if self.by:
+                rate.ahead.assign(self.by)
+            moved.append(float(rate.ahead.value))
+
+    for until, by in ((2, 7.0), (0, 0.0)):
+        fit_disks(recipe, until=until, checkpoint=Checkpoint(tmp_path / "it.npz", "it"), callbacks=[Move(by)])
+    assert moved == [7.0, 7.0, 7.0]
+    fit_disks(recipe, callbacks=[Move(0.0)])
+    assert moved[3:] == [0.0, 0.0, 0.0]

@@ -25,7 +25,8 @@ def setup_command(setup: Setup) -> click.Command:
         from unetlab.tracking.names import NESTED
         from unetlab.tracking.ui import address, server, table_address
 
-        with interruptible(repeating(setup.name, options, values)):
+        registers = " -P register=true" if values["register"] else ""
+        with interruptible(repeating(setup.name, options, values) + registers):
             summary = run_setup(load_setup(setup.name), Options(**values))
         click.echo(summary.headline())
         click.echo(f"run {summary.run_id}; model models:/{summary.model_id}")

@@ -153,8 +153,11 @@ def image_on_both_sides(run: RunData) -> HealthFinding | None:
     near: list[str] = []
     if run.sides is not None:
         sides = run.sides
-        seen = set(sides.loc[sides["side"] != "test", "group"])
-        near = sorted(sides.loc[(sides["side"] == "test") & sides["group"].isin(seen), "id"].astype(str))
+        tests = sides["side"] == "test"
+        alike = pd.Series(False, sides.index)
+        for column in {"group", "sha"}.intersection(sides):  # runs of before pixels were known have no sha
+            alike |= sides[column].isin(set(sides.loc[~tests, column]))
+        near = sorted(sides.loc[tests & alike, "id"].astype(str))
     found = sorted({*both, *near})
     if not found:
         return None

@@ -1,6 +1,7 @@
 """Ctrl-C and SIGTERM end a command within seconds, whatever step TensorFlow is in, and say what goes on with it."""
 
 import os
+import shlex
 import signal
 import socket
 import sys
@@ -11,7 +12,7 @@ from contextlib import contextmanager
 from mlflow.tracking import MlflowClient
 
 from unetlab.jobs import resume, worker
-from unetlab.tracking import write
+from unetlab.tracking import ui, write
 
 PATIENCE = 3.0
 """Seconds to tell MLflow; a server that is away must not keep a user waiting."""
@@ -19,7 +20,8 @@ PATIENCE = 3.0
 
 @contextmanager
 def interruptible(command: str) -> Iterator[None]:
-    """While it lasts, an interruption ends the process: runs marked KILLED, `command` said to be what goes on.
+    """While it lasts, an interruption ends the process: runs marked KILLED, `command` said to be what goes on, in the
+    same experiment.
 
     A handler in Python would wait for the end of TensorFlow's step; the system's writes to a socket, which a thread
     reads.
@@ -27,6 +29,7 @@ def interruptible(command: str) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    command += _experiment()
     ours, theirs = socket.socketpair()
     theirs.setblocking(False)
     before = {each: signal.signal(each, lambda *_: None) for each in (signal.SIGINT, signal.SIGTERM)}
@@ -39,6 +42,12 @@ def interruptible(command: str) -> Iterator[None]:
         for each, handler in before.items():
             signal.signal(each, handler)
         theirs.close()
+
+
+def _experiment() -> str:
+    """The options of `mlflow run` that lead to this command's experiment: plans are looked up in one only."""
+    given = os.environ.get("MLFLOW_EXPERIMENT_ID") if "MLFLOW_RUN_ID" in os.environ else None
+    return f" --experiment-id {given}" if given else f" --experiment-name {shlex.quote(ui.experiment_name())}"
 
 
 def _watch(ours: socket.socket, command: str) -> None:

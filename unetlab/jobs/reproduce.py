@@ -52,8 +52,8 @@ def reproduce(
     """
     console = console or Console(stderr=True)
     experiment = ui.open_experiment()
-    told = {"seed": seed, "epochs": epochs}
-    key = plan_key(reproduction=[setup.name for setup in setups], data=data, precision=precision, **told)
+    told = {"seed": seed, "epochs": epochs, "precision": precision, "encoder_weights": encoder_weights}
+    key = plan_key(reproduction=[setup.name for setup in setups], data=data, **told)
     rows: list[dict[str, Any]] = []
     with going_on(experiment, key, "reproduction", {"role": "reproduction"}, told, fresh) as kept:
         for number, setup in enumerate(setups, 1):

@@ -63,6 +63,13 @@ class _Kept:
                 self.bench.kept.forget(f"trial {behind}")
 
 
+SEARCHED = "searched"
+"""Tag of a run whose search has ended: how many trials it had."""
+
+NO_TIME = 1e-6
+"""Minutes; 0 is no limit."""
+
+
 def search_recipe(bench: trial.Bench, reference: Recipe, options: Options) -> Found:
     """Runs the trials. The best is sought among those that were trained in full, as `trained_in_full` has it."""
     space = _space(bench, reference, options)
@@ -86,6 +93,9 @@ def search_recipe(bench: trial.Bench, reference: Recipe, options: Options) -> Fo
     with cluster.workers(options, bench.progress.console) as workers:
         if said := _short_of(space, options, reference.epochs, workers.at_once):
             bench.progress.console.print(said, highlight=False)
+        # of an attempt that was killed after its search: what its test has been asked of stays the best
+        ended = int(mlflow.get_run(bench.kept.parent).data.tags.get(SEARCHED, 0))
+        begun = ended or sum(name.startswith("trial ") for name in bench.kept.left)
         table = search(
             space,
             evaluate,
@@ -93,10 +103,11 @@ def search_recipe(bench: trial.Bench, reference: Recipe, options: Options) -> Fo
             trials=options.trials,
             epochs=reference.epochs,
             seed=options.seed,
-            minutes=_minutes_left(bench, options, workers.at_once),
-            begun=sum(name.startswith("trial ") for name in bench.kept.left),
+            minutes=NO_TIME if ended else _minutes_left(bench, options, workers.at_once),
+            begun=begun,
             at_once=workers.at_once,
         )
+    mlflow.set_tag(SEARCHED, str(len(table)))
     full = trained_in_full(table)
     _log_search(bench, space, table, full)
     if full.empty:
@@ -115,7 +126,7 @@ def _minutes_left(bench: trial.Bench, options: Options, at_once: int) -> float:
     """Minutes of a search less what the trials of earlier attempts took; 0 for no limit."""
     before = [left for name, left in bench.kept.left.items() if name.startswith("trial ")]
     spent = sum(map(_took, before)) / at_once
-    return max(1e-6, options.minutes - spent / 60) if options.minutes else 0.0
+    return max(NO_TIME, options.minutes - spent / 60) if options.minutes else 0.0
 
 
 def _took(left: Left) -> float:

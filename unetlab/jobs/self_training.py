@@ -5,8 +5,8 @@ from collections.abc import Iterable
 import keras
 import numpy as np
 
-from unetlab.data import Dataset, cache
-from unetlab.data.classes import UNKNOWN, rather_foreground
+from unetlab.data import Dataset, cache, targets
+from unetlab.data.classes import UNKNOWN, from_mask, rather_foreground
 from unetlab.data.unmapped import Unmapped
 from unetlab.inference.predict import Maps, Predictor
 from unetlab.metrics.table import score_native
@@ -76,6 +76,10 @@ def corrected_masks(
         for row, sure in zip(rows, predictor.maps(Unmapped(data.images), rows, cache.root()).mask, strict=True):
             mask = taught[row][..., 0]
             mask[sure > SURE], mask[sure < 1 - SURE] = 1, 0
+            if taught[row].shape[-1] > 1:  # what the network learns of objects is of the mask as it is now
+                labels = from_mask(mask)
+                for channel, name in enumerate(targets.names(recipe), start=1):
+                    taught[row][..., channel] = targets.TARGETS[name](labels)
     return taught if recipe.view == "patches" else np.stack(taught)
 
 

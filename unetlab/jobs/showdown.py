@@ -3,7 +3,7 @@
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -80,8 +80,8 @@ def showdown(
     """Runs what is not finished yet of a plan, compares it all, and logs the report.
 
     The runs are children of one run of role "showdown"; a setup that finished in an earlier attempt is not run again,
-    as long as the images are the same. Runs an earlier attempt left going when it was killed are marked KILLED, so one
-    plan must not be run twice at a time on one store.
+    as long as its recipe and the images are the same. Runs an earlier attempt left going when it was killed are marked
+    KILLED, so one plan must not be run twice at a time on one store.
 
     Returns:
         The comparison and the id of the showdown's run, which holds report.html.
@@ -97,7 +97,7 @@ def showdown(
     experiment = ui.open_experiment()
     with _parent(plan, key, experiment) as parent:
         _end_killed(key, experiment)
-        ids = _run_all(plan, key, {} if plan.told.fresh else _finished(plan, key, experiment), console, load)
+        ids = _run_all(plan, key, console, load)
         comparison = compare.compare(ids)
         for path, content in report.files(comparison).items():
             mlflow.log_text(content, path)
@@ -105,27 +105,20 @@ def showdown(
         return comparison, parent
 
 
-def _run_all(
-    plan: Plan, key: str, done: dict[tuple[str, int], str], console: Console, load: Callable[[str], Setup]
-) -> list[str]:
-    """Runs the parts that are not in `done`, setup and repeat to run id; returns the ids of all."""
+def _run_all(plan: Plan, key: str, console: Console, load: Callable[[str], Setup]) -> list[str]:
+    """Runs the parts, of which `run_setup` knows those that finished before; returns the ids of their runs."""
     parts = [(name, repeat) for repeat in range(plan.repeats) for name in plan.setups]
-    to_run, started, ran = len(parts) - len(done), time.monotonic(), 0
+    started, ids = time.monotonic(), []
     for number, (name, repeat) in enumerate(parts, start=1):
-        where = f"{number} of {len(parts)}: {name}, split {repeat + 1} of {plan.repeats}"
-        if (name, repeat) in done:
-            console.print(f"{where}: done before", highlight=False)
-            continue
-        minutes = (time.monotonic() - started) / 60
-        left = f", {minutes:.0f} min so far, about {minutes / ran * (to_run - ran):.0f} min left" if ran else ""
-        console.rule(f"{where}{left}")
+        minutes, ran = (time.monotonic() - started) / 60, number - 1
+        left = f", {minutes:.0f} min so far, about {minutes / ran * (len(parts) - ran):.0f} min left" if ran else ""
+        console.rule(f"{number} of {len(parts)}: {name}, split {repeat + 1} of {plan.repeats}{left}")
         tags = {"showdown": key, "part": f"{name} {repeat}", "command": plan.command()}
         tags |= {"repeat": str(repeat)} if plan.repeats > 1 else {}
         summary: Summary = run_setup(load(name), plan.options(repeat), console, tags)
         console.print(summary.headline(), highlight=False)
-        done[name, repeat] = summary.run_id
-        ran += 1
-    return [done[part] for part in parts]
+        ids.append(summary.run_id)
+    return ids
 
 
 @contextmanager
@@ -149,14 +142,3 @@ def _end_killed(key: str, experiment: str) -> None:
     for run in runs_where(experiment, f"tags.showdown = '{key}' and attributes.status = 'RUNNING'"):
         end_below(experiment, run.info.run_id)
         client.set_terminated(run.info.run_id, "KILLED")
-
-
-def _finished(plan: Plan, key: str, experiment: str) -> dict[tuple[str, int], str]:
-    """Setup and repeat to the run that finished it."""
-    found = runs_where(
-        experiment, f"tags.role = 'search' and tags.showdown = '{key}' and attributes.status = 'FINISHED'"
-    )
-    # the newest first, and of parts that were run again the newest counts
-    parts: Mapping[str, str] = {run.data.tags["part"]: run.info.run_id for run in reversed(found)}
-    wanted = {f"{name} {repeat}": (name, repeat) for name in plan.setups for repeat in range(plan.repeats)}
-    return {wanted[part]: run_id for part, run_id in parts.items() if part in wanted}

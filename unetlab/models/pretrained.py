@@ -100,6 +100,7 @@ def _features(
     if weights is not None and frozen_skips:
         for layer in network.layers[: network.layers.index(network.get_layer(row.skips[frozen_skips - 1])) + 1]:
             layer.trainable = False
+            layer.stays = True
     for layer in network.layers:
         if isinstance(layer, layers.BatchNormalization):
             # Keras' momentum of 0.999 needs thousands of steps to follow, which a small set does not have: a random
@@ -118,7 +119,8 @@ def freeze_encoder(model: keras.Model) -> None:
 
 
 def thaw_encoder(model: keras.Model) -> bool:
-    """Lets a frozen encoder learn, its batch normalisation as it is; returns whether there was one.
+    """Lets a frozen encoder learn, its batch normalisation and the layers of `frozen_skips` as they are; returns
+    whether there was one.
 
     A network whose encoder learns already, or that has none, stays as it was. A compiled model takes notice once it is
     compiled anew or `make_train_function(force=True)` is called.
@@ -127,7 +129,7 @@ def thaw_encoder(model: keras.Model) -> bool:
     for encoder in frozen:
         encoder.trainable = True
         for layer in encoder.layers:
-            if isinstance(layer, layers.BatchNormalization):
+            if isinstance(layer, layers.BatchNormalization) or getattr(layer, "stays", False):
                 layer.trainable = False
     return bool(frozen)
 

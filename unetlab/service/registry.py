@@ -16,7 +16,7 @@ from unetlab.tracking import read
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
-TAGS = ("setup", "dataset", "dataset_digest", "split_digest", "git_commit", "health")
+TAGS = ("setup", "dataset", "dataset_digest", "split_digest", "git_commit", "health", "scored_against")
 SCORES = ("test/native_dice", "test/dice", "test/accuracy")
 
 BARRED = ("H002", "H003", "H005")
@@ -69,7 +69,8 @@ def register(run_id: str, margin: float = gate.MARGIN, accept: bool = False, rea
     """Registers a setup run's final model as a version of `unetlab-<setup>` and lets it challenge the champion.
 
     No model becomes champion, the first neither, whose run has one of the health codes BARRED: it is no better than one
-    answer for all pixels, or than Otsu's threshold. Else it becomes champion if there is none, or if it is shown to be
+    answer for all pixels, or than Otsu's threshold; and none by itself that was scored against labels that no person
+    gave. Else it becomes champion if there is none, or if it is shown to be
     better than the standing one by more than `margin` on the same test images, as `gate.judge` says. Where the
     champion was tested on other images, it is scored on the challenger's first, less those it has seen
     (`pairing.pair`). Otherwise it stays challenger. Version tags and description keep the decision and its figures. The
@@ -105,8 +106,11 @@ def register(run_id: str, margin: float = gate.MARGIN, accept: bool = False, rea
     )
     version = str(created.version)  # a number in some stores
     client.set_registered_model_alias(name, CHALLENGER, version)
-    if barred:
-        decision = Decision(name, version, False, barred, {}, "refused")
+    made = _against_made_labels(run)
+    if barred or (made and not accept):
+        decision = Decision(name, version, False, barred or made, {}, "refused")
+    elif made and champion is None:
+        decision = Decision(name, version, True, f"accepted by a person: {made}", {}, "accepted")
     elif champion is None:
         decision = Decision(name, version, True, "there was no champion", {}, "promoted")
     else:
@@ -126,6 +130,8 @@ def rollback(name: str) -> str:
     try:
         client.get_registered_model(name)
     except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise UserError(f"the model registry does not answer: {str(error).splitlines()[0][:200]}") from error
         known = ", ".join(model.name for model in client.search_registered_models()) or "none"
         raise UserError(f"no registered model {name!r}; there are: {known}") from error
     champion = _holder(client, name, CHAMPION)
@@ -149,6 +155,15 @@ def _barred(run_id: str) -> str:
         return f"{error}: without its scores nobody knows whether it is better than no model at all"
     texts = [f"{finding.code} {finding.title}: {finding.explanation}" for finding in found]
     return f"no model becomes champion with {' or '.join(BARRED)}, and it has {' '.join(texts)}" if texts else ""
+
+
+def _against_made_labels(run: Run) -> str:
+    """Why a person has to decide on a model that was tested on labels which were made; "" where they were given."""
+    against = run.data.tags.get("scored_against", "masks")
+    if against == "masks":
+        return ""
+    said = f"it was scored against {against}, which says how well it imitates them and not how right it is"
+    return f"{said}; accept=true with a reason lets a person decide"
 
 
 def _decide(

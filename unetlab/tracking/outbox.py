@@ -48,6 +48,7 @@ class Outbox:
         self.path = folder() / f"{run_id}.jsonl"
         # a worker that was lost on another machine is not known to be dead before its heartbeat has stopped
         self.lock = Lock(self.path.with_suffix(".lock"), f"sending the metrics of run {run_id}").take(DEAD + BEAT)
+        _end_line(self.path)
         self.waiting: list[Metric] = _read(self.path)
         self.doubtful = bool(self.waiting)  # an attempt may have reached the server without our hearing of it
         self.closing, self.changed, self.given_up = threading.Event(), threading.Event(), threading.Event()
@@ -141,10 +142,12 @@ def sync() -> tuple[int, int]:
             if _header(path) not in ("", _server()):
                 left += 1
                 continue
+            client = MlflowClient()
             try:
-                sent += send(MlflowClient(), path.stem, _read(path))
+                if client.get_run(path.stem).info.lifecycle_stage != "deleted":
+                    sent += send(client, path.stem, _read(path))
             except MlflowException as error:
-                if error.error_code != "RESOURCE_DOES_NOT_EXIST":  # its run was deleted
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":  # its run was deleted for good
                     raise Stopped(
                         f"the tracking server does not answer ({str(error).splitlines()[0][:120]}); what it lacks "
                         f"stays in {folder()}, for `python -m unetlab sync`"
@@ -165,9 +168,17 @@ def _lines(path: Path) -> list[object]:
         for line in path.read_text(encoding="utf-8").splitlines():
             try:
                 found.append(json.loads(line))
-            except ValueError:  # the last one, torn by a kill
-                break
+            except ValueError:  # torn by a kill or a failure of power
+                continue
     return found
+
+
+def _end_line(path: Path) -> None:
+    """Has what is appended begin on a line of its own where the last one was torn."""
+    with contextlib.suppress(OSError):  # none yet; where the disk is full, `put` says so
+        if not path.read_bytes().endswith(b"\n"):
+            with open(path, "a", encoding="utf-8") as out:
+                out.write("\n")
 
 
 def _header(path: Path) -> str:

@@ -45,7 +45,7 @@ def known_experiment() -> str | None:
     if path is None:
         return None
     newest = None if "MLFLOW_EXPERIMENT_NAME" in os.environ else newest_with(path, _tags())
-    return newest or experiment_with(path, _name(), _tags())
+    return newest or experiment_with(path, experiment_name(), _tags())
 
 
 def newest_experiment() -> str | None:
@@ -85,7 +85,7 @@ def open_experiment() -> str:
         elif "MLFLOW_RUN_ID" in os.environ:
             experiment_id = client.get_run(os.environ["MLFLOW_RUN_ID"]).info.experiment_id
         else:
-            experiment_id = mlflow.set_experiment(_name()).experiment_id
+            experiment_id = mlflow.set_experiment(experiment_name()).experiment_id
         for key, value in _tags().items():
             client.set_experiment_tag(experiment_id, key, value)
     except MlflowException as error:
@@ -96,7 +96,8 @@ def open_experiment() -> str:
     return experiment_id
 
 
-def _name() -> str:
+def experiment_name() -> str:
+    """Of the runs of commands that MLflow did not start: MLFLOW_EXPERIMENT_NAME, or "unetlab"."""
     return os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
 
 

@@ -18,6 +18,7 @@ import keras
 import numpy as np
 
 from unetlab.errors import Stopped
+from unetlab.training.rates import Cosine
 
 MOST_OF_THE_TIME = 0.1
 """Share of a training's time that saving may take; where it would take more, some epochs are not saved."""
@@ -87,12 +88,14 @@ class Checkpoint(keras.callbacks.Callback):
         self.taken_up: tuple[dict[str, Any], list[np.ndarray]] | None = None
         self.cost, self.saved = 0.0, float("-inf")
 
-    def begin(self, model: keras.Model, best: keras.callbacks.EarlyStopping, batches: Any, epochs: int) -> int:
-        """Looks for a saved state, and turns the batches to its epoch.
+    def begin(
+        self, model: keras.Model, best: keras.callbacks.EarlyStopping, batches: Any, epochs: int, rate: Any = None
+    ) -> int:
+        """Looks for a saved state, and turns the batches to its epoch; `rate` is a `Cosine`, or anything else.
 
         Returns the epoch to begin with, from 0; `epochs` if nothing is left to train.
         """
-        self.best, self.epochs = best, epochs
+        self.best, self.epochs, self.rate = best, epochs, rate
         found = None if self.path is None else load_arrays(self.path)
         if found is None or found[0].get("identity") != self.identity or not _fits(model, *found):
             return 0
@@ -133,6 +136,7 @@ class Checkpoint(keras.callbacks.Callback):
             "wait": self.best.wait,
             "stopped_epoch": self.best.stopped_epoch,
             "best_is_last": now_best,
+            "ahead": float(self.rate.ahead.value) if isinstance(self.rate, Cosine) else 0.0,
         }
         assert self.path is not None
         best = [] if now_best or self.best.best_weights is None else self.best.best_weights
@@ -144,6 +148,8 @@ class Checkpoint(keras.callbacks.Callback):
             raise Stopped(f"{self.path} was saved by another version of the code; fresh=true begins anew")
         for variable, array in zip(variables, arrays, strict=False):
             variable.assign(array)
+        if isinstance(self.rate, Cosine):
+            self.rate.ahead.assign(about.get("ahead", 0.0))
         best = self.best
         best.best, best.best_epoch, best.wait = about["best"], about["best_epoch"], about["wait"]
         best.stopped_epoch = about["stopped_epoch"]

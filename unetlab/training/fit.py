@@ -105,7 +105,7 @@ def fit(
             monitor="val_loss", mode="min", patience=recipe.patience or recipe.epochs, restore_best_weights=True
         )
         epochs = min(until or recipe.epochs, recipe.epochs)
-        first = checkpoint.begin(model, best, batches, epochs)
+        first = checkpoint.begin(model, best, batches, epochs, rate)
         started = time.perf_counter() - checkpoint.seconds
         ahead = Ahead(batches)
         waiting = Waiting(ahead)
