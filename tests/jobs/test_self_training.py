@@ -88,7 +88,7 @@ def test_labels_are_compared_with_what_is_known_of_the_truth():
 @pytest.mark.parametrize("objects", ["distance", "border"])
 def test_what_is_learnt_of_objects_is_of_the_corrected_mask(pairs, objects):
     data = open_dataset(str(pairs))
-    recipe = Recipe(image_size=32, channels=1, epochs=1, objects=objects, border_weight=1.0, model={})
+    recipe = Recipe(32, 1, epochs=1, batch_size=4, objects=objects, border_weight=1.0, model={})
     empty = relabelled(data, "empty", "empty 1", lambda image: np.zeros(image.shape[:2], np.uint8))
     (taught,) = self_training.corrected_masks(brightness_model(32, 1), recipe, empty, np.array([0]))[:1]
     assert (taught[..., 0] == 1).any() and not empty.fitted(recipe).masks[0][..., 0].any()
