@@ -51,7 +51,7 @@ def beside(setup: Setup, told: Options) -> list[dict[str, Any]]:
     union = of_classes["union_native_dice"]
     gain = paired_interval(union, of_mask["native_dice"].reindex(union.index), np.asarray(of_classes["scene"]))
     shared = {"seed": told.seed, "images": len(union), "scenes": of_classes["scene"].nunique()}
-    first: dict[str, Any] = {"learnt": "classes", "mean of classes": several["test/native_dice"]}
+    first: dict[str, Any] = {"learnt": "classes", "mean over images": several["test/native_dice"]}
     first |= {name.removeprefix(prefix): several[name] for name in names}
     first |= {"union": several["test/union_native_dice"], "minutes": several["minutes"]}
     first |= {"union, difference": gain.mean, "low": gain.low, "high": gain.high}

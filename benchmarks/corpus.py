@@ -535,7 +535,8 @@ NAMES = {
     "a name in no encoding": Case(named(b"a\xff\xfeb"), r"a\\udcff\\udcfeb\.png, which is no text in UTF-8"),
     "a name with backslashes": Case(named("..\\..\\up")),
     "two names that differ in their accents' code": Case(
-        lambda folder: (named("é")(folder), named("e\u0301")(folder))[1]
+        lambda folder: (named("é")(folder), named("e\u0301")(folder))[1],
+        r"have the same name, its letters put together in two ways; rename one",
     ),
     "a hidden file": Case(named(".hidden")),
 }

@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.log import logged
+from benchmarks.stand_in import weights_for
 from experiments import load_setup
 from unetlab.cli.base import OneLineErrors
 from unetlab.models import NETWORKS
@@ -38,10 +39,11 @@ CASES = {
 def looked_at_twice(network: str, recipe: Recipe, steps: int) -> dict[str, Any]:
     """What auto measures and chooses, and the same by `steps` more steps of each format."""
     build = NETWORKS[network].build
-    chosen = pace.measure(build, recipe)
+    weights = weights_for(network)
+    chosen = pace.measure(build, recipe, weights)
     budget, rounds, pace.BUDGET, pace.ROUNDS = pace.BUDGET, pace.ROUNDS, float("inf"), (steps, steps)
     try:
-        again = pace.measure(build, recipe)
+        again = pace.measure(build, recipe, weights)
     finally:
         pace.BUDGET, pace.ROUNDS = budget, rounds
     times = {"float32": again.float32, "bfloat16": again.bfloat16}

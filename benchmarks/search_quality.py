@@ -4,9 +4,9 @@
 
 Searches with every tuner for so many minutes on the same splits, in turn, and draws the best validation score so far
 against the minutes: a thin line a search, a thick one their mean. What a search could take as its result counts, and so
-of Hyperband only trials that were trained in full. Each trial trains with what unetlab has to make it fast, in this
-process. Prints the best at the end by seed, and the test Dice of the model that each search ended with, by which
-nothing is chosen; logs table and picture to MLflow.
+of Hyperband only trials that were trained in full. Each trial trains with what unetlab has to make it fast, in the
+search's own process. Prints the best at the end by seed, and the test Dice of the model that each search ended with, by
+which nothing is chosen; logs table and picture to MLflow.
 """
 
 from pathlib import Path

@@ -3,8 +3,8 @@
     python -m benchmarks.search_time --setup nuclei --trials 12
 
 Runs a search and prints the share of its wall time, from its first trial to its last, that was spent in training steps,
-in validation after each epoch, in the first step of each training, which traces the network, in tracking, and in the
-rest: building networks, scoring validation, logging.
+in tracing its networks and in validation after each epoch, in tracking, and in the rest: building networks, scoring
+validation, logging.
 """
 
 from dataclasses import replace

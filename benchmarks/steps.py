@@ -32,6 +32,7 @@ from rich.table import Table
 
 from benchmarks.log import logged
 from benchmarks.scoring import spread
+from benchmarks.stand_in import weights_for
 from experiments import load_setup
 from unetlab.cli.base import OneLineErrors
 from unetlab.errors import UserError
@@ -82,10 +83,11 @@ def ours(case: Case, steps: int) -> Epoch:
     """Epochs as `fit` trains them, without validation: the first batches of each are not made before it begins."""
     build, recipe = NETWORKS[case.network].build, case.recipe
     images, masks = noise(recipe, steps)
-    precision, _ = pace.resolve("auto", case.network, recipe, None)
+    weights = weights_for(case.network)
+    precision, _ = pace.resolve("auto", case.network, recipe, weights)
     keras.mixed_precision.set_global_policy(POLICIES[precision])
     try:
-        model = fit.compiled(build, recipe, None, recipe.learning_rate)
+        model = fit.compiled(build, recipe, weights, recipe.learning_rate)
     finally:
         keras.mixed_precision.set_global_policy("float32")
     batches = batches_of(images, masks, np.arange(len(images)), recipe, 0, training=True)
@@ -103,7 +105,8 @@ def plain(case: Case, steps: int) -> Epoch:
     images, masks = (each.astype(np.float32) for each in noise(case.recipe, steps))
     images /= 255
     shape = images.shape[1:]
-    model = NETWORKS[case.network].build(input_shape=shape, weights=None, **case.recipe.model)
+    weights = weights_for(case.network)
+    model = NETWORKS[case.network].build(input_shape=shape, weights=weights, **case.recipe.model)
     model.compile("adam", "binary_crossentropy", metrics=["accuracy"])
     return lambda: model.fit(images, masks, batch_size=case.recipe.batch_size, verbose=0)
 

@@ -126,8 +126,8 @@ class Work:
 
     def run(self, kill_after: float = float("inf")) -> bool:
         """Begins it and waits; kills it after so many seconds. Returns whether it ended by itself."""
+        process = self.begin()  # the first one waits for TensorFlow's import
         started = time.monotonic()
-        process = self.begin()
         while process.is_alive() and time.monotonic() - started < kill_after:
             self.peak_gb = max(self.peak_gb, peak_gb(process.pid))
             process.join(min(0.2, max(0.0, kill_after - time.monotonic() + started)))

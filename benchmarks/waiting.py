@@ -21,6 +21,7 @@ from rich.table import Table
 from scipy.ndimage import gaussian_filter
 
 from benchmarks.log import logged
+from benchmarks.stand_in import weights_for
 from experiments import load_setup
 from unetlab.cli.base import OneLineErrors
 from unetlab.models import NETWORKS
@@ -28,7 +29,8 @@ from unetlab.setup import Recipe
 from unetlab.training import fit, pace
 
 STRONG = {"flips": "both", "quarter_turns": True, "scale_jitter": 0.33, "brightness": 0.1, "gamma": 0.3}
-STRONG |= {"noise": 0.05, "blur": 1.0, "invert": 0.15, "colour": 0.1, "elastic": 0.05}
+STRONG |= {"noise": 0.05, "blur": 1.0, "invert": 0.15, "colour": 0.1, "grey": 0.2, "elastic": 0.05}
+STRONG |= {"rotation": 10.0, "shift": 0.05}
 
 
 class Made(keras.utils.PyDataset):
@@ -57,7 +59,8 @@ def trained(network: str, recipe: Recipe, count: int, precision: str, made: bool
     try:
         validation = rows[: recipe.batch_size]
         build = NETWORKS[network].build
-        return fit.fit(build, recipe, images, masks, rows, validation, seed=0, precision=precision)
+        weights = weights_for(network)
+        return fit.fit(build, recipe, images, masks, rows, validation, seed=0, precision=precision, weights=weights)
     finally:
         fit.batches_of = real
 
@@ -66,7 +69,7 @@ def compared(name: str, images: int, repeats: int, epochs: int) -> dict[str, Any
     """A row of the table, medians over the repeats."""
     setup = load_setup(name)
     recipe = setup.recipe.changed({**STRONG, "epochs": epochs})
-    precision, _ = pace.resolve("auto", setup.network, recipe, None)
+    precision, _ = pace.resolve("auto", setup.network, recipe, weights_for(setup.network))
     told = (setup.network, recipe, images, precision)
     pairs = [(trained(*told, made=False), trained(*told, made=True)) for _ in range(repeats)]
     slower = sorted(own.steps / ready.steps - 1 for own, ready in pairs)

@@ -59,7 +59,9 @@ def snippets():
     found = {}
     text = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
     for snippet in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
-        exec(snippet, found)
+        own = {}  # each has to stand by itself
+        exec(snippet, own)
+        found |= own
     return found
 
 

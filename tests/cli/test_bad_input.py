@@ -86,3 +86,15 @@ def test_bad_files_get_one_line(write, options, message, command, tmp_path, stor
     assert result.exit_code == 2 and message in result.stderr
     assert result.stderr.startswith("error: ") and result.stderr.count("\n") == 1 and "Traceback" not in result.output
     assert mlflow.search_runs(search_all_experiments=True).empty
+
+
+@pytest.mark.parametrize(
+    "words", [["compare", "--experiment", "x"], ["compare", "--runs", "abc,def"], ["rollback", "--model", "unetlab-x"]]
+)
+def test_a_tracking_server_that_is_away_is_one_line(store, monkeypatch, words):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    mlflow.set_tracking_uri("http://127.0.0.1:9")
+    mlflow.set_registry_uri("http://127.0.0.1:9")
+    answer = CliRunner().invoke(main, words)
+    assert answer.exit_code == 2 and "does not answer" in answer.stderr and "no run" not in answer.stderr
+    assert len(answer.stderr.strip().splitlines()) == 1

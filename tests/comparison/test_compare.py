@@ -114,6 +114,27 @@ def test_repeats_of_one_setup_with_different_budgets_are_not_averaged(store):
         compare()
 
 
+def test_repeats_whose_encoders_began_from_other_weights_are_not_averaged(store):
+    """Asked for with "auto" both: the first was trained without a network."""
+    for repeat, encoder in enumerate(("random, trained", "imagenet")):
+        tags = {"repeat": str(repeat), "split_digest": f"s{repeat}"}
+        own = {"params": {"encoder_weights": "auto"}, "seed": repeat}
+        log_setup_run("a", difficulty(), tags={**tags, "encoder": encoder}, **own)
+        log_setup_run("b", difficulty() - 0.1, tags={**tags, "encoder": "none"}, **own)
+    said = "same encoder_weights: .* has random, trained, .* has imagenet; filter by tags.encoder = 'random, trained'"
+    with pytest.raises(UserError, match=said):
+        compare()
+
+
+def test_a_setup_without_an_encoder_has_no_other_weights_than_one_with(store):
+    told = {"params": {"encoder_weights": "auto", "epochs": 1}}
+    log_setup_run("a", difficulty(), tags={"encoder": "imagenet"}, **told)
+    log_setup_run("b", difficulty() - 0.1, tags={"encoder": "none"}, **told)
+    assert not any("different budgets" in note for note in compare().notes)
+    log_setup_run("c", difficulty() - 0.2, tags={"encoder": "random, trained"}, **told)
+    assert any("different budgets (encoder_weights)" in note for note in compare().notes)
+
+
 def test_different_budgets_of_contenders_are_named(store):
     log_setup_run("a", difficulty(), params={"epochs": 10})
     log_setup_run("b", difficulty() - 0.1, params={"epochs": 50})

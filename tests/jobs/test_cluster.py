@@ -8,7 +8,7 @@ import pytest
 from tiny_setup import QUIET, RECIPE, TINY
 
 from unetlab.data import Dataset, cache, open_dataset
-from unetlab.errors import UserError
+from unetlab.errors import Stopped, UserError
 from unetlab.jobs import cluster, run
 from unetlab.jobs.cluster import Cluster, refuse_unreachable
 from unetlab.jobs.worker import Workers
@@ -76,6 +76,30 @@ def test_each_process_of_this_machine_has_a_gpu_of_its_own(monkeypatch):
     assert cluster.at_once(Options(workers=4, scheduler="tcp://a:1")) == 4
     monkeypatch.setattr("tensorflow.config.list_physical_devices", lambda kind: [])
     assert cluster.at_once(Options(workers=4)) == 4
+
+
+@pytest.mark.parametrize("gone", [1, 3, 99])
+def test_a_worker_that_is_lost_while_it_is_sent_a_data_set_is_replaced(monkeypatch, gone):
+    asked = []
+
+    class Client:
+        """Of workers that lack a data set, the first `gone` of which are lost meanwhile."""
+
+        def submit(self, *told, **more):
+            asked.append(told)
+            there = len(asked) > gone
+            answer = ("answer", b"done", []) if there else ("missing", (f"tcp://w{len(asked)}:1", ["cells"]), [])
+            return type("Future", (), {"result": lambda self: answer})()
+
+    sender = Cluster(0, "tcp://head:1", 0, QUIET)
+    sender.client, sender.devices, sender.resources = Client(), (), None
+    monkeypatch.setattr(sender, "_send", lambda *told: _raise(OSError("Timed out trying to connect")))
+    if gone < cluster.TRIES:
+        assert sender.do(b"work") == b"done" and len(asked) == gone + 1
+        return
+    with pytest.raises(Stopped, match="cells cannot be sent to the workers .Timed out"):
+        sender.do(b"work")
+    assert len(asked) == cluster.TRIES
 
 
 def test_a_data_set_that_is_sent_in_pieces_is_there_whole(pairs, monkeypatch, tmp_path):

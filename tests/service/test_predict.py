@@ -178,6 +178,10 @@ def test_every_page_of_a_stack_gets_a_mask_and_a_row(model, folder, tmp_path, ca
     assert "z.tif: it holds 4 pages of 2 channels each (Z 4, C 2); say which" in capsys.readouterr().err
     chosen = predict_folder(model, folder / "z.tif", tmp_path / "chosen", channels="2", pages="2-3")
     assert chosen["page"].tolist() == [1, 2] and (tmp_path / "chosen" / "masks" / "z-002.png").exists()
+    first = predict_folder(model, folder / "cells.tif", tmp_path / "first", pages="1")
+    assert first["page"].tolist() == [0] and (tmp_path / "first" / "masks" / "cells-000.png").exists()
+    alone = predict_folder(model, folder / "a.png", tmp_path / "alone", pages="1")
+    assert alone["page"].isna().all() and (tmp_path / "alone" / "masks" / "a.png").exists()
     with pytest.raises(UserError, match=r"z\.tif: channels=7: there is no channel 7"):
         predict_folder(model, folder / "z.tif", tmp_path / "none", channels="7")
 
@@ -242,10 +246,18 @@ def test_a_killed_prediction_goes_on_and_answers_each_image_once(model, folder, 
         yield from ((shard, function(shard), "") for shard in reversed(shards))  # whichever is faster
 
     found = predict_folder(model, folder, out, spread=the_rest)
-    assert done == [0, 2, 4] and not (out / "unfinished").exists()
+    assert done == [0, 2, 4] and not (out / predict.UNFINISHED).exists()
     whole = predict_folder(model, folder, tmp_path / "whole")
     pd.testing.assert_frame_equal(found, whole)
     assert (out / "objects.csv").read_bytes() == (tmp_path / "whole" / "objects.csv").read_bytes()
+
+
+def test_a_person_s_own_folders_stay(model, folder, tmp_path):
+    own = [tmp_path / "out" / name / "mine" for name in ("unfinished", predict.UNFINISHED)]
+    for each in own:
+        each.mkdir(parents=True)
+    predict_folder(model, folder, tmp_path / "out")
+    assert all(each.exists() for each in own)
 
 
 def test_another_threshold_is_other_work(model, folder, tmp_path, monkeypatch):

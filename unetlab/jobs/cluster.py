@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from unetlab.search.rung import Rung
     from unetlab.setup import Recipe
 
+TRIES = 4
+"""Workers to which a data set cannot be sent before that is no longer the workers' fault."""
+
 PIECE = 2**24
 """Bytes of a data set that are sent to a worker at a time."""
 
@@ -180,7 +183,7 @@ class Cluster:
         """
         from distributed import KilledWorker
 
-        names = [str(folder.relative_to(cache.root())) for folder in needs]
+        names, lost = [str(folder.relative_to(cache.root())) for folder in needs], 0
         while True:
             future = self.client.submit(
                 _do, work, names, self.stall, self.devices, pure=False, resources=self.resources, retries=0
@@ -196,8 +199,13 @@ class Cluster:
             if kind != "missing":
                 return _raised(kind, answer)
             address, missing = answer
-            for name in missing:
-                self._send(address, name)
+            try:
+                for name in missing:
+                    self._send(address, name)
+            except (OSError, TimeoutError) as error:  # that worker is gone; another one may have it, or be sent it
+                lost += 1
+                if lost == TRIES:
+                    raise Stopped(f"{missing[0]} cannot be sent to the workers ({error})") from error
 
     def _send(self, address: str, name: str) -> None:
         """Sends a data set to a worker's cache, piece by piece."""

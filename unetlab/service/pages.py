@@ -86,7 +86,7 @@ def read(path: Path, name: str, taken: set[str], channels: str, pages: str) -> I
         yield Item(path.name, name, error=str(error))
         return
     with opened:
-        stack = opened.numbers != range(1)
+        stack = opened.numbers != range(1) or (pages not in ("", "all") and _is_stack(path, channels))
         for i, number in enumerate(opened.numbers):
             page, paged = (number, _paged(name, number, taken)) if stack else (None, name)
             try:
@@ -95,6 +95,12 @@ def read(path: Path, name: str, taken: set[str], channels: str, pages: str) -> I
                 yield Item(path.name, paged, page, image, values if deep else None, opened.mode)
             except codecs.PixelError as error:
                 yield Item(path.name, paged, page, error=str(error))
+
+
+def _is_stack(path: Path, channels: str) -> bool:
+    """Whether a file has pages besides the first, which alone was asked for."""
+    with codecs.open_pages(path, channels) as opened:
+        return opened.count > 1
 
 
 def _paged(name: str, number: int, taken: set[str]) -> str:

@@ -11,6 +11,7 @@ A model of classes adds classes/<name>.png (indices of classes, with a palette),
 and class, as `objects.counts_table` has them); its objects.csv says each object's class.
 """
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -40,6 +41,9 @@ FOLDERS = ("masks", "labels", "overlays")
 CLASSES = "classes"
 """The folder that a model of classes fills besides."""
 
+UNFINISHED = ".unetlab-unfinished"
+"""Below `out`, what a killed command has finished."""
+
 SHARD = 64
 """Files of a folder that are done, or are not, together."""
 
@@ -58,9 +62,9 @@ def predict_folder(
 ) -> pd.DataFrame:
     """Segments every image of a folder, or one image; of a stack every page, one after the other.
 
-    It works in shards of SHARD files. What a killed command has finished of them lies in `out/unfinished`, and the same
-    command goes on with the rest. Images that cannot be read are listed in the table and at the end, and do not stop
-    the others.
+    It works in shards of SHARD files. What a killed command has finished of them lies in `out/.unetlab-unfinished`, and
+    the same command goes on with the rest. Images that cannot be read are listed in the table and at the end, and do
+    not stop the others.
 
     Args:
         model: "models:/name@alias", "models:/name/version", "models:/m-...", "runs:/..." or a model's folder.
@@ -144,8 +148,8 @@ def _unfinished(out: Path, segmenter: PyFuncModel, paths: Sequence[Path], told: 
     """Where the parts of this work lie: another model, other files or options are other work, whose parts go."""
     known = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
     key = hashlib.sha256(repr((identity_of(segmenter), told, SHARD, known)).encode()).hexdigest()[:16]
-    folder = out / "unfinished"
-    for other in folder.glob("*"):
+    folder = out / UNFINISHED
+    for other in folder.glob(16 * "[0-9a-f]"):
         if other.name != key:
             shutil.rmtree(other, ignore_errors=True)
     (folder / key).mkdir(parents=True, exist_ok=True)
@@ -167,7 +171,9 @@ def _gathered(parts: Path, out: Path, classes: Sequence[str]) -> pd.DataFrame:
     kinds = dict.fromkeys(("page", "height", "width", "object_count"), "Int64")
     rows = pd.DataFrame(found, columns=list(COLUMNS)).astype({**kinds, "foreground_fraction": "float64"})
     rows.to_csv(out / "predictions.csv", index=False)
-    shutil.rmtree(parts.parent, ignore_errors=True)
+    shutil.rmtree(parts, ignore_errors=True)
+    with contextlib.suppress(OSError):  # a person has put something there
+        parts.parent.rmdir()
     return rows
 
 

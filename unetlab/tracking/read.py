@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import tempfile
 import urllib.parse
 import urllib.request
@@ -97,6 +98,8 @@ def _get(client: MlflowClient, run_id: str) -> Run:
     try:
         return client.get_run(run_id)
     except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise
         raise UserError(f"no run {run_id!r} in {mlflow.get_tracking_uri()}; copy an id from the MLflow UI") from error
 
 
@@ -126,7 +129,7 @@ def _experiment_id(client: MlflowClient, experiment: str | None) -> str:
 
 
 def _search(client: MlflowClient, experiment_id: str, where: str | None) -> list[Run]:
-    roles = "" if where and "role" in where else "tags.role = 'search' and "
+    roles = "" if where and re.search(r"\brole\b", where) else "tags.role = 'search' and "
     wanted = f"{roles}attributes.status = 'FINISHED'" + (f" and {where}" if where else "")
     found: list[Run] = []
     token = None
@@ -134,6 +137,8 @@ def _search(client: MlflowClient, experiment_id: str, where: str | None) -> list
         try:
             page = client.search_runs([experiment_id], wanted, max_results=PAGE, page_token=token)
         except MlflowException as error:
+            if error.error_code not in ("INVALID_PARAMETER_VALUE", "BAD_REQUEST"):
+                raise
             raise UserError(
                 f"MLflow does not understand the filter {where!r}: {str(error).splitlines()[0][:200]}; "
                 "one it does: tags.dataset = 'dsb2018'"
@@ -167,6 +172,8 @@ def budget(of: Record) -> dict[str, str]:
     """What a setup was given, by the names of BUDGET: as it was resolved where a tag says so, such as a precision of
     "auto", else as it was asked for. Runs of versions without an option lack its name, which says nothing of them."""
     known = {name: of.tags.get(name, of.params.get(name)) for name in BUDGET}
+    encoder = of.tags.get("encoder", "weights file")  # a file goes by its name
+    known["encoder_weights"] = {"none": None, "weights file": known.get("encoder_weights")}.get(encoder, encoder)
     return {name: value for name, value in known.items() if value is not None}
 
 
@@ -184,7 +191,7 @@ def artifact(of: Record, path: str) -> bytes | None:
     A file beside a local store is read where it lies; one from a server is kept in the cache, since the runs asked for
     are finished and do not change.
     """
-    local = _local(of.artifacts)
+    local = local_folder(of.artifacts)
     if local is not None:
         file = local / path
         return file.read_bytes() if file.is_file() else None
@@ -199,7 +206,8 @@ def artifact(of: Record, path: str) -> bytes | None:
     return kept.read_bytes()
 
 
-def _local(uri: str) -> Path | None:
+def local_folder(uri: str) -> Path | None:
+    """Where the artifacts of an address lie on this machine; None where they lie elsewhere."""
     parsed = urllib.parse.urlparse(uri)
     if parsed.scheme == "file":
         return Path(urllib.request.url2pathname(parsed.path))

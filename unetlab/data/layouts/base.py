@@ -132,7 +132,8 @@ def keyed(files: Files, names: list[str], key: Callable[[str], str]) -> dict[str
     for name in names:
         own = composed(key(name))
         if own in found:
-            raise UserError(f"{files.label}: {found[own]} and {name} have the same name; rename one")
+            ways = "" if key(found[own]) == key(name) else ", its letters put together in two ways"
+            raise UserError(f"{files.label}: {found[own]} and {name} have the same name{ways}; rename one")
         found[own] = name
     return found
 

@@ -18,6 +18,7 @@ from unetlab.service.exports import FORMATS
 from unetlab.service.exports.base import Network, Shape, require, silence
 from unetlab.service.exports.card import FOLDER, NAME
 from unetlab.service.exports.network import completed, tiled_as
+from unetlab.tracking.read import local_folder
 
 
 def predictor_of_export(segmenter: PyFuncModel, recipe: Any, name: str) -> Predictor:
@@ -56,6 +57,9 @@ def _download(segmenter: PyFuncModel, name: str) -> Path:
             f"export={name}: there is no such export of this model, {known}; mlflow run . -e export --env-manager "
             f"local -P model=... {way} makes one"
         )
+    local = local_folder(client.get_run(run).info.artifact_uri)  # which MLflow would copy nevertheless, for good
+    if local is not None:
+        return local / FOLDER / name
     return Path(mlflow.artifacts.download_artifacts(run_id=run, artifact_path=f"{FOLDER}/{name}"))
 
 
