@@ -159,7 +159,8 @@ class Options:
     register: bool = _said(
         False,
         "Register the final model as unetlab-<setup>: champion if there is none or it is shown to beat the standing "
-        "one by 0.01, and if it beats Otsu's threshold and one answer for all pixels.",
+        "one by 0.01, and if it beats Otsu's threshold and one answer for all pixels. Scored against made labels it "
+        "stays challenger.",
         repeated=False,
     )
     refit: bool = _said(

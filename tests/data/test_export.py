@@ -24,3 +24,11 @@ def test_groups_come_along(pairs, tmp_path):
     data = open_dataset(str(pairs))
     export(data, tmp_path / "out")
     assert scenes_of(open_dataset(str(tmp_path / "out"))).scene.tolist() == [k // 2 for k in range(12)]
+
+
+def test_groups_of_files_that_cannot_be_read_stay_behind(pairs, tmp_path):
+    (pairs / "groups.csv").write_text("group,id\n" + "".join(f"g{k // 2},cell{k:02d}\n" for k in range(12)))
+    (pairs / "images" / "cell04.png").write_bytes(b"nothing")
+    data = open_dataset(str(pairs), lenient=True)
+    assert export(data, tmp_path / "out") == 11
+    assert scenes_of(open_dataset(str(tmp_path / "out"))).scene.tolist() == [0, 0, 1, 1, 2, 3, 3, 4, 4, 5, 5]

@@ -1,5 +1,6 @@
 """Where files come from: a folder or a zip, and what is wrong with either."""
 
+import os
 import shutil
 import unicodedata
 import zipfile
@@ -147,6 +148,14 @@ def test_a_folder_that_may_not_be_read_is_named(pairs, monkeypatch):
     monkeypatch.setattr("os.walk", walk)
     with pytest.raises(UserError, match="masks cannot be read .Permission denied.; check its permissions"):
         open_dataset(str(pairs))
+
+
+def test_a_hidden_folder_that_may_not_be_read_is_left_out(pairs, monkeypatch):
+    (pairs / ".Trash-0").mkdir()
+    (pairs / ".Trash-0" / "x.png").write_bytes(b"nothing")
+    real = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: real("/nowhere" if ".Trash" in str(path) else path))
+    assert len(open_dataset(str(pairs))) == 12
 
 
 def test_names_pair_however_their_letters_are_put_together(tmp_path):

@@ -158,4 +158,7 @@ def test_copies_are_those_pairs_that_are_copies(tmp_path):
     first, second = _field(rng, 96), _field(rng, 96)
     images = {"a": first, "b": second, "c": first + rng.normal(0, 1, first.shape), "d": np.roll(second, 6, axis=1)}
     found = scenes_of(_open(tmp_path / "d", images))
-    assert found.scene.tolist() == [0, 1, 0, 1] and found.copies().tolist() == [0, 1, 0, 2]
+    assert found.scene.tolist() == [0, 1, 0, 1] and found.copies("abcd").tolist() == [0, 1, 0, 2]
+    assert found.copies("aaaa").tolist() == [0, 1, 2, 3]  # neighbours of a stack may look like copies
+    same = scenes_of(_open(tmp_path / "same", {"a": first, "b": second, "c": first}))
+    assert same.copies("aaa").tolist() == [0, 1, 0]

@@ -180,10 +180,13 @@ def test_what_nobody_knows_counts_as_little_as_if_it_were_cut_off():
 
 
 def test_a_sliver_of_an_object_that_nobody_knows_is_no_object():
-    labels = np.zeros((10, 20), np.uint16)
+    labels, nothing = np.zeros((10, 20), np.uint16), np.zeros((10, 20), np.uint16)
     labels[2:8, 1:9], labels[2:8, 9:19] = 4, 9
     known = np.zeros(labels.shape, bool)
     known[:, :10] = True
-    assert np.array_equal(on_known(labels, known), np.where(labels == 4, 4, 0))
+    assert np.array_equal(on_known(labels, known, nothing), np.where(labels == 4, 4, 0))
+    assert np.array_equal(on_known(labels, known, labels * known), labels * known)  # a true one that goes on there
     known[:, :14] = True  # half of it
-    assert np.array_equal(on_known(labels, known), labels * known) and on_known(labels, True) is labels
+    assert (
+        np.array_equal(on_known(labels, known, nothing), labels * known) and on_known(labels, True, nothing) is labels
+    )

@@ -10,6 +10,7 @@ from unetlab.models.decoder import REPEATED
 from unetlab.models.encoders import ENCODERS
 from unetlab.models.encoders.efficientnetv2b0 import DEVIATION, MEAN
 from unetlab.models.pretrained import freeze_encoder, thaw_encoder
+from unetlab.training.fused import fused
 
 build = NETWORKS["pretrained"].build
 IMAGES = np.random.default_rng(0).random((2, 64, 96, 3), dtype=np.float32)
@@ -60,8 +61,11 @@ def test_frozen_skips_leave_the_first_layers_of_pretrained_weights_alone(tmp_pat
     model.train_on_batch(IMAGES[:, :, :64], np.ones((2, 64, 64, 1), np.float32))
     for layer, old in zip(encoder.layers, before, strict=False):
         assert all(np.array_equal(*pair) for pair in zip(layer.get_weights(), old, strict=True))
-    freeze_encoder(model)
-    assert thaw_encoder(model) and {layer.name for layer in encoder.layers if layer.trainable_weights} == learning
+    for each in (model, fused(build((64, 64, 3), weights=str(weights), frozen_skips=2, decoder_filters=16))):
+        freeze_encoder(each)
+        assert thaw_encoder(each)
+        thawed = each.get_layer("encoder").layers
+        assert {layer.name for layer in thawed if layer.trainable_weights} == learning
 
 
 def test_without_pretrained_weights_no_layer_stays_at_random():

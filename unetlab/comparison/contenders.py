@@ -93,8 +93,9 @@ def refuse_other_budgets(records: Sequence[Record]) -> None:
         chosen = all(each.params.get("precision") == "auto" for each in (first, other))
         for name, value in budget(first).items():
             if theirs.get(name, value) != value and not (chosen and name == "precision"):
-                tags = {**dict.fromkeys(first.tags, ""), "encoder_weights": "encoder"}
-                where = f"tags.{tags[name] or name}" if name in tags else f"params.{name}"
+                where = f"tags.{name}" if name in first.tags else f"params.{name}"
+                if name == "encoder_weights" and first.tags.get("encoder", "weights file") != "weights file":
+                    where = "tags.encoder"
                 raise UserError(
                     f"repeats of {first.setup} must have the same {name}: {first.name} ({first.run_id}) has {value}, "
                     f"{other.name} ({other.run_id}) has {theirs[name]}; "

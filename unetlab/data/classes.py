@@ -175,7 +175,7 @@ def marking_lines(meaning: Meaning, masks: Sequence[Values]) -> Meaning:
     side of all of these together."""
     if meaning.kind != "binary" or not masks:
         return meaning
-    shares = [float(foreground(_black_first(values)).mean()) for values in masks]
+    shares = [float(foreground(values).mean()) for values in masks]
     lines = float(np.mean(shares)) < 0.5
     why = f"{meaning.why}; by their name they mark membranes, so that cells are what is {'0' if lines else 'above 0'}"
     return replace(meaning, why=why, inside_out=lines)
@@ -258,7 +258,9 @@ def label(values: Values, meaning: Meaning, membranes: bool = False) -> Labels:
 
 
 def foreground(values: Values) -> np.ndarray:
-    """What is above 0, in a JPEG above JPEG_NOISE: bool (h, w). Of a colour any channel counts."""
+    """What is above 0, in a JPEG above JPEG_NOISE: bool (h, w). Of a colour any channel counts, and of a palette black
+    is background, as `_black_first` has it."""
+    values = _black_first(values)
     if values.lossy and values.colours:
         brightest = np.maximum(values.plane >> 16, np.maximum((values.plane >> 8) & 255, values.plane & 255))
         return np.asarray(brightest > JPEG_NOISE)

@@ -1,5 +1,7 @@
 """A data set as plain PNG files, which every program can read: the first step of many a pipeline of sections."""
 
+import csv
+import io
 from pathlib import Path
 
 from rich.console import Console
@@ -7,7 +9,7 @@ from rich.progress import track
 
 from unetlab.data import classes
 from unetlab.data.dataset import Dataset
-from unetlab.data.files import GROUPS
+from unetlab.data.files import GROUPS, composed
 from unetlab.errors import UserError
 from unetlab.images import codecs
 
@@ -36,10 +38,19 @@ def export(dataset: Dataset, folder: Path) -> int:
             lines = [f"{index},{_quoted(name)}" for index, name in enumerate(dataset.classes)]
             (folder / classes.TABLE).write_text("\n".join(["value,name", *lines, f"{classes.UNKNOWN},unknown", ""]))
         if dataset.groups:
-            (folder / GROUPS).write_text(dataset.groups, encoding="utf-8")
+            _write_groups(dataset, folder / GROUPS)
     except OSError as error:
         raise UserError(f"{folder} cannot be written ({error.strerror}); name another folder to export to") from error
     return len(dataset)
+
+
+def _write_groups(dataset: Dataset, path: Path) -> None:
+    """The lines of the images that are there; those of files that cannot be decoded would be strangers."""
+    rows, ids = list(csv.reader(io.StringIO(dataset.groups))), {composed(id) for id in dataset.ids}
+    at = rows[0].index("id") if "id" in rows[0] else 0
+    kept = [row for row in rows[1:] if len(row) > at and composed(row[at].strip()) in ids]
+    with path.open("w", newline="", encoding="utf-8") as out:
+        csv.writer(out).writerows([rows[0], *kept])
 
 
 def _mask(dataset: Dataset, i: int) -> bytes:

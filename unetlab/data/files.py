@@ -243,7 +243,7 @@ def _walk(folder: Path) -> Iterator[str]:
             continue
         inside[where] = (*above, real)
         images = [name for name in folders if is_container(Path(where) / name)]
-        folders[:] = [name for name in folders if name not in images]
+        folders[:] = [name for name in folders if name not in images and not _hidden([name])]
         for name in (*files, *images):
             yield (Path(where) / name).relative_to(folder).as_posix()
 

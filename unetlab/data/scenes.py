@@ -104,9 +104,12 @@ class Scenes:
     compared: int
     source: str
 
-    def copies(self) -> np.ndarray:
-        """int (n,), the same for images that are copies of each other, as far as that was looked at."""
-        return _components(len(self.scene), [pair for pair in self.joined if pair.kind == "copy"])
+    def copies(self, stacks: Sequence[str]) -> np.ndarray:
+        """int (n,), the same for images that are copies of each other: pixel for pixel, or in another one of `stacks`,
+        the stack of each image. Within a stack neighbours look like copies where little changes between them."""
+        copies = [pair for pair in self.joined if pair.kind == "copy"]
+        taken = [pair for pair in copies if pair.score == 1 or stacks[pair.first] != stacks[pair.second]]
+        return _components(len(self.scene), taken)
 
 
 class _Forest:

@@ -52,6 +52,11 @@ def split(ids: Sequence[str], groups: np.ndarray, modality: Sequence[str], seed:
     return _sides(ids, side)
 
 
+def stack_of(id: str) -> str:
+    """The name of the stack that a section lies in: its own up to a last number."""
+    return re.sub(r"[-_. ]*\d+$", "", id)
+
+
 def split_blocks(ids: Sequence[str], copies: Sequence[Hashable], seed: int) -> Split:
     """Splits stacks of sections into contiguous blocks by FRACTIONS, with GAP unused sections between two sides.
 
@@ -67,7 +72,7 @@ def split_blocks(ids: Sequence[str], copies: Sequence[Hashable], seed: int) -> S
         UserError: if a stack is too short for three sides and two gaps.
     """
     rng = np.random.default_rng(seed)
-    stacks = [re.sub(r"[-_. ]*\d+$", "", id) for id in ids]
+    stacks = [stack_of(id) for id in ids]
     side = np.full(len(ids), -1)
     for stack in sorted(set(stacks)):
         rows = np.array(sorted((i for i in range(len(ids)) if stacks[i] == stack), key=lambda i: _number(ids[i])))

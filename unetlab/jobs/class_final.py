@@ -93,7 +93,10 @@ def _log_pictures(bench: trial.Bench, final: trial.Outcome, scored: ClassScored,
         row, native = int(bench.split.test[i]), scored.seen.native[i]
         known, (labels, _) = bench.truth.known(row), class_objects_at(native, final.served)
         about = {"label": label, "id": table["id"][i], "dice": float(table["native_dice"][i])}
-        about |= {"image": bench.truth.image(row), "parted": (bench.truth.objects(row), on_known(labels, known))}
+        about |= {
+            "image": bench.truth.image(row),
+            "parted": (bench.truth.objects(row), on_known(labels, known, bench.truth.objects(row))),
+        }
         rows.append({**about, "truth": bench.truth.class_truth(row), "found": native * known})
     class_pictures.log_pictures(rows, table, scored.confusion, bench.dataset.classes)
     write.log_table(table, "scores/test.csv")

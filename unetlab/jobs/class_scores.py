@@ -105,7 +105,8 @@ def score(seen: Seen, recipe: Recipe, rows: np.ndarray, against: Dataset) -> Cla
         confusion += classes.confusion_of(found, mask, len(names), seen.unknown[place])
         small = classes.score_at_model_size(found, mask, names, seen.unknown[place])
         known, (parted, kinds) = against.known(row), class_objects_at(native, recipe)
-        answer, true = (on_known(parted, known), kinds), true_objects(against, row)
+        true = true_objects(against, row)
+        answer = on_known(parted, known, true[0]), kinds
         truth, unknown = against.class_truth(row), int(np.count_nonzero(~known))
         large = classes.score_native(native * known, truth, answer, true, names, unknown)
         table.append({"id": against.ids[row], **small, **large})

@@ -155,10 +155,10 @@ def configure(setup: Setup, options: Options, dataset: Dataset, card: DataCard, 
     setup, changes = _what_is_seen(setup, seen, dataset, sides, options, choices)
     changes |= _augmentation(setup, {card.modality[row] for row in sides.train}, changes["view"], choices)
     setup = replace(setup, recipe=setup.recipe.changed(changes))
-    setup = _batch(setup, options, choices)
-    _scenes(len(np.unique(card.groups[sides.train])), choices)
     at_once = cluster.at_once(options)
     trials = max(options.trials, at_once * int(options.minutes // 45) if options.minutes >= 90 else 1)
+    setup = _batch(setup, replace(options, trials=trials), choices)
+    _scenes(len(np.unique(card.groups[sides.train])), choices)
     each = options.minutes / (math.ceil(trials / at_once) + options.refit)
     if not options.epochs:
         fitted = _epochs(setup, weights, dataset, sides, replace(options, trials=trials), each, choices)
@@ -337,7 +337,7 @@ def _batch(setup: Setup, options: Options, choices: list[Choice]) -> Setup:
     asked = setup.recipe.batch_size
     batch = asked
     if not options.scheduler:
-        at_once = cluster.at_once(options)
+        at_once = min(cluster.at_once(options), options.trials)
         batch = largest_batch(NETWORKS[setup.network].build, setup.recipe, options.precision, at_once)
     why = "few enough for a laptop, enough for a steady step" if batch == asked else f"memory does not hold {asked}"
     choices.append(Choice("batch", f"{batch} a step", why))
@@ -392,8 +392,8 @@ def _epochs(
         left = steps / epochs / (1 + LOOK)
     draws = max(1, int(left)) * recipe.batch_size
     what = "patches" if recipe.view == "patches" else "images"
-    whose = ", as this machine takes them," if options.scheduler else ""
-    why = f"{minutes:g} minutes at {1000 * seconds:.0f} ms a step of {recipe.batch_size}{whose} validation taken off"
+    whose = ", as this machine takes them" if options.scheduler else ""
+    why = f"{minutes:g} minutes at {1000 * seconds:.0f} ms a step of {recipe.batch_size}{whose}, validation taken off"
     choices.append(Choice("training", f"{epochs} epochs of {draws:,} {what}", why))
     return {"epochs": epochs, "draws": draws}
 

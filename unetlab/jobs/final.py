@@ -225,7 +225,7 @@ def _objects(bench: trial.Bench, tested: mask_scores.Scored, served: Recipe, ord
         truth = bench.truth.objects(row)
         mask = predict.mask_at(tested.maps.mask[i], cuts[i], truth.shape)
         found = predict.objects_at(mask, tested.maps.head_of(i), tested.maps.mask[i], served)
-        found = on_known(found, bench.truth.known(row))
+        found = on_known(found, bench.truth.known(row), truth)
         lines.append({"label": label, "id": tested.table["id"][i], "image": bench.truth.image(row)})
         lines[-1] |= {"truth": truth, "found": found}
     return lines

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from unetlab.jobs import resume, worker
@@ -47,7 +48,13 @@ def interruptible(command: str) -> Iterator[None]:
 def _experiment() -> str:
     """The options of `mlflow run` that lead to this command's experiment: plans are looked up in one only."""
     given = os.environ.get("MLFLOW_EXPERIMENT_ID") if "MLFLOW_RUN_ID" in os.environ else None
-    return f" --experiment-id {given}" if given else f" --experiment-name {shlex.quote(ui.experiment_name())}"
+    name = ui.experiment_name()
+    if given:  # by its name all the same: MLflow refuses an id where MLFLOW_EXPERIMENT_NAME is set
+        try:
+            name = MlflowClient().get_experiment(given).name
+        except MlflowException:  # the run itself says that the store is away
+            return f" --experiment-id {given}"
+    return f" --experiment-name {shlex.quote(name)}"
 
 
 def _watch(ours: socket.socket, command: str) -> None:

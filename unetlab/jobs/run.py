@@ -12,7 +12,7 @@ from rich.console import Console
 
 from unetlab.data import Dataset, open_dataset
 from unetlab.data.check import DataCard, check
-from unetlab.data.split import Split, split, split_blocks
+from unetlab.data.split import Split, split, split_blocks, stack_of
 from unetlab.errors import UserError
 from unetlab.health import examine
 from unetlab.health.finding import HealthFinding
@@ -250,7 +250,11 @@ def _tags(bench: trial.Bench, options: Options) -> dict[str, str]:
 
 def _split(dataset: Dataset, card: DataCard, options: Options) -> Split:
     if options.split == "blocks":
-        copies = card.scenes.copies().tolist() if card.scenes.source == "auto" else dataset.sha
+        copies = (
+            card.scenes.copies([stack_of(id) for id in dataset.ids]).tolist()
+            if card.scenes.source == "auto"
+            else dataset.sha
+        )
         sides = split_blocks(dataset.ids, copies, seed=options.seed)
         _refuse_parted(card, sides)
         return sides

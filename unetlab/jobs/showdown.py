@@ -108,16 +108,18 @@ def showdown(
 def _run_all(plan: Plan, key: str, console: Console, load: Callable[[str], Setup]) -> list[str]:
     """Runs the parts, of which `run_setup` knows those that finished before; returns the ids of their runs."""
     parts = [(name, repeat) for repeat in range(plan.repeats) for name in plan.setups]
-    started, ids = time.monotonic(), []
+    started, ids, ran = time.monotonic(), [], 0
     for number, (name, repeat) in enumerate(parts, start=1):
-        minutes, ran = (time.monotonic() - started) / 60, number - 1
-        left = f", {minutes:.0f} min so far, about {minutes / ran * (len(parts) - ran):.0f} min left" if ran else ""
+        minutes, rest = (time.monotonic() - started) / 60, len(parts) - number + 1
+        left = f", {minutes:.0f} min so far, about {minutes / ran * rest:.0f} min left" if ran else ""
         console.rule(f"{number} of {len(parts)}: {name}, split {repeat + 1} of {plan.repeats}{left}")
         tags = {"showdown": key, "part": f"{name} {repeat}", "command": plan.command()}
         tags |= {"repeat": str(repeat)} if plan.repeats > 1 else {}
+        began = 1000 * time.time()
         summary: Summary = run_setup(load(name), plan.options(repeat), console, tags)
         console.print(summary.headline(), highlight=False)
         ids.append(summary.run_id)
+        ran += (MlflowClient().get_run(summary.run_id).info.end_time or 0) > began  # else it was done before
     return ids
 
 

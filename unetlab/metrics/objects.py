@@ -50,18 +50,22 @@ def overlaps(true_labels: np.ndarray, predicted_labels: np.ndarray) -> Overlaps:
     return Overlaps(intersection, union, n_true, n_predicted, true, predicted)
 
 
-def on_known(labels: np.ndarray, known: np.ndarray | bool) -> np.ndarray:
-    """Objects found where the truth is known, of the same numbers: those with half of their pixels there at least,
-    without the others. A sliver that juts out of unknown ground is no object of its own.
+def on_known(labels: np.ndarray, known: np.ndarray | bool, truth: np.ndarray) -> np.ndarray:
+    """Objects found where the truth is known, of the same numbers, as far as they lie there: those with half of their
+    pixels there at least, and those that meet a true object there. Another one that juts out of unknown ground is no
+    object of its own.
 
     Args:
         labels: a label image (h, w), non-negative integers, 0 background.
         known: bool (h, w), or True for everywhere.
+        truth: the true objects, a label image alike.
     """
     if np.all(known):
         return labels
     inside, every = np.bincount(labels[known], minlength=int(labels.max()) + 1), np.bincount(labels.ravel())
-    return np.where(known & (2 * inside >= every)[labels], labels, labels.dtype.type(0))
+    kept = 2 * inside >= every
+    kept[np.unique(labels[known & (truth > 0)])] = True
+    return np.where(known & kept[labels], labels, labels.dtype.type(0))
 
 
 def _runs(true: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

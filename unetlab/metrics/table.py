@@ -237,7 +237,7 @@ def _native(
     objects = components(predicted) if native_objects is None else native_objects(i, predicted)
     unknown = 0
     if known is not None:
-        predicted, objects, unknown = predicted & known, on_known(objects, known), int(np.count_nonzero(~known))
+        predicted, objects, unknown = predicted & known, on_known(objects, known, labels), int(np.count_nonzero(~known))
     return _computed("native", Native(predicted, labels > 0, unknown)) | score_objects(objects, labels)
 
 

@@ -59,7 +59,9 @@ def best_seeds(
     rows = []
     for look in _looks(maps, truths, how, cut, known):
         parted = instances_for_each(look.mask, look.head, how, method.seeds, least)
-        rows.append([score_objects(on_known(labels, look.known), look.truth)["ap_dsb"] for labels in parted])
+        rows.append(
+            [score_objects(on_known(labels, look.known, look.truth), look.truth)["ap_dsb"] for labels in parted]
+        )
     if not rows:
         return method.default, float("nan")
     ap_dsb = np.mean(rows, axis=0)
@@ -88,7 +90,7 @@ def best_confidence(
     for look in _looks(maps, truths, how, cut, known):
         labels = instances(look.mask, look.head, how, seeds, least)
         kept = (confident(labels, look.probability, least_sure) for least_sure in CONFIDENCES)
-        rows.append([score_objects(on_known(each, look.known), look.truth)["ap_dsb"] for each in kept])
+        rows.append([score_objects(on_known(each, look.known, look.truth), look.truth)["ap_dsb"] for each in kept])
     return CONFIDENCES[int(np.argmax(np.mean(rows, axis=0)))] if rows else 0.0
 
 

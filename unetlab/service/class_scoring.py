@@ -40,7 +40,9 @@ def answers(segmenter: PyFuncModel, dataset: Dataset, rows: Sequence[int]) -> It
     for answer, i in zip(answered(segmenter, (dataset.image(i) for i in rows)), rows, strict=True):
         known = dataset.known(i)
         found = index[codecs.decode_labels(answer["classes"])] * known
-        yield Found(found, on_known(labels_of(answer), known), index[np.asarray(answer["object_classes"])])
+        yield Found(
+            found, on_known(labels_of(answer), known, dataset.objects(i)), index[np.asarray(answer["object_classes"])]
+        )
 
 
 def score_some(segmenter: PyFuncModel, dataset: Dataset, rows: Sequence[int], shard: Shard) -> Some:

@@ -61,7 +61,8 @@ def _advice(model: str) -> str:
     name = model.removeprefix("models:/").partition("@")[0].partition("/")[0]
     with contextlib.suppress(MlflowException):
         if model.startswith("models:/") and (versions := _versions(name)):
-            return f"its newest version is models:/{name}/{max(versions)}"
+            newest = f"models:/{name}/{max(versions)}"
+            return ADVICE if newest == model else f"its newest version is {newest}"
     return ADVICE
 
 

@@ -58,7 +58,7 @@ def _answers(
     unknown."""
     for answer, i in zip(answered(segmenter, (dataset.image(i) for i in rows), params), rows, strict=True):
         known = dataset.known(i)
-        yield codecs.decode_mask(answer["mask"]) & known, on_known(labels_of(answer), known)
+        yield codecs.decode_mask(answer["mask"]) & known, on_known(labels_of(answer), known, dataset.objects(i))
 
 
 def _table(

@@ -110,7 +110,7 @@ def register(run_id: str, margin: float = gate.MARGIN, accept: bool = False, rea
     if barred or (made and not accept):
         decision = Decision(name, version, False, barred or made, {}, "refused")
     elif made and champion is None:
-        decision = Decision(name, version, True, f"accepted by a person: {made}", {}, "accepted")
+        decision = Decision(name, version, True, f"accepted by a person: {made.partition(';')[0]}", {}, "accepted")
     elif champion is None:
         decision = Decision(name, version, True, "there was no champion", {}, "promoted")
     else:

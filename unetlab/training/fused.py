@@ -92,6 +92,8 @@ def fused(model: keras.Model) -> keras.Model:
         return model
     other = keras.models.clone_model(model, clone_function=_clone, recursive=True)
     for own, layer in zip(_layers(model), _layers(other), strict=True):
+        if getattr(own, "stays", False):  # frozen, also when its network thaws
+            layer.stays = True
         if not isinstance(layer, RepeatedConvolution):
             layer.set_weights(own.get_weights())
     for own, layer in zip(model.layers, other.layers, strict=True):

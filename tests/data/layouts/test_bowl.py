@@ -3,6 +3,7 @@
 import zipfile
 
 import numpy as np
+from PIL import Image
 from small_folders import GREY, png, write_files
 
 from unetlab.data import open_dataset
@@ -53,3 +54,14 @@ def test_one_mask_an_image_is_read_by_its_values(tmp_path):
             (tmp_path / f"s{i}" / kind / "x.png").write_bytes(png(page))
     assert open_dataset(str(tmp_path)).objects(0).max() == 3
     assert open_dataset(str(tmp_path), masks="binary").meaning == "binary"
+
+
+def test_an_object_s_mask_may_have_a_palette(tmp_path):
+    _bowl(tmp_path, 1)
+    for path in (tmp_path / "id0" / "masks").iterdir():
+        made = Image.open(path).convert("RGB").quantize(2)
+        made.putpalette([255, 255, 255, 0, 0, 0])
+        made.putdata(1 - np.asarray(Image.open(path)).ravel() // 255)
+        made.save(path)
+    data = open_dataset(str(tmp_path))
+    assert data.objects(0).max() == 2 and (data.objects(0) > 0).sum() == 6 * (5 + 4)

@@ -71,8 +71,10 @@ class Folders:
         """Files that would otherwise be left out in silence: masks no image belongs to, and folders below the two."""
         with_images, with_masks = set(self.parents), {parent for parent, kind in self.held if kind == "masks"}
 
+        parents = with_images | with_masks
+
         def known(folder: PurePosixPath) -> bool:
-            return folder.name.lower() in FOLDERS and str(folder.parent) in with_images | with_masks
+            return folder.name.lower() in FOLDERS and str(folder.parent) in parents
 
         for name in names:
             folder, *above = PurePosixPath(name).parents
