@@ -95,3 +95,13 @@ def test_noise_and_ramps_do_no_harm(maker):
     ramp = np.broadcast_to(np.arange(0, 240, 2, dtype=np.uint8)[None, :, None], (100, 120, 1))
     noise = np.random.default_rng(1).integers(0, 256, (60, 60, 3), dtype=np.uint8)
     assert all(set(np.unique(labels.label(image, maker))) <= {0, 1, LEANING, UNKNOWN} for image in (ramp, noise))
+
+
+@pytest.mark.parametrize("maker", ["kmeans", "felzenszwalb"])
+@pytest.mark.parametrize(("ground", "objects"), [(40, 140), (200, 90)])
+def test_objects_that_cover_much_of_a_noisy_ground_are_no_ground(maker, ground, objects):
+    yy, xx = np.mgrid[:160, :160] % 32
+    discs = np.hypot(yy - 16, xx - 16) < 12  # 44 % of the image
+    image = np.where(discs, objects, ground) + np.random.default_rng(0).normal(0, 6, discs.shape)
+    found = labels.label(np.clip(image, 0, 255).astype(np.uint8)[..., None], maker) > 0
+    assert 2 * (found & discs).sum() / (found.sum() + discs.sum()) > 0.9

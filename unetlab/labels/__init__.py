@@ -19,7 +19,7 @@ from unetlab.labels.walker import walker
 
 __all__ = ["ABOUT", "LABELLERS", "VERSION", "flat", "label"]
 
-VERSION = 3
+VERSION = 4
 """Counted up when a maker changes: labels are cached by it."""
 
 LABELLERS: dict[str, Callable[[np.ndarray], np.ndarray]] = {

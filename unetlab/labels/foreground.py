@@ -17,7 +17,7 @@ from skimage.filters import threshold_otsu
 
 from unetlab.images.geometry import resize_map
 from unetlab.images.regions import flat
-from unetlab.labels.view import View, ground_colour, look
+from unetlab.labels.view import View, blurred, ground_colour, look
 
 MOST = 0.6
 """A foreground of more than this share of the image is the ground instead."""
@@ -60,7 +60,8 @@ def far_from_ground(segments: np.ndarray, colours: np.ndarray) -> np.ndarray:
     number = number.ravel()
     area = np.bincount(number).astype(np.float64)
     means = np.stack([np.bincount(number, colours[..., k].ravel()) / area for k in range(3)], axis=1)
-    distance = np.linalg.norm(means - ground_colour(colours), axis=1)
+    # noise strews a dark ground over more colours than bright objects, which would then be the commonest colour
+    distance = np.linalg.norm(means - ground_colour(blurred(colours)), axis=1)
     if np.ptp(distance) < 1e-3:
         return np.zeros(segments.shape, dtype=bool)
     order = np.argsort(distance, kind="stable")
