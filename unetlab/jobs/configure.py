@@ -139,10 +139,10 @@ def configure(setup: Setup, options: Options, dataset: Dataset, card: DataCard, 
     - Trials: one, from 90 minutes on one for every 45, the first of which is this configuration; from then on so many
       times more as workers train at once, which of one machine's processors have a share each.
     - Epochs: the time of a step is measured, once with this data on this machine (fresh=true measures again), also
-      where the workers of a cluster train; so many
-      steps fit TRAINED of a training's minutes, divided so that validation takes no more than VALIDATED of them. Where
-      EPOCHS leaves no such division, an epoch looks at as much of validation as it learns from. The learning rate
-      decays to 0 by a cosine over just these, and sooner where ENDED of the minutes would cut them off.
+      where the workers of a cluster train; so many steps fit TRAINED of a training's minutes, divided so that
+      validation takes no more than VALIDATED of them. Where EPOCHS leaves no such division, an epoch looks at as much
+      of validation as it learns from. The learning rate decays to 0 by a cosine over just these, and sooner where
+      ENDED of the minutes would cut them off.
 
     View, scale and objects that the options name are taken as they are, and the rest is chosen to go with them.
 
@@ -334,8 +334,7 @@ def _augmentation(setup: Setup, kinds: set[str], view: str, choices: list[Choice
 
 def _batch(setup: Setup, options: Options, choices: list[Choice]) -> Setup:
     """As many images a step as memory holds."""
-    asked = setup.recipe.batch_size
-    batch = asked
+    batch = asked = setup.recipe.batch_size
     if not options.scheduler:
         at_once = min(cluster.at_once(options), options.trials)
         batch = largest_batch(NETWORKS[setup.network].build, setup.recipe, options.precision, at_once)

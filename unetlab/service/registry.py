@@ -70,12 +70,11 @@ def register(run_id: str, margin: float = gate.MARGIN, accept: bool = False, rea
 
     No model becomes champion, the first neither, whose run has one of the health codes BARRED: it is no better than one
     answer for all pixels, or than Otsu's threshold; and none by itself that was scored against labels that no person
-    gave. Else it becomes champion if there is none, or if it is shown to be
-    better than the standing one by more than `margin` on the same test images, as `gate.judge` says. Where the
-    champion was tested on other images, it is scored on the challenger's first, less those it has seen
-    (`pairing.pair`). Otherwise it stays challenger. Version tags and description keep the decision and its figures. The
-    run may still be going on, so that it can register its own model. A server that was started for `@champion` goes on
-    with the version it loaded until it is started again.
+    gave. Else it becomes champion if there is none, or if it is shown to be better than the standing one by more than
+    `margin` on the same test images, as `gate.judge` says. Where the champion was tested on other images, it is scored
+    on the challenger's first, less those it has seen (`pairing.pair`). Otherwise it stays challenger. Version tags and
+    description keep the decision and its figures. The run may still be going on, so that it can register its own model.
+    A server that was started for `@champion` goes on with the version it loaded until it is started again.
 
     Args:
         run_id: of the setup's run.

@@ -176,7 +176,7 @@ def _lines(path: Path) -> list[object]:
 def _end_line(path: Path) -> None:
     """Has what is appended begin on a line of its own where the last one was torn."""
     with contextlib.suppress(OSError):  # none yet; where the disk is full, `put` says so
-        if not path.read_bytes().endswith(b"\n"):
+        if path.read_bytes()[-1:] not in (b"", b"\n"):  # an empty file gets its first line by `put`
             with open(path, "a", encoding="utf-8") as out:
                 out.write("\n")
 
