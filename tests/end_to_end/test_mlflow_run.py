@@ -20,6 +20,7 @@ def _mlflow_run(
     store: str, entry: str, manager: str = "local", experiment: str | None = "unetlab", **parameters: str
 ) -> subprocess.CompletedProcess[str]:
     named = {"MLFLOW_EXPERIMENT_NAME": experiment} if experiment else {}
+    named["UNETLAB_ONE_PROCESS"] = "0"  # as it is for users
     chosen = [argument for name, value in parameters.items() for argument in ("-P", f"{name}={value}")]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return subprocess.run(
@@ -35,14 +36,16 @@ def _mlflow_run(
 
 def test_a_setup_runs_and_registers(store, tmp_path):
     data = write_pairs(tmp_path / "cells", n=16)
-    told = {"data": str(data), "trials": "1", "epochs": "1", "register": "true"}
+    told = {"data": str(data), "trials": "2", "epochs": "1", "register": "true"}
     done = _mlflow_run(store, "nuclei-scratch", experiment=None, **told)  # as one types it
     assert done.returncode == 0, done.stderr[-2000:]
     assert "test Dice" in done.stdout and "viewStateShareKey" in done.stdout
     assert mlflow.search_runs(experiment_names=["unetlab"]).empty
     runs = mlflow.search_runs(experiment_names=["Default"])  # which MLflow chose
     assert ui.known_experiment() == ui.newest_experiment() == "0" and "/experiments/0/" in done.stdout
-    assert set(runs["tags.role"]) == {"search", "final"} and set(runs["status"]) == {"FINISHED"}
+    assert sorted(runs["tags.role"]) == ["final", "search", "trial"] and set(runs["status"]) == {"FINISHED"}
+    (search,) = runs.loc[runs["tags.role"] == "search", "run_id"]
+    assert set(runs.loc[runs["tags.role"] != "search", "tags.mlflow.parentRunId"]) == {search}
     (version,) = mlflow.MlflowClient().search_model_versions("name = 'unetlab-nuclei-scratch'")
     assert version.run_id in set(runs["run_id"])
     # one epoch on 16 images is worth nothing

@@ -97,3 +97,35 @@ def test_a_network_without_such_layers_is_trained_as_it_is():
     model = scratch_unet((16, 16, 1), filters=2, depth=2)
     assert fused.fused(model) is model
     assert all(np.array_equal(*pair) for pair in zip(fused.served_weights(model), model.get_weights(), strict=True))
+
+
+@pytest.mark.parametrize("format", ["float32", "bfloat16"])
+def test_dropout_drops_its_rate_and_keeps_the_mean(format):
+    import tensorflow as tf
+
+    layer = fused.FewBitsDropout(0.1, seed=1)
+    ones = tf.ones((4, 33, 33, 7), format)  # an odd count
+    found = layer(ones, training=True).numpy().astype(np.float32)
+    none, raised = np.unique(found)
+    assert found.shape == ones.shape and none == 0 and raised == pytest.approx(1 / 0.9, rel=4e-3)
+    assert (found == 0).mean() == pytest.approx(0.1, abs=0.006)
+    other = layer(ones, training=True).numpy().astype(np.float32)
+    assert 0.15 < (found != other).mean() < 0.21  # drawn anew: two of 0.1 times 0.9
+    assert (found[:, 1:] != found[:, :-1]).mean() == pytest.approx(0.18, abs=0.01)  # and for each number
+    np.testing.assert_array_equal(layer(ones), ones)
+
+
+def test_dropout_passes_no_gradient_where_it_drops():
+    import tensorflow as tf
+
+    layer, ones = fused.FewBitsDropout(0.5, seed=1), tf.ones((1000,))
+    with tf.GradientTape() as tape:
+        tape.watch(ones)
+        found = layer(ones, training=True)
+    np.testing.assert_array_equal(tape.gradient(found, ones), found)
+
+
+def test_a_network_with_dropout_is_trained_with_the_faster_one():
+    trained = fused.fused(scratch_unet((32, 32, 3), filters=2, dropout=0.3))
+    kinds = [type(layer) for layer in trained.layers if isinstance(layer, layers.Dropout)]
+    assert len(kinds) == 9 and set(kinds) == {fused.FewBitsDropout}

@@ -316,6 +316,8 @@ def _serve(pipe: Connection, environment: dict[str, str], module: str) -> None:
     with contextlib.suppress(OSError):  # where memory runs out, the system shall take this process, not the search
         Path("/proc/self/oom_score_adj").write_text("500")
     os.environ.update(environment)
+    # of `mlflow run`; begun before the search took it up, this process would log its first trial into the search's run
+    os.environ.pop("MLFLOW_RUN_ID", None)
     import_tensorflow()
     import mlflow
 

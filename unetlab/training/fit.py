@@ -15,6 +15,7 @@ from tensorflow.python.framework import ops as tensorflow_ops
 from unetlab.data.targets import HEADS, names
 from unetlab.setup import Recipe
 from unetlab.training import class_losses, losses, traced
+from unetlab.training.adam import OnePassAdam
 from unetlab.training.ahead import Ahead, Untuned, Waiting
 from unetlab.training.batches import batches_of
 from unetlab.training.callbacks import EpochClock, HoldMoments, StopAfter, StopWhenNotFinite
@@ -160,7 +161,7 @@ def compiled(
     `losses.of_recipe` takes them."""
     shape = (recipe.image_size, recipe.image_size, recipe.channels)
     model = fused(build(input_shape=shape, weights=weights, **heads_of(recipe), **recipe.model))
-    adam = LateAdam if recipe.thaw else keras.optimizers.Adam
+    adam = LateAdam if recipe.thaw else OnePassAdam
     model.compile(
         optimizer=adam(rate),
         loss=losses.of_recipe(recipe, weighted),

@@ -7,9 +7,10 @@ import keras
 from keras import ops
 
 from unetlab.models.pretrained import freeze_encoder, thaw_encoder
+from unetlab.training.adam import OnePassAdam
 
 
-class LateAdam(keras.optimizers.Adam):
+class LateAdam(OnePassAdam):
     """Adam some of whose variables begin to learn late, in steps that they can bear.
 
     Adam divides by the spread of past gradients, of which a variable that begins late has none, while the correction
