@@ -10,12 +10,15 @@ from html.parser import HTMLParser
 import mlflow
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from fake_runs import IDS, difficulty, log_setup_run, score_table, trials_csv, write_artifacts
 from PIL import Image
 from rich.console import Console
 
+from unetlab.cli.main import main
 from unetlab.comparison import behind, report
 from unetlab.comparison.compare import compare, contest
+from unetlab.health.examine import examine
 from unetlab.tracking import read, thumbnails
 from unetlab.tracking.objects import OBJECTS
 
@@ -111,6 +114,30 @@ def test_what_runs_are_named_cannot_change_the_page(store):
     log_setup_run("b", difficulty() - 0.05)
     page = report.html(compare())
     assert "<script" not in page and "&lt;script&gt;" in page
+
+
+def test_names_with_brackets_are_names_on_the_terminal(store):
+    for name, less in (("nuclei [lr=1e-3]", 0), ("nuclei [/old]", 0.05)):
+        log_setup_run(name, difficulty() - less)
+    console = Console(width=200, file=io.StringIO())
+    console.print(report.table(compare()))
+    assert "nuclei [lr=1e-3]" in console.file.getvalue() and "nuclei [/old]" in console.file.getvalue()
+
+
+def test_a_folder_that_cannot_be_made_is_one_line_before_anything_is_compared(store, tmp_path):
+    (tmp_path / "report").write_text("a file")
+    answer = CliRunner().invoke(main, ["compare", "--out", str(tmp_path / "report")])
+    assert answer.exit_code == 2 and "cannot be written (File exists)" in answer.stderr
+    assert answer.stderr.count("\n") == 1
+
+
+def test_the_report_finds_the_disagreement_of_seeds_that_the_runs_are_tagged_with(store):
+    first = log_setup_run("a", difficulty(), seed=0)
+    log_setup_run("a", difficulty() - 0.1, seed=1)
+    assert "H008" in [finding.code for finding in examine(first)]
+    other = log_setup_run("b", difficulty() - 0.02, seed=0)
+    found = compare([first, other])
+    assert "seeds disagree" in report.html(found)
 
 
 def test_runs_without_masks_costs_or_searches_have_a_report(store):

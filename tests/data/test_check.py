@@ -67,3 +67,18 @@ def test_the_card_counts(pairs):
     assert card.objects == (1.0, 1.0, 1.0) and 0.1 < card.foreground[0] < 0.15
     assert "D002" in [finding.code for finding in card.findings]  # only 12 images
     assert card.table().row_count >= 6
+
+
+def test_masks_that_say_nothing_at_all_are_refused_since_any_answer_would_be_right(tmp_path):
+    folder = write_pairs(tmp_path / "p", n=8)
+    (folder / "classes.csv").write_text("value,name\n255,cell\n7,unknown\n")
+    for name in ("cell03.png", "cell05.png"):
+        mask = np.asarray(Image.open(folder / "masks" / name))
+        Image.fromarray(np.full_like(mask, 7)).save(folder / "masks" / name)
+    mask = np.asarray(Image.open(folder / "masks" / "cell01.png")).copy()
+    mask[:2] = 7
+    Image.fromarray(np.where(mask == 255, np.uint8(0), mask)).save(folder / "masks" / "cell01.png")
+    found = {finding.code: finding for finding in check(open_dataset(str(folder))).findings}
+    assert found["D015"].severity == "error"
+    assert found["D015"].message == "2 masks are unknown everywhere (cell03, cell05)"
+    assert found["D008"].message == "1 empty masks (cell01)"

@@ -196,6 +196,19 @@ def test_h008_seeds_disagree(shift, split, expected):
     assert _codes(run) == expected
 
 
+def test_h008_says_nothing_of_seeds_that_were_tested_on_one_scene_each():
+    ids = HEALTHY.scores["id"].tolist()
+    run = _changed(seeds={"1": ("s1", ids, HEALTHY.scores["native_dice"].to_numpy() - 0.1)})
+    assert "H008" in _codes(run)
+    assert "H008" not in _codes(dataclasses.replace(run, sides=_in_scenes([0] * 60)))
+
+
+def test_an_image_of_which_nothing_is_known_does_not_make_h002():
+    scores = HEALTHY.scores.copy()
+    scores.loc[0, ["tp", "fp", "fn", "tn"]] = 0
+    assert "H002" not in _codes(_changed(scores=scores))
+
+
 def test_membranes_are_judged_by_v_rand_and_not_by_dice():
     rng = np.random.default_rng(0)
     noise = rng.normal(0, 0.05, 60)

@@ -91,3 +91,25 @@ def test_rivals_of_classes_are_one_class_for_all_and_otsu_taken_for_one():
     alone = baselines.class_rivals([dark, dark], [eggs, eggs], names)
     assert (alone.otsu_class, alone.constant) == ("eggs", "eggs")
     assert "otsu_class" not in baselines.Rivals().tags()
+
+
+def test_rivals_are_settled_where_labels_are_known():
+    alone = np.zeros((10, 10), np.uint8)
+    alone[:2, :2] = 1
+    seen = np.zeros(alone.shape, bool)
+    seen[:2, :3] = True
+    nothing = np.zeros_like(alone)
+    labels, there = [alone] * 7 + [nothing] * 3, [seen] * 10
+    assert baselines.constant_answer(labels) == "background"
+    assert baselines.constant_answer(labels, there) == "foreground"  # 0.7 * 0.8 against 0.3
+    bright, dark = np.full((2, 10, 10, 1), 20, np.uint8)
+    bright[:, 5:] = bright[:2] = 200  # the right half is known to nobody
+    left, top = np.indices((10, 10))[1] < 5, np.indices((10, 10))[0] < 2
+    dark[2:] = 200
+    few = top & (np.arange(100).reshape(10, 10) < 7)
+    truths, known = [top & left, few], [left, np.ones_like(left)]
+    assert baselines.otsu_polarity([bright, dark], truths) == "smaller"  # 0.29 and 0, 0 and 0.52
+    assert baselines.otsu_polarity([bright, dark], truths, known) == "bright"  # 1 and 0, 0 and 0.52
+    names = ("background", "pans")
+    found = baselines.class_rivals([bright] * 10, labels, names, there)
+    assert found.constant == "pans" and baselines.class_rivals([bright] * 10, labels, names).constant == "background"

@@ -44,6 +44,19 @@ def test_the_image_s_frame_is_no_boundary():
     assert 0.6 < boundary.boundary_f1(half, inset)[0] < 1.0
 
 
+def test_the_edge_of_unknown_ground_is_no_boundary():
+    truth, known = np.zeros((1, 40, 40), bool), np.ones((1, 40, 40), bool)
+    known[:, 9:31, 9:31] = False
+    known[:, 10:30, 10:30] = True  # a ring that nobody knows
+    truth[:, 10:30, 10:30] = True
+    assert boundary.boundary_f1(known.copy(), truth, known)[0] == 0.0  # all foreground draws no line
+    assert boundary.boundary_f1(truth, truth, known)[0] == 1.0
+    inside = np.zeros_like(truth)
+    inside[:, 15:25, 15:25] = True
+    assert boundary.boundary_f1(inside, truth, known)[0] == 0.0
+    assert boundary.boundary_f1(inside, truth)[0] == boundary.boundary_f1(inside, truth, np.ones_like(known))[0]
+
+
 @pytest.mark.parametrize("height, width", [(1, 1), (1, 2), (2, 1), (2, 63), (3, 64), (64, 65), (40, 129), (129, 3)])
 def test_packed_words_say_what_erosion_and_dilation_say(height, width):
     rng = np.random.default_rng(height * width)

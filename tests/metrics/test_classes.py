@@ -114,3 +114,21 @@ def test_names_become_names_of_metrics_that_differ():
         "class 5",
         "a_b",
     )
+
+
+def test_what_nobody_knows_counts_as_little_as_if_it_were_cut_off():
+    rng = np.random.default_rng(0)
+    truth, found = (rng.integers(0, 4, (24, 20)).astype(np.uint8) for _ in range(2))
+    known = np.zeros(truth.shape, bool)
+    known[:, :10] = True
+
+    def rows(truth, found, known=None):
+        small = classes.score_at_model_size(found, truth, NAMES, known)
+        return small, classes.score_native(found, truth, objects(found), objects(truth), NAMES, known)
+
+    cut = rows(truth[:, :10], found[:, :10])
+    for whole, part in zip(rows(truth * known, found * known, known), cut, strict=True):
+        assert whole == pytest.approx(part, nan_ok=True)
+    assert np.array_equal(
+        classes.confusion_of(found, truth, 3, known), classes.confusion_of(found[:, :10], truth[:, :10], 3)
+    )

@@ -41,6 +41,14 @@ def test_each_model_is_served_by_its_own_copy_whichever_was_loaded_before(store,
     assert ["VERSION" in found for found in globals_of] == [False, True, False, True]
 
 
+def test_a_damaged_model_is_one_line(store, tmp_path):
+    folder = Path(mlflow.artifacts.download_artifacts(log_tiny().model_uri, dst_path=str(tmp_path)))
+    (file,) = folder.rglob("*.keras")
+    file.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(UserError, match="cannot be loaded"):
+        load(str(folder))
+
+
 def test_a_model_without_such_an_alias_or_version_is_offered_its_newest(store):
     for _ in range(2):
         mlflow.register_model(log_tiny().model_uri, "unetlab-nuclei")

@@ -42,6 +42,28 @@ def folder(tmp_path):
     return path
 
 
+def test_what_is_no_file_is_a_row_with_an_error_and_stops_nothing(model, folder, tmp_path):
+    (folder / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    os.mkfifo(folder / "pipe.tif")
+    predict_folder(model, folder, tmp_path / "out")
+    errors = pd.read_csv(tmp_path / "out" / "predictions.csv").set_index("file")["error"]
+    assert "no file" in errors["gone.png"] and "no file" in errors["pipe.tif"] and pd.isna(errors["a.png"])
+
+
+def test_a_name_that_is_no_text_is_one_line(model, folder, tmp_path):
+    (folder / os.fsdecode(b"M\xfcller.png")).write_bytes(encoded(blob(40, 50)))
+    with pytest.raises(UserError, match="no text"):
+        predict_folder(model, folder, tmp_path / "out")
+
+
+def test_a_folder_that_may_not_be_written_into_is_named(model, folder, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / predict.UNFINISHED).write_text("in the way")
+    with pytest.raises(UserError, match=f"out={out} cannot be written"):
+        predict_folder(model, folder, out)
+
+
 def test_a_folder_becomes_masks_overlays_and_a_table(model, folder, tmp_path, capsys):
     out = tmp_path / "out"
     predict_folder(model, folder, out)

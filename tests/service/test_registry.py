@@ -249,3 +249,7 @@ def test_a_model_that_was_scored_against_made_labels_is_a_person_s_to_decide(sto
     accepted = register_run(finished_run(**told), accept=True, reason="looked at a hundred masks")
     assert accepted.promoted and accepted.reason.startswith("accepted by a person: it was scored against")
     assert not register_run(finished_run(HARD + 0.08, **told)).promoted and champion() == "2"
+    better = register_run(finished_run(HARD + 0.08, **told), accept=True, reason="looked at these too")
+    tags = MlflowClient().get_model_version("unetlab-tiny", "4").tags
+    assert better.promoted and (tags["gate"], tags["gate/reason"]) == ("accepted", "looked at these too")
+    assert "labels by consensus" in better.reason and "better than version 2" in better.reason

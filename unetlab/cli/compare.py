@@ -21,13 +21,13 @@ def compare(runs: str, experiment: str, filter: str, out: Path | None) -> None:
 
     from unetlab.comparison import report
     from unetlab.comparison.compare import compare as compared
-    from unetlab.jobs.resume import stoppable
 
     ids = [each.strip() for each in runs.split(",") if each.strip()]
-    with stoppable():
-        found = compared(ids, experiment or None, filter or None)
-        Console().print(report.table(found))
-        run_id = report.log(found)
+    if out is not None:
+        report.make_folder(out)
+    found = compared(ids, experiment or None, filter or None)
+    Console().print(report.table(found))
+    run_id = report.log(found)
     click.echo(f"report: runs:/{run_id}/report.html; in the UI, the artifacts of run {run_id}")
     if out is not None:
         click.echo(f"written to {report.write(found, out)}")

@@ -199,7 +199,8 @@ def health(name: str, own: Sequence[Record]) -> dict[str, Any]:
     """Findings of a contender's runs, one for each code, with the number of runs that have it."""
     found: dict[str, dict[str, Any]] = {}
     for record in own:
-        for finding in examine.check_run(examine.gather(record, own)):
+        kin = {each.run_id: each for each in (*examine.siblings(record), *own)}
+        for finding in examine.check_run(examine.gather(record, list(kin.values()))):
             found.setdefault(finding.code, {"finding": finding, "runs": 0})["runs"] += 1
     return {"name": name, "of": len(own), "findings": [found[code] for code in sorted(found)]}
 

@@ -9,11 +9,13 @@ import mlflow
 import numpy as np
 from mlflow.tracking import MlflowClient
 from rich import box
+from rich.markup import escape
 from rich.table import Table
 
 from experiments import SETUPS
 from unetlab.comparison import behind
 from unetlab.comparison.compare import Comparison
+from unetlab.errors import UserError
 from unetlab.metrics.table import word_of
 from unetlab.tracking import read
 
@@ -29,9 +31,18 @@ MOST_TICKS = 5
 """As many numbers with a sign as stand side by side in WIDTH."""
 
 
+def make_folder(folder: Path) -> None:
+    """Makes the folder that a report is to be written into. Raises UserError where that cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"out={folder} cannot be written ({error.strerror}); give a folder that can") from error
+
+
 def write(comparison: Comparison, folder: Path) -> Path:
-    """Writes report.html, ranking.csv and pairs.csv into a folder, made if need be; returns the HTML file."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Writes report.html, ranking.csv and pairs.csv into a folder, made if need be; returns the HTML file. Raises
+    UserError where the folder cannot be made."""
+    make_folder(folder)
     for name, content in files(comparison).items():
         (folder / name).write_text(content, encoding="utf-8")
     return folder / "report.html"
@@ -82,12 +93,12 @@ def table(comparison: Comparison) -> Table:
         first = row["rank"] == 1
         shown.add_row(
             f"{row['rank']}{'*' if row['among_best'] else ''}",
-            row["name"],
+            escape(row["name"]),
             f"{row[ranks]:.4f} [{row[f'{ranks}_low']:.3f}, {row[f'{ranks}_high']:.3f}]",
             "" if first else f"{row['behind_best']:+.4f} [{row['behind_low']:+.3f}, {row['behind_high']:+.3f}]",
             "" if first else _p(row["p_holm"]),
         )
-    shown.caption = " ".join([comparison.conclusion(), "* cannot be told from the best.", *comparison.notes])
+    shown.caption = escape(" ".join([comparison.conclusion(), "* cannot be told from the best.", *comparison.notes]))
     shown.caption_justify = "left"
     return shown
 

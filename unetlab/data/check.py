@@ -22,6 +22,9 @@ SPLITS = 20
 LEAST = 6
 """With fewer test scenes no difference passes a sign-flip test at 5 %, however large: 2 / 2**5 is 0.06."""
 
+UNLABELLED = "D015"
+"""Code of the finding that masks say nothing at all."""
+
 SMALL = 20
 """Fewer images than this give intervals too wide to tell models apart."""
 
@@ -135,7 +138,7 @@ def check(dataset: Dataset, groups: str = "auto") -> DataCard:
     `groups` says where scenes come from, as `scenes_of` takes it and refuses it.
     """
     scenes = scenes_of(dataset, groups)
-    path = dataset.folder / "check-4.json"
+    path = dataset.folder / "check-5.json"
     if path.exists():
         stored = json.loads(path.read_text())
     else:
@@ -157,7 +160,7 @@ def check(dataset: Dataset, groups: str = "auto") -> DataCard:
         modality=tuple(stored["modality"]),
         scenes=scenes,
         leaked=leaked_share(dataset, scenes, stored["modality"]),
-        findings=tuple(_findings(dataset, scenes, shares, np.array(stored["flat"]), tested)),
+        findings=tuple(_findings(dataset, scenes, stored, tested)),
     )
 
 
@@ -166,13 +169,14 @@ def _spread(values: np.ndarray) -> tuple[float, float, float]:
 
 
 def _measure(dataset: Dataset) -> dict[str, Any]:
-    found: dict[str, Any] = {"modality": [], "flat": [], "foreground": [], "objects": []}
+    found: dict[str, Any] = {"modality": [], "flat": [], "foreground": [], "objects": [], "known": []}
     pixels = np.zeros(len(dataset.classes))
     for i in range(len(dataset)):  # one by one: all of them need not fit into memory
         image, labels = dataset.image(i), dataset.objects(i)
         found["modality"].append(_modality(image))
         found["flat"].append(bool(flat(image)))
         found["foreground"].append(float((labels > 0).mean()))
+        found["known"].append(bool(dataset.known(i).any()))
         found["objects"].append(int(np.count_nonzero(np.bincount(labels.ravel())[1:])))
         if dataset.meaning == "classes":
             pixels += np.bincount(dataset.class_map(i).ravel(), minlength=UNKNOWN + 1)[: len(pixels)]
@@ -209,8 +213,8 @@ def _tested(dataset: Dataset, scenes: Scenes, modality: Sequence[str]) -> int:
     return len(np.unique(scenes.scene[split(dataset.ids, scenes.scene, modality, 0).test]))
 
 
-def _findings(dataset: Dataset, scenes: Scenes, shares: np.ndarray, flat: np.ndarray, tested: int) -> list[Finding]:
-    found = []
+def _findings(dataset: Dataset, scenes: Scenes, measured: dict[str, Any], tested: int) -> list[Finding]:
+    found, flat = [], np.array(measured["flat"])
 
     def add(code: str, severity: str, message: str, remedy: str) -> None:
         found.append(Finding(code, severity, message, remedy))
@@ -249,10 +253,12 @@ def _findings(dataset: Dataset, scenes: Scenes, shares: np.ndarray, flat: np.nda
         )
     if flat.any():
         add("D005", "warning", f"{flat.sum()} images of one flat colour ({some(np.flatnonzero(flat))})", "look at them")
-    return [*found, *_mask_findings(dataset, shares, some)]
+    return [*found, *_mask_findings(dataset, np.array(measured["foreground"]), np.array(measured["known"]), some)]
 
 
-def _mask_findings(dataset: Dataset, shares: np.ndarray, some: Callable[[np.ndarray], str]) -> list[Finding]:
+def _mask_findings(
+    dataset: Dataset, shares: np.ndarray, known: np.ndarray, some: Callable[[np.ndarray], str]
+) -> list[Finding]:
     if not dataset.has_masks:
         return [Finding("D006", "notice", "no masks", "put one mask an image into masks/ to train and score")]
     found, n = [], len(dataset)
@@ -273,7 +279,10 @@ def _mask_findings(dataset: Dataset, shares: np.ndarray, some: Callable[[np.ndar
         if absent := [name for index, name in enumerate(dataset.classes) if index and index not in shown]:
             text = f"no mask shows the class{'es' * (len(absent) > 1)} {', '.join(absent)}"
             add("D014", "warning", text, "nothing is learnt of it; give images that show it, or leave it out")
-    empty = np.flatnonzero(shares == 0)
+    if not known.all():
+        text = f"{(~known).sum()} masks are unknown everywhere ({some(np.flatnonzero(~known))})"
+        add(UNLABELLED, "error", text, "nothing can be learnt from them or scored on them; take them out")
+    empty = np.flatnonzero((shares == 0) & known)
     if len(empty) == n:
         add("D007", "error", "all masks are empty", "masks must be above 0 where there is foreground")
     elif len(empty):

@@ -57,7 +57,7 @@ def no_better_than_constant(run: RunData) -> HealthFinding | None:
     the better Dice on the training masks.
     """
     counts = {name: run.scores[name].to_numpy(float) for name in ("tp", "fp", "fn", "tn")}
-    pixels = sum(counts.values())
+    pixels = np.maximum(sum(counts.values()), 1)  # none where nothing of an image is known
     foreground = (counts["tp"] + counts["fn"]) / pixels
     commonest = foreground if foreground.mean() > 0.5 else 1 - foreground
     gains = {"accuracy": (counts["tp"] + counts["tn"]) / pixels - commonest}
@@ -358,7 +358,9 @@ def _paired_extremes(
 
 
 def _heterogeneity(means: np.ndarray, variances: np.ndarray) -> float:
-    """p-value of Cochran's Q: whether means spread more than their own variances explain."""
+    """p-value of Cochran's Q: whether means spread more than their own variances explain; 1 where none is known."""
     weights = 1 / np.maximum(variances, 1e-12)
+    if not weights.any():
+        return 1.0
     centre = (weights * means).sum() / weights.sum()
     return float(stats.chi2.sf((weights * (means - centre) ** 2).sum(), len(means) - 1))

@@ -34,16 +34,18 @@ def examine(run_id: str) -> list[HealthFinding]:
     Raises UserError if there is no such run or it has no per-image scores.
     """
     record, client = find_one(run_id), MlflowClient()
-    # runs that learnt from the images of an evaluation say nothing of its model's seeds
-    seeds = [] if record.tags.get("role") == "evaluation" else _siblings(client, record)
-    found = check_run(gather(record, seeds))
+    found = check_run(gather(record, siblings(record)))
     for key, value in tags(found).items():
         client.set_tag(run_id, key, value)
     return found
 
 
-def _siblings(client: MlflowClient, record: Record) -> list[Record]:
-    """Finished runs of the same setup, data and budget in the same experiment, whatever their seed."""
+def siblings(record: Record) -> list[Record]:
+    """Finished runs of the same setup, data and budget in the same experiment, whatever their seed; of an evaluation
+    none, since runs that learnt from its images say nothing of its model's seeds."""
+    if record.tags.get("role") == "evaluation":
+        return []
+    client = MlflowClient()
     same = {name: record.tags.get(name) for name in ("setup", "dataset_digest", "labels", "encoder")}
     wanted = ["tags.role = 'search'", "attributes.status = 'FINISHED'"]
     wanted += [f"tags.{name} = '{value}'" for name, value in same.items() if value]

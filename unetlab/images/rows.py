@@ -162,7 +162,7 @@ def _page(file: BinaryIO) -> Any:
 def by_rows(path: Path) -> bool:
     """Whether a file is to be read by rows: a TIFF of more than LARGE pixels that can be, or that is too large for
     anything else. False for what cannot be read at all."""
-    if path.is_dir():
+    if not path.is_file():
         return False
     try:
         with path.open("rb") as file:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from unetlab.data.classes import UNKNOWN
 from unetlab.data.unmapped import Unmapped
 from unetlab.inference.predict import class_objects_at
 from unetlab.jobs import class_scores, trial
@@ -79,7 +80,8 @@ def _album(bench: trial.Bench, final: trial.Outcome, scored: ClassScored) -> byt
     """Thumbnails of the test images, of thumbnails.MOST of them where there are more."""
     images, rows, seen = Unmapped(bench.truth.fitted(final.recipe).images), bench.split.test, scored.seen
     shown = range(0, len(rows), -(-len(rows) // thumbnails.MOST))
-    pictures = ((images[rows[i]], seen.masks[i], seen.found[i]) for i in shown)
+    masks = (np.where(seen.masks[i] == UNKNOWN, np.uint8(0), seen.masks[i]) for i in shown)
+    pictures = ((images[rows[i]], mask, seen.found[i]) for i, mask in zip(shown, masks, strict=True))
     if final.recipe.view == "patches":  # an album holds pictures of one size
         pictures = (thumbnails.squared_classes(*picture) for picture in pictures)
     return thumbnails.pack_each([str(scored.table["id"][i]) for i in shown], pictures)

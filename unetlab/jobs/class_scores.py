@@ -32,15 +32,13 @@ class Seen:
 
     Args:
         found: at the size at which the network works, 0 where labels are unknown.
-        masks: what is true there, 0 alike.
-        unknown: pixels of each that are 0 in both for that.
+        masks: what is true there, or UNKNOWN.
         native: at the images' own size, all of it.
         calibration: how sure it was.
     """
 
     found: Spill = field(default_factory=_spill)
     masks: Spill = field(default_factory=_spill)
-    unknown: list[int] = field(default_factory=list)
     native: Spill = field(default_factory=_spill)
     calibration: classes.Calibration = field(default_factory=classes.Calibration)
 
@@ -80,8 +78,7 @@ def look(model: Any, recipe: Recipe, rows: np.ndarray, against: Dataset) -> Seen
             known = truth != UNKNOWN
             seen.calibration.add(probabilities, truth, known)
             seen.found.append(np.where(known, probabilities.argmax(axis=-1), 0).astype(np.uint8))
-            seen.masks.append(np.where(known, truth, np.uint8(0)))
-            seen.unknown.append(int(np.count_nonzero(~known)))
+            seen.masks.append(truth)
             seen.native.append(classes_at(probabilities, against.sizes[row].tolist()))
     return seen
 
@@ -102,13 +99,13 @@ def score(seen: Seen, recipe: Recipe, rows: np.ndarray, against: Dataset) -> Cla
     confusion = np.zeros((1 + len(names), 1 + len(names)), np.int64)
     for place, row in enumerate(map(int, rows)):
         found, mask, native = seen.found[place], seen.masks[place], seen.native[place]
-        confusion += classes.confusion_of(found, mask, len(names), seen.unknown[place])
-        small = classes.score_at_model_size(found, mask, names, seen.unknown[place])
+        learnt = mask != UNKNOWN
+        confusion += classes.confusion_of(found, mask, len(names), learnt)
+        small = classes.score_at_model_size(found, mask, names, learnt)
         known, (parted, kinds) = against.known(row), class_objects_at(native, recipe)
         true = true_objects(against, row)
         answer = on_known(parted, known, true[0]), kinds
-        truth, unknown = against.class_truth(row), int(np.count_nonzero(~known))
-        large = classes.score_native(native * known, truth, answer, true, names, unknown)
+        large = classes.score_native(native * known, against.class_truth(row), answer, true, names, known)
         table.append({"id": against.ids[row], **small, **large})
     scored = pd.DataFrame(table)
     figures = classes.summarise(scored, confusion, names)

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from experiments import SETUPS
 from unetlab.data import Dataset, open_dataset
-from unetlab.data.check import check
+from unetlab.data.check import UNLABELLED, DataCard, check
 from unetlab.errors import UserError
 from unetlab.health import examine
 from unetlab.metrics import classes
@@ -86,6 +86,7 @@ def evaluate(
     _refuse_unlabelled(dataset, data)
     _refuse_other_classes(model, class_names(segmenter.metadata), data, dataset)
     card = check(dataset, groups)
+    _refuse_unknown(card)
     met = _seen(model, data, whence, dataset, card.groups, allow_seen, console)
     ui.open_experiment()
     name = model.removeprefix("models:/")
@@ -124,6 +125,12 @@ def _refuse_unlabelled(dataset: Dataset, data: str) -> None:
         )
     if not any(dataset.objects(i).any() for i in range(len(dataset))):
         raise UserError(f"all masks of {data} are empty, so there is nothing to find; they must be above 0 somewhere")
+
+
+def _refuse_unknown(card: DataCard) -> None:
+    for finding in card.findings:
+        if finding.code == UNLABELLED:
+            raise UserError(f"{finding.code} {finding.message}; {finding.remedy}")
 
 
 def _refuse_other_classes(model: str, names: Sequence[str], data: str, dataset: Dataset) -> None:

@@ -1,5 +1,6 @@
 """What a model has to beat: Otsu's threshold, and one answer for every pixel."""
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,9 @@ MOST_IMAGES = 200
 """So many training images at most, evenly spread, settle the rivals: the choice is one of three."""
 
 CONSTANTS = ("background", "foreground")
+
+EVERYWHERE: Iterable[np.ndarray] = itertools.repeat(np.ones((), bool))
+"""Where labels are known, if nothing else is said."""
 
 
 @dataclass(frozen=True)
@@ -34,26 +38,33 @@ class Rivals:
         return told | ({"otsu_class": self.otsu_class} if self.otsu_class else {})
 
 
-def otsu_polarity(images: Iterable[np.ndarray], labels: Iterable[np.ndarray]) -> str:
+def otsu_polarity(
+    images: Iterable[np.ndarray], labels: Iterable[np.ndarray], known: Iterable[np.ndarray] = EVERYWHERE
+) -> str:
     """The side of Otsu's threshold that has the best mean Dice at native size; of equals the first of POLARITIES.
 
     Args:
         images: uint8 (h, w, 1 or 3) each, of the training side.
         labels: (h, w) each, above 0 on foreground.
+        known: where labels are known, bool (h, w) each; what is found elsewhere counts nowhere, as in scores.
     """
     dice = [
-        [dice_of(otsu_mask(image, polarity), truth > 0) for polarity in POLARITIES]
-        for image, truth in zip(images, labels, strict=True)
+        [dice_of(otsu_mask(image, polarity) & there, truth > 0) for polarity in POLARITIES]
+        for image, truth, there in zip(images, labels, known, strict=False)
     ]
     return POLARITIES[int(np.mean(dice, axis=0).argmax())]
 
 
-def constant_answer(labels: Iterable[np.ndarray]) -> str:
-    """Whether all background or all foreground has the better mean Dice on the training labels, (h, w) each.
+def constant_answer(labels: Iterable[np.ndarray], known: Iterable[np.ndarray] = EVERYWHERE) -> str:
+    """Whether all background or all foreground has the better mean Dice on the training labels, (h, w) each, where they
+    are `known`, bool alike.
 
     Two empty masks score 1, so all background wins where more images are empty than foreground covers.
     """
-    dice = [[dice_of(constant_mask(answer, truth.shape), truth > 0) for answer in CONSTANTS] for truth in labels]
+    dice = [
+        [dice_of(constant_mask(answer, truth.shape) & there, truth > 0) for answer in CONSTANTS]
+        for truth, there in zip(labels, known, strict=False)
+    ]
     return CONSTANTS[int(np.mean(dice, axis=0).argmax())]
 
 
@@ -62,7 +73,12 @@ def constant_mask(answer: str, shape: tuple[int, ...]) -> np.ndarray:
     return np.full(shape, answer == "foreground")
 
 
-def class_rivals(images: Iterable[np.ndarray], truths: Iterable[np.ndarray], names: Sequence[str]) -> Rivals:
+def class_rivals(
+    images: Iterable[np.ndarray],
+    truths: Iterable[np.ndarray],
+    names: Sequence[str],
+    known: Iterable[np.ndarray] = EVERYWHERE,
+) -> Rivals:
     """The rivals of several classes: of one class for every pixel, and of Otsu's foreground taken for one class, those
     with the best mean over images of the mean Dice of the classes there; of equals the first.
 
@@ -70,12 +86,13 @@ def class_rivals(images: Iterable[np.ndarray], truths: Iterable[np.ndarray], nam
         images: uint8 (h, w, 1 or 3) each, of the training side.
         truths: index maps uint8 (h, w) each, 0 background and unknown.
         names: of all classes, background first.
+        known: where labels are known, bool (h, w) each.
     """
     k, sides = len(names) - 1, []
     constant = []
-    for image, truth in zip(images, truths, strict=True):
-        constant.append([classes.dice_of(np.full(truth.shape, kind, np.uint8), truth, k) for kind in range(k + 1)])
-        masks = [otsu_mask(image, polarity) for polarity in POLARITIES]
+    for image, truth, there in zip(images, truths, known, strict=False):
+        constant.append([classes.dice_of(np.full(truth.shape, n, np.uint8) * there, truth, k) for n in range(k + 1)])
+        masks = [otsu_mask(image, polarity) & there for polarity in POLARITIES]
         sides.append([[classes.dice_of(mask * np.uint8(kind), truth, k) for kind in range(1, k + 1)] for mask in masks])
     polarity, kind = divmod(int(np.mean(sides, axis=0).argmax()), k)
     best = int(np.mean(constant, axis=0).argmax())

@@ -13,15 +13,18 @@ BOUNDARY_TOLERANCE = 2
 """Pixels by which a boundary may be off at the scored size."""
 
 
-def boundary_f1(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """F1 of the boundary pixels of bool (n, h, w) masks, float64 (n,).
+def boundary_f1(predicted: np.ndarray, truth: np.ndarray, known: np.ndarray | None = None) -> np.ndarray:
+    """F1 of the boundary pixels of bool (n, h, w) masks, float64 (n,); `known` alike, None for everywhere, is where
+    labels are known: both masks are empty elsewhere.
 
     A boundary pixel is a hit if one of the other mask lies within BOUNDARY_TOLERANCE pixels (Perazzi et al., CVPR
-    2016). A boundary pixel is a foreground pixel with a background pixel beside it *in the image*: where foreground
-    runs into the image's frame nobody knows whether it ends, and counting the frame would pay a mask for touching it.
+    2016). A boundary pixel is a foreground pixel with a known background pixel beside it *in the image*: where
+    foreground runs into the image's frame, or into unknown ground, nobody knows whether it ends, and counting that
+    would pay a mask for touching it.
     Two masks without any boundary score 1 if they are the same and 0 if not.
     """
-    counts = [_counts(_edge(found), _edge(true)) for found, true in zip(predicted, truth, strict=True)]
+    there = [None] * len(truth) if known is None else known
+    counts = [_counts(_edge(p, k), _edge(t, k)) for p, t, k in zip(predicted, truth, there, strict=True)]
     hits, covered, n_predicted, n_true = np.array(counts, np.int64).reshape(-1, 4).T
     neither = (n_predicted == 0) & (n_true == 0)
     neither[neither] = [np.array_equal(predicted[i], truth[i]) for i in np.flatnonzero(neither)]
@@ -44,9 +47,9 @@ def _packed(mask: np.ndarray) -> np.ndarray:
     return words
 
 
-def _edge(mask: np.ndarray) -> np.ndarray:
-    """Foreground pixels with a background pixel of the image beside them, of bool (h, w), packed."""
-    ground = _packed(~mask)
+def _edge(mask: np.ndarray, known: np.ndarray | None) -> np.ndarray:
+    """Foreground pixels with a known background pixel of the image beside them, of bool (h, w), packed."""
+    ground = _packed(~mask if known is None else known & ~mask)
     beside = _sideways(ground)
     beside[1:] |= ground[:-1]
     beside[:-1] |= ground[1:]

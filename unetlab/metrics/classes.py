@@ -46,13 +46,12 @@ def keys(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def confusion_of(predicted: np.ndarray, truth: np.ndarray, classes: int, unknown: int = 0) -> np.ndarray:
+def confusion_of(predicted: np.ndarray, truth: np.ndarray, classes: int, known: np.ndarray | None = None) -> np.ndarray:
     """Pixels by truth (rows) and prediction (columns), int64 (1 + classes, 1 + classes), background first, of two index
-    maps of one shape, without the `unknown` ones, which are 0 in both."""
+    maps of one shape; of those that are `known`, bool alike, None for all."""
     pairs = truth.astype(np.int64) * (1 + classes) + predicted
-    found = np.bincount(pairs.ravel(), minlength=(1 + classes) ** 2).reshape(1 + classes, 1 + classes)
-    found[0, 0] -= unknown
-    return found
+    pairs = pairs.ravel() if known is None else pairs[known]
+    return np.bincount(pairs, minlength=(1 + classes) ** 2).reshape(1 + classes, 1 + classes)
 
 
 def _accuracy(confusion: np.ndarray) -> float:
@@ -86,22 +85,22 @@ def dice_of(predicted: np.ndarray, truth: np.ndarray, classes: int) -> float:
 
 
 def score_at_model_size(
-    predicted: np.ndarray, truth: np.ndarray, names: Sequence[str], unknown: int = 0
+    predicted: np.ndarray, truth: np.ndarray, names: Sequence[str], known: np.ndarray | None = None
 ) -> dict[str, float]:
-    """One image at the size at which a network works, two index maps uint8 (h, w), of which `unknown` pixels, 0 in
-    both, are known to nobody.
+    """One image at the size at which a network works, two index maps uint8 (h, w), and where labels are known, bool
+    (h, w), None for everywhere; elsewhere both are 0.
 
     Returns tp, fp, fn and tn of foreground of any class; dice, iou, precision, recall and boundary_f1, means over the
     classes there; accuracy, the share of pixels of the right class; and `dice/<class>`. `names` are those of `keys`.
     """
-    confusion = confusion_of(predicted, truth, len(names), unknown)
+    confusion = confusion_of(predicted, truth, len(names), known)
     found = ratios(confusion)
     tn, fp, fn = int(confusion[0, 0]), int(confusion[0, 1:].sum()), int(confusion[1:, 0].sum())
     row: dict[str, float] = {"tp": int(confusion.sum()) - tn - fp - fn, "fp": fp, "fn": fn, "tn": tn}
     row |= {name: mean_there(found[name]) for name in ("dice", "iou")}
     row["accuracy"] = _accuracy(confusion)
     row |= {name: mean_there(found[name]) for name in ("precision", "recall")}
-    row["boundary_f1"] = mean_there(_boundaries(predicted, truth, found["dice"]))
+    row["boundary_f1"] = mean_there(_boundaries(predicted, truth, found["dice"], known))
     return row | _each("dice", found["dice"], names)
 
 
@@ -111,7 +110,7 @@ def score_native(
     found: tuple[np.ndarray, np.ndarray],
     true: tuple[np.ndarray, np.ndarray],
     names: Sequence[str],
-    unknown: int = 0,
+    known: np.ndarray | None = None,
 ) -> dict[str, float]:
     """One image at its own size.
 
@@ -119,16 +118,16 @@ def score_native(
         predicted, truth: index maps uint8 (h, w), 0 background and where nobody knows.
         found, true: objects, a label image (h, w), 0 background, with the class of each by its number, (n + 1,).
         names: of the classes, as `keys` gives them.
-        unknown: pixels that nobody knows.
+        known: where labels are known, bool (h, w), None for everywhere.
 
     Returns native_dice, native_iou, native_boundary_f1 and the scores of objects, which are matched within their class,
     as means over the classes there; native_accuracy, the share of pixels of the right class; union_native_dice, the
     Dice of foreground of any class; count_true and count_predicted of all classes; and of each class
     `native_dice/<class>` and its kin, its ap_dsb and its counts.
     """
-    confusion = confusion_of(predicted, truth, len(names), unknown)
+    confusion = confusion_of(predicted, truth, len(names), known)
     pixels = ratios(confusion)
-    edges = _boundaries(predicted, truth, pixels["dice"])
+    edges = _boundaries(predicted, truth, pixels["dice"], known)
     hits, both = int(confusion[1:, 1:].sum()), int(confusion[1:].sum() + confusion[:, 1:].sum())
     row = {"native_dice": mean_there(pixels["dice"]), "native_iou": mean_there(pixels["iou"])}
     row |= {"native_accuracy": _accuracy(confusion), "native_boundary_f1": mean_there(edges)}
@@ -147,11 +146,11 @@ def _each(name: str, values: np.ndarray | Sequence[float], names: Sequence[str])
     return {f"{name}/{key}": float(value) for key, value in zip(names, values, strict=True)}
 
 
-def _boundaries(predicted: np.ndarray, truth: np.ndarray, there: np.ndarray) -> np.ndarray:
+def _boundaries(predicted: np.ndarray, truth: np.ndarray, there: np.ndarray, known: np.ndarray | None) -> np.ndarray:
     """Boundary F1 of each class, float64 (classes,), NaN where `there` is."""
-    found = np.full(len(there), np.nan)
+    found, ground = np.full(len(there), np.nan), None if known is None else known[None]
     for place in np.flatnonzero(~np.isnan(there)):
-        found[place] = boundary_f1((predicted == place + 1)[None], (truth == place + 1)[None])[0]
+        found[place] = boundary_f1((predicted == place + 1)[None], (truth == place + 1)[None], ground)[0]
     return found
 
 

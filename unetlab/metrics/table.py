@@ -17,7 +17,7 @@ from unetlab.inference.predict import Threshold, mask_at, thresholds
 from unetlab.metrics.boundary import boundary_f1
 from unetlab.metrics.calibration import Stack, area_under_curve, calibration_error
 from unetlab.metrics.objects import SCORES, on_known, score_objects
-from unetlab.metrics.pixelwise import count, pooled_soft_dice, ratios, soft_sums
+from unetlab.metrics.pixelwise import area, count, pooled_soft_dice, ratios, soft_sums
 
 
 @dataclass(frozen=True)
@@ -54,14 +54,17 @@ class Squares:
         probabilities: float32 (n, h, w) in [0, 1].
         truth: bool (n, h, w).
         cut: float (n,), each image's threshold.
-        unknown: pixels of each that nobody knows, which are 0 in both.
+        known: where labels are known, bool (n, h, w), None for everywhere; elsewhere both are 0.
     """
 
-    def __init__(self, probabilities: np.ndarray, truth: np.ndarray, cut: np.ndarray, unknown: int) -> None:
-        self.probabilities, self.truth = probabilities, truth
+    def __init__(
+        self, probabilities: np.ndarray, truth: np.ndarray, cut: np.ndarray, known: np.ndarray | None = None
+    ) -> None:
+        self.probabilities, self.truth, self.known = probabilities, truth, known
         self.predicted = probabilities > cut[:, None, None]
         self.counts = count(self.predicted, truth)
-        self.counts["tn"] -= unknown
+        if known is not None:
+            self.counts["tn"] -= area(~known)
         self.ratios = ratios(self.counts)
 
 
@@ -75,13 +78,15 @@ class Pixels:
 
 
 class Native:
-    """One predicted mask beside the true one, bool (height, width), at the image's own size, of which `unknown` pixels,
-    in neither, are known to nobody."""
+    """One predicted mask beside the true one, and where labels are known, bool (height, width) each, at the image's own
+    size; None for everywhere; elsewhere both masks are empty."""
 
-    def __init__(self, predicted: np.ndarray, truth: np.ndarray, unknown: int = 0) -> None:
+    def __init__(self, predicted: np.ndarray, truth: np.ndarray, known: np.ndarray | None = None) -> None:
         self.predicted, self.truth = predicted[None], truth[None]
+        self.known = None if known is None else known[None]
         counts = count(self.predicted, self.truth)
-        counts["tn"] -= unknown
+        if self.known is not None:
+            counts["tn"] -= area(~self.known)
         self.ratios = {name: values[0] for name, values in ratios(counts).items()}
 
 
@@ -104,7 +109,7 @@ TABLE = (
     Metric("recall", "recall of an image", "model", lambda squares: squares.ratios["recall"], figure=False),
     Metric(
         *("boundary_f1", "boundary F1 at the model's size", "model"),
-        lambda squares: boundary_f1(squares.predicted, squares.truth),
+        lambda squares: boundary_f1(squares.predicted, squares.truth, squares.known),
     ),
     Metric("native_v_rand", "V_rand", "sections", compared=True),
     Metric("native_dice", "Dice", "native", lambda native: native.ratios["dice"], compared=True),
@@ -117,7 +122,7 @@ TABLE = (
     ),
     Metric(
         *("native_boundary_f1", "boundary F1", "native"),
-        lambda native: boundary_f1(native.predicted, native.truth)[0],
+        lambda native: boundary_f1(native.predicted, native.truth, native.known)[0],
         figure=False,
         compared=True,
     ),
@@ -208,21 +213,23 @@ def score_images(
     rows = []
     for i, (found, mask) in enumerate(zip(probabilities, masks, strict=True)):
         cut = thresholds([found], threshold)
-        seen, truth = found, mask
-        if (unknown := mask == UNKNOWN).any():
-            seen, truth = np.where(unknown, np.float32(0), found), np.where(unknown, np.uint8(0), mask)
+        seen, truth, known = found, mask, mask != UNKNOWN
+        if not known.all():
+            seen, truth = np.where(known, found, np.float32(0)), np.where(known, mask, np.uint8(0))
         _require_valid(seen, truth)
-        row = _at_model_size(seen[None], truth[None], cut, int(np.count_nonzero(unknown)))
+        row = _at_model_size(seen[None], truth[None], cut, None if known.all() else known[None])
         if native_labels is not None:
-            labels, known = native_labels(i), None if native_known is None else native_known(i)
-            row |= _native(mask_at(found, cut[0], labels.shape), labels, i, native_objects, known)
+            labels, there = native_labels(i), None if native_known is None else native_known(i)
+            row |= _native(mask_at(found, cut[0], labels.shape), labels, i, native_objects, there)
         rows.append(row)
     return pd.DataFrame({"id": list(ids)}).join(pd.DataFrame(rows))
 
 
-def _at_model_size(probabilities: np.ndarray, masks: np.ndarray, cut: np.ndarray, unknown: int) -> dict[str, Any]:
+def _at_model_size(
+    probabilities: np.ndarray, masks: np.ndarray, cut: np.ndarray, known: np.ndarray | None
+) -> dict[str, Any]:
     """Scores of one image, in arrays of length 1."""
-    squares = Squares(probabilities, masks.astype(bool), cut, unknown)
+    squares = Squares(probabilities, masks.astype(bool), cut, known)
     every = {**squares.counts, **soft_sums(probabilities, squares.truth), **_computed("model", squares)}
     return {name: value[0] for name, value in every.items()}
 
@@ -235,10 +242,11 @@ def _native(
     known: np.ndarray | None = None,
 ) -> dict[str, Any]:
     objects = components(predicted) if native_objects is None else native_objects(i, predicted)
-    unknown = 0
+    if known is not None and known.all():
+        known = None
     if known is not None:
-        predicted, objects, unknown = predicted & known, on_known(objects, known, labels), int(np.count_nonzero(~known))
-    return _computed("native", Native(predicted, labels > 0, unknown)) | score_objects(objects, labels)
+        predicted, objects = predicted & known, on_known(objects, known, labels)
+    return _computed("native", Native(predicted, labels > 0, known)) | score_objects(objects, labels)
 
 
 def score_native(

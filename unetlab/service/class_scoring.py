@@ -64,11 +64,11 @@ def table_of(
     for i, each in zip(rows, found, strict=True):
         truth, kinds = dataset.class_truth(i), dataset.object_classes[i]
         assert kinds is not None  # a data set of classes has them
-        unknown = int(np.count_nonzero(~dataset.known(i)))
-        confusion += classes.confusion_of(each.classes, truth, len(names), unknown)
-        line = {"id": dataset.ids[i], **classes.score_at_model_size(each.classes, truth, names, unknown)}
+        known = dataset.known(i)
+        confusion += classes.confusion_of(each.classes, truth, len(names), known)
+        line = {"id": dataset.ids[i], **classes.score_at_model_size(each.classes, truth, names, known)}
         true = dataset.objects(i), kinds
-        line |= classes.score_native(each.classes, truth, (each.labels, each.kinds), true, names, unknown)
+        line |= classes.score_native(each.classes, truth, (each.labels, each.kinds), true, names, known)
         lines.append({**line, **rival_dice(dataset, i, rivals)})
     return pd.DataFrame(lines), confusion
 

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import sys
+import zipfile
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -28,7 +29,7 @@ def load(model: str) -> PyFuncModel:
     _forget_copies()
     try:
         segmenter = mlflow.pyfunc.load_model(model)
-    except (MlflowException, OSError) as error:
+    except (MlflowException, OSError, ValueError, zipfile.BadZipFile) as error:  # the last two of a damaged Keras file
         raise _not_loaded(model, error) from error
     schema = segmenter.metadata.get_input_schema()
     if schema is None or schema.input_names() != ["image"]:

@@ -48,6 +48,9 @@ def images_of(images: Path) -> list[Path]:
         raise UserError(f"{images} cannot be opened ({error.strerror}); give one that can") from error
     if not paths:
         raise UserError(f"{images} holds no {codecs.KNOWN} image; give a folder that does")
+    for path in paths:
+        if any("\ud800" <= sign <= "\udfff" for sign in path.name):  # bytes that are no UTF-8, as Python has them
+            raise UserError(f"{path} has a name that is no text in UTF-8, and tables cannot hold it; give it another")
     return paths
 
 
@@ -80,6 +83,9 @@ def like_pages(names: Sequence[str]) -> dict[str, list[str]]:
 
 def read(path: Path, name: str, taken: set[str], channels: str, pages: str) -> Iterator[Item]:
     """The pages of a file, one read at a time, or the one reason why there are none."""
+    if not (path.is_file() or codecs.is_container(path)):
+        yield Item(path.name, name, error="it is no file: a link that leads nowhere, or a pipe")
+        return
     try:
         opened = codecs.open_pages(path, channels, pages)
     except codecs.PixelError as error:

@@ -124,14 +124,14 @@ def _data_of(challenger: Record) -> Dataset:
     if "data" not in challenger.params:
         raise UserError("its run does not say which data it was tested on, so the champion cannot be scored on them")
     dataset = open_again(challenger)
+    if not dataset.has_masks:  # their labels were made, and are part of the digest
+        raise UserError("the champion was tested on other images, and cannot be scored on these, which have no masks")
     if dataset.digest != challenger.tags.get("dataset_digest"):
         raise UserError(
             "the champion was tested on other images, and cannot be scored on these: "
             f"{challenger.params['data']} is no longer what the challenger was tested on (digest {dataset.digest}, was "
             f"{challenger.tags.get('dataset_digest')})"
         )
-    if not dataset.has_masks:
-        raise UserError("the champion was tested on other images, and cannot be scored on these, which have no masks")
     return dataset
 
 

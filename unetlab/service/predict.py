@@ -146,14 +146,30 @@ def _part(whole: Shard, like: Mapping[str, Sequence[str]], span: range) -> Shard
 
 def _unfinished(out: Path, segmenter: PyFuncModel, paths: Sequence[Path], told: tuple[Any, ...]) -> Path:
     """Where the parts of this work lie: another model, other files or options are other work, whose parts go."""
-    known = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
+    known = [(path.name, *_state(path)) for path in paths]
     key = hashlib.sha256(repr((identity_of(segmenter), told, SHARD, known)).encode()).hexdigest()[:16]
     folder = out / UNFINISHED
     for other in folder.glob(16 * "[0-9a-f]"):
         if other.name != key:
             shutil.rmtree(other, ignore_errors=True)
-    (folder / key).mkdir(parents=True, exist_ok=True)
+    try:
+        (folder / key).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(out, error) from error
     return folder / key
+
+
+def _state(path: Path) -> tuple[int, int]:
+    """Size and time of change of a file, zeros of a link that leads nowhere."""
+    try:
+        found = path.stat()
+    except OSError:
+        return 0, 0
+    return found.st_size, found.st_mtime_ns
+
+
+def _unwritable(out: Path, error: OSError) -> UserError:
+    return UserError(f"out={out} cannot be written ({error.strerror}); give a folder that can")
 
 
 def _gathered(parts: Path, out: Path, classes: Sequence[str]) -> pd.DataFrame:
@@ -191,7 +207,7 @@ def _make_folders(images: Path, out: Path, classes: Sequence[str]) -> None:
         if classes:
             overlays.write_legend(out, out / CLASSES, classes)
     except OSError as error:
-        raise UserError(f"out={out} cannot be written ({error.strerror}); give a folder that can") from error
+        raise _unwritable(out, error) from error
 
 
 def _report(table: pd.DataFrame, images: Path, out: Path, classes: Sequence[str], console: Console) -> None:

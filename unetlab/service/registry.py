@@ -1,7 +1,7 @@
 """From a run to a registered model: a challenger that must beat the standing champion on the same test images."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
@@ -114,6 +114,9 @@ def register(run_id: str, margin: float = gate.MARGIN, accept: bool = False, rea
         decision = Decision(name, version, True, "there was no champion", {}, "promoted")
     else:
         decision = _decide(client, name, version, run_id, champion, margin, accept)
+        if made and decision.promoted:  # which it is by a person's word alone
+            said = f"accepted by a person: {made.partition(';')[0]}; it is {decision.reason}"
+            decision = replace(decision, reason=said, gate="accepted")
     _record(client, run, decision, champion)
     if decision.gate == "accepted":
         client.set_model_version_tag(name, version, "gate/reason", reason.strip()[:500])

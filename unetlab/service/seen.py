@@ -49,11 +49,15 @@ class Origin:
             told = [self.tags.get(tag, "") for tag in ("otsu_polarity", "constant_answer", "otsu_class")]
             if told[0] and {*told[1:]} <= {*dataset.classes}:
                 return Rivals(*told)
-            images = (dataset.image(i) for i in few(rows))
-            return class_rivals(images, (dataset.class_truth(i) for i in few(rows)), dataset.classes)
+            images, truths, known = (
+                map(each, few(rows)) for each in (dataset.image, dataset.class_truth, dataset.known)
+            )
+            return class_rivals(images, truths, dataset.classes, known)
         polarity = self.tags.get("otsu_polarity", Rivals().polarity)
         constant = self.tags.get("constant_answer")
-        return Rivals(polarity, constant or constant_answer(dataset.objects(i) for i in few(rows)))
+        return Rivals(
+            polarity, constant or constant_answer(map(dataset.objects, few(rows)), map(dataset.known, few(rows)))
+        )
 
 
 def origin(segmenter: PyFuncModel) -> Origin:
