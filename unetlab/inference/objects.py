@@ -76,24 +76,20 @@ def instances_for_each(
 
 
 def _without_specks(labels: np.ndarray, least: int) -> np.ndarray:
-    kept = _areas(labels) >= least
-    kept[0] = False
-    return _numbered(np.where(kept[labels], labels, np.int32(0)))
+    return _chosen(labels, _areas(labels) >= least)
 
 
 def confident(labels: np.ndarray, probability: np.ndarray, confidence: float) -> np.ndarray:
     """Those objects over which the mean `probability` is `confidence` or more.
 
     Args:
-        labels: int32 (h, w), 0 background.
+        labels: int32 (h, w), 0 background, 1..n objects.
         probability: of the mask, float32 (h, w).
         confidence: in [0, 1].
 
     Returns int32 (h, w), numbered from 1 in the same order.
     """
-    sure = means(labels, probability) >= confidence
-    sure[0] = False
-    return _numbered(np.where(sure[labels], labels, np.int32(0)))
+    return _chosen(labels, means(labels, probability) >= confidence)
 
 
 def means(labels: np.ndarray, probability: np.ndarray) -> np.ndarray:
@@ -217,11 +213,11 @@ def _grown(mask: np.ndarray, seeds: np.ndarray, height: np.ndarray, speck: float
     A component without a seed, or with one, is an object as it is; seeds below `speck` of the largest seed of their
     component are none.
     """
-    regions = components(mask)
-    seeds = np.where(mask, seeds, 0)
+    regions, inside = components(mask), seeds > 0
     area = _areas(seeds)
     owner = np.zeros(len(area), np.int32)
-    owner[seeds[seeds > 0]] = regions[seeds > 0]
+    owner[seeds[inside]] = regions[inside]
+    del inside
     largest = np.zeros(int(regions.max()) + 1, np.int64)
     np.maximum.at(largest, owner[1:], area[1:])
     kept = area >= speck * largest[owner]
@@ -238,6 +234,8 @@ def _grown(mask: np.ndarray, seeds: np.ndarray, height: np.ndarray, speck: float
 def _crowded(regions: np.ndarray, several: np.ndarray) -> Iterator[tuple[tuple[slice, slice], np.ndarray]]:
     """Where to flood, and what there, bool: the regions that are `several`, together, or in an image of more than
     AT_ONCE pixels one by one, since flooding takes fifty bytes a pixel."""
+    if not several.any():
+        return
     if regions.size <= AT_ONCE:
         yield np.s_[:, :], several[regions]
         return
@@ -257,6 +255,10 @@ def _areas(labels: np.ndarray) -> np.ndarray:
 
 def _numbered(labels: np.ndarray) -> np.ndarray:
     """The same objects with the numbers 1..n, int32."""
-    there = _areas(labels) > 0
-    there[0] = False
-    return np.asarray((np.cumsum(there) * there).astype(np.int32)[labels])
+    return _chosen(labels, _areas(labels) > 0)
+
+
+def _chosen(labels: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """Those objects that are `kept`, bool (most + 1,) by their numbers, all of which are there: 1..n, int32."""
+    kept[0] = False
+    return np.asarray((np.cumsum(kept) * kept).astype(np.int32)[labels])
