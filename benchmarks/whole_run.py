@@ -90,7 +90,7 @@ def plain(arrays: Path, weights: str | None, epochs: int, folder: Path) -> dict[
 def ours(data: str, weights: str | None, epochs: int, folder: Path) -> dict[str, float]:
     """One run of ours in a store of its own."""
     store = f"sqlite:///{tempfile.mkdtemp(dir=folder)}/mlflow.db"
-    words = ["-m", "unetlab", "nuclei", "--data", data, "--trials", "1", "--epochs", str(epochs), "--fresh"]
+    words = ["-m", "unetlab", "nuclei", "--data", data, "--trials", "1", "--epochs", str(epochs), "--fresh", "true"]
     words += ["--encoder-weights", weights or "none"]
     told = {"MLFLOW_TRACKING_URI": store, "PYTHONPATH": os.pathsep.join(sys.path)}
     seconds, _ = seconds_of(words, told)

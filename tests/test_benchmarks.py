@@ -44,6 +44,7 @@ from benchmarks import (
     survival_workers,
     tracking,
     twin_to_real,
+    whole_run,
     widths,
     workers,
 )
@@ -514,6 +515,16 @@ def test_the_camera_of_live_shows_the_images_of_a_folder_in_colour(tmp_path):
 def small_step():
     recipe = steps.WIDE.changed({"image_size": 16, "batch_size": 2, "filters": 2, "depth": 1, "dropout": 0.2})
     return steps.Case("scratch", recipe, 2.0, 1.1)
+
+
+@pytest.mark.slow  # two processes that import TensorFlow
+def test_a_whole_run_is_timed_beside_the_same_training_in_plain_keras(store, pairs):
+    done = CliRunner().invoke(whole_run.main, ["--data", str(pairs), "--epochs", "1", "--repeats", "1"])
+    assert done.exit_code == 0, done.output
+    (run,) = mlflow.search_runs(experiment_names=["unetlab-benchmarks"], output_format="list")
+    table = pd.read_csv(mlflow.artifacts.download_artifacts(f"runs:/{run.info.run_id}/whole_run.csv"))
+    assert table["way"].tolist() == ["plain Keras", "ours"] and table["dice"].between(0, 1).all()
+    assert run.data.metrics["faster"] == pytest.approx(table["seconds"][0] / table["seconds"][1])
 
 
 @pytest.mark.slow  # twenty seconds
