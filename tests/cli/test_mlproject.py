@@ -65,3 +65,12 @@ def test_texts_of_mlflow_run_become_values():
     assert showdown["minutes"] == 5.0
     predict = ["--model", "m", "--images", "i", "--out", "o", "--threshold", ""]
     assert main.commands["predict"].make_context("predict", predict).params["threshold"] is None
+
+
+def test_the_home_folder_may_be_written_as_in_a_shell(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    words = ["--model", "~/m", "--images", "~/x", "--out", "~nobody-here/masks"]
+    params = main.commands["predict"].make_context("predict", words).params
+    assert params["images"] == tmp_path / "x" and params["out"] == Path("~nobody-here/masks")
+    assert params["model"] == str(tmp_path / "m")
+    assert main.commands["live"].make_context("live", ["--source", "~/x"]).params["source"] == str(tmp_path / "x")

@@ -1,13 +1,16 @@
 """What label values mean: objects stay objects, classes have names, unknown is one code."""
 
+import weakref
+
 import numpy as np
 import pytest
 import tifffile
 from PIL import Image
 from small_labels import GREY, touching, written
 
-from unetlab.data import classes, open_dataset
+from unetlab.data import classes, mask_values, open_dataset, reading
 from unetlab.data.export import export
+from unetlab.data.files import open_files
 from unetlab.errors import UserError
 from unetlab.metrics.objects import score_objects
 from unetlab.setup import Recipe
@@ -132,6 +135,10 @@ def test_classes_have_names_and_jpeg_masks_snap_to_the_nearest(tmp_path):
     assert again.classes == data.classes and np.array_equal(again.class_map(0), data.class_map(0))
 
 
+def palette_mask_as_png(path, index):
+    palette_mask(path.with_suffix(".png"), index)
+
+
 def palette_mask(path, index):
     image = Image.fromarray(index.astype(np.uint8)).convert("P")
     image.putpalette([0, 0, 0, 255, 0, 0, 0, 0, 255, 9, 9, 9])
@@ -175,6 +182,52 @@ def test_a_mask_of_colours_may_happen_to_be_grey_or_black(tmp_path, table):
     for k in (0, 1, 3):
         assert np.array_equal(names[data.class_map(k)] == white, egg)
     assert not data.class_map(2).any()
+
+
+def test_palettes_that_differ_are_read_by_their_colours(tmp_path):
+    red, green, blue = (255, 0, 0), (0, 255, 0), (0, 0, 255)
+    kinds = [(red, green, green), (green, red, red), (red, green, blue)]  # of the three objects
+
+    def quantised(path, colours):
+        painted = np.zeros((32, 32, 3), np.uint8)
+        for number, colour in enumerate(colours, start=1):
+            painted[touching() == number] = colour
+        Image.fromarray(painted).quantize(4).save(path.with_suffix(".png"))
+
+    folder = written(tmp_path, kinds, quantised)
+    first, second = (Image.open(folder / "masks" / f"{k}.png").getpalette() for k in (0, 2))
+    assert first != second  # else this would show nothing
+    data = open_dataset(str(folder), masks="classes")
+    names = np.array(data.classes)
+    assert set(data.classes[1:]) == {"#ff0000", "#00ff00", "#0000ff"} and "palettes differ" in data.why
+    for k, colours in enumerate(kinds):
+        for number, (r, g, b) in enumerate(colours, start=1):
+            assert (names[data.class_map(k)][touching() == number] == f"#{r:02x}{g:02x}{b:02x}").all()
+        assert not data.class_map(k)[touching() == 0].any()
+
+
+def test_palettes_that_agree_are_read_by_their_indices(tmp_path):
+    folder = written(tmp_path, [np.where(touching() == 3, k, touching() > 0) for k in (2, 1)], palette_mask_as_png)
+    data = open_dataset(str(folder), masks="classes")
+    assert data.classes == ("background", "class 1", "class 2")
+
+
+@pytest.mark.parametrize("masks", ["classes", "auto"])
+def test_masks_are_looked_at_one_by_one(tmp_path, monkeypatch, masks):
+    """Of hundreds of photographs all masks at once would not fit into memory."""
+    alive, most, original = set(), [0], mask_values.values_of
+
+    def watched(*given):
+        found = original(*given)
+        alive.add(id(found.plane))
+        weakref.finalize(found.plane, alive.discard, id(found.plane))
+        most[0] = max(most[0], len(alive))
+        return found
+
+    monkeypatch.setattr(reading, "values_of", watched)
+    reader = reading.Reader(open_files(written(tmp_path, [touching()] * 12)))
+    meaning = reader.meaning(reader.samples(), masks)
+    assert meaning.kind == {"classes": "classes", "auto": "objects"}[masks] and most[0] <= 3
 
 
 def test_unknown_is_one_code_however_many_objects_there_are():

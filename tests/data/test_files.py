@@ -10,6 +10,7 @@ import pytest
 from small_folders import GREY, SECTIONS, TRUTH, png, write_stack
 
 from unetlab.data import open_dataset
+from unetlab.data.dataset import refuse_missing
 from unetlab.data.scenes import scenes_of
 from unetlab.errors import UserError
 from unetlab.images import codecs
@@ -36,6 +37,15 @@ def test_missing_empty_and_other_files(tmp_path):
     (tmp_path / "text" / "readme.txt").write_text("nothing to see")
     with pytest.raises(UserError, match="text holds no PNG, JPEG, TIFF or BMP image"):
         open_dataset(str(tmp_path / "text"))
+
+
+def test_the_home_folder_of_nobody_is_no_folder(pairs):
+    with pytest.raises(UserError, match="no folder or zip at ~nobody-here/cells"):
+        open_dataset("~nobody-here/cells")
+    with pytest.raises(UserError, match="no folder or zip at ~nobody-here/cells"):
+        refuse_missing("~nobody-here/cells")
+    with pytest.raises(UserError, match="groups: ~nobody-here/g.csv cannot be read"):
+        scenes_of(open_dataset(str(pairs)), "~nobody-here/g.csv")
 
 
 def test_hidden_files_are_left_out(pairs):
@@ -129,6 +139,27 @@ def test_groups_are_found_wherever_they_lie(pairs, tmp_path, place, packed):
                 info.filename = name.replace("/", packed) if file.suffix.lower() == ".csv" else name
                 archive.writestr(info, file.read_bytes())
     assert scenes_of(open_dataset(str(data))).scene.tolist() == [k // 2 for k in range(12)]
+
+
+def test_a_zip_of_powershell_is_read_like_any_other(tmp_path, monkeypatch):
+    monkeypatch.setattr("unetlab.data.files.LARGE", 100)  # so that files are copied, too
+    files = {"d/classes.csv": b"value,name\n1,cell\n", "d/images/": b""}
+    files |= {f"d/{kind}/{id}.png": png(np.tile(GREY // 40, (9, 9))) for kind in ("images", "masks") for id in "ab"}
+    with zipfile.ZipFile(tmp_path / "w.zip", "w") as archive:
+        for name, content in files.items():
+            info = zipfile.ZipInfo("x")
+            info.filename = name.replace("/", "\\")
+            archive.writestr(info, content)
+    data = open_dataset(str(tmp_path / "w.zip"))
+    assert data.ids == ("a", "b") and data.has_masks and data.classes == ("background", "cell")
+
+
+def test_names_in_utf_8_are_read_though_the_zip_does_not_say_that_they_are(tmp_path):
+    with zipfile.ZipFile(tmp_path / "mac.zip", "w") as archive:
+        for kind in ("images", "masks"):
+            archive.writestr(f"{kind}/zelle_XX.png", png(GREY // 40))
+    (tmp_path / "mac.zip").write_bytes((tmp_path / "mac.zip").read_bytes().replace(b"_XX", "_ä".encode()))
+    assert open_dataset(str(tmp_path / "mac.zip")).ids == ("zelle_ä",)
 
 
 def test_two_groups_and_an_empty_one_are_refused(pairs):

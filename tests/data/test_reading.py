@@ -260,11 +260,39 @@ def test_a_mask_stored_with_white_as_zero_is_turned_page_by_page(tmp_path):
     assert np.array_equal(data.labels(1) > 0, TRUTH[1] > 0) and not data.labels(2).any()
 
 
+RED_TO_BLACK = np.array([[255, 0, 0], [9, 9, 9], *[[0, 0, 0]] * 254], np.uint16).T * 256
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [{"photometric": "miniswhite"}, {"photometric": "palette", "colormap": RED_TO_BLACK}],
+    ids=["turned", "LUT"],
+)
+@pytest.mark.parametrize("masks", ["binary", "objects"])
+def test_a_mask_of_imagej_has_its_values_however_it_is_shown(tmp_path, shown, masks):
+    for k in range(2):
+        for folder, page in (("images", SECTIONS[1]), ("masks", (TRUTH[k] > 0) * np.uint8(2))):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            said = {"description": "ImageJ=1.54f\nimages=1\n", "metadata": None}
+            tifffile.imwrite(tmp_path / folder / f"{k}.tif", page, **shown, **said)
+    data = open_dataset(str(tmp_path), masks=masks)
+    assert all(np.array_equal(data.labels(k) > 0, TRUTH[k] > 0) for k in range(2))
+
+
+def test_an_image_of_imagej_is_as_it_is_shown(tmp_path):
+    said = {"description": "ImageJ=1.54f\nimages=1\n", "metadata": None}
+    tifffile.imwrite(tmp_path / "a.tif", SECTIONS[1], photometric="miniswhite", **said)
+    assert np.array_equal(open_dataset(str(tmp_path)).image(0)[..., 0], 255 - SECTIONS[1])
+
+
 def test_no_page_is_decoded_twice(tmp_path, monkeypatch):
     write_stack(tmp_path / "a-volume.tif", SECTIONS, photometric="minisblack")
     write_stack(tmp_path / "a-labels.tif", TRUTH, photometric="minisblack")
-    decoded, original = [], codecs.Pages.read
-    monkeypatch.setattr(codecs.Pages, "read", lambda self, page: decoded.append(page) or original(self, page))
+    decoded = []
+    for name in ("read", "read_mask"):
+        original = getattr(codecs.Pages, name)
+        watched = lambda self, page, original=original: decoded.append(page) or original(self, page)  # noqa: E731
+        monkeypatch.setattr(codecs.Pages, name, watched)
     open_dataset(str(tmp_path), masks="binary")  # said, so that no mask is looked at beforehand
     assert sorted(decoded) == [0, 0, 1, 1, 2, 2, 3, 3]  # of the image stack and of the mask stack
 
@@ -277,6 +305,16 @@ def test_a_stack_whose_name_hides_it_is_refused_and_not_cut_to_its_first_page(tm
         open_dataset(str(tmp_path))
 
 
+@pytest.mark.parametrize("channels", ["", "1", "pages"])
+def test_a_mask_of_two_channels_is_named_with_a_way_out_that_is_one(tmp_path, channels):
+    write_stack(
+        tmp_path / "masks" / "a.tif", [np.dstack([TRUTH[0]] * 2)], photometric="minisblack", planarconfig="contig"
+    )
+    write_stack(tmp_path / "images" / "a.tif", SECTIONS[:1], photometric="minisblack")
+    with pytest.raises(UserError, match=r"masks/a\.tif: the mask has 2 channels; save one of them$"):
+        open_dataset(str(tmp_path), channels=channels)
+
+
 def test_chosen_pages_are_the_only_ones(tmp_path):
     write_stack(tmp_path / "a-volume.tif", SECTIONS, photometric="minisblack")
     write_stack(tmp_path / "a-labels.tif", TRUTH, photometric="minisblack")
@@ -285,6 +323,14 @@ def test_chosen_pages_are_the_only_ones(tmp_path):
     assert [name[-4:] for name in data.ids] == ["-001", "-002"]  # numbers of the file's pages, whichever are chosen
     one = open_dataset(str(tmp_path), pages="3")
     assert one.ids == data.ids[1:] and np.array_equal(one.image(0), data.image(1))
+    first = open_dataset(str(tmp_path), pages="1")
+    assert first.ids == ("a-volume-000",) and np.array_equal(first.labels(0) > 0, TRUTH[0] > 0)
+
+
+def test_a_file_of_one_page_is_called_without_its_number_whichever_is_chosen(tmp_path):
+    write_stack(tmp_path / "images" / "a.tif", SECTIONS[:1], photometric="minisblack")
+    (tmp_path / "images" / "b.png").write_bytes(png(SECTIONS[1]))
+    assert open_dataset(str(tmp_path), pages="1").ids == ("a", "b")
 
 
 def test_errors_name_the_page_of_the_file_whichever_are_chosen(tmp_path):

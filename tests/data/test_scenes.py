@@ -1,7 +1,10 @@
 """Scenes: what belongs together is joined, what does not stays apart."""
 
+import io
+
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
@@ -49,6 +52,54 @@ def test_shifted_frames_are_one_take_and_copies_of_another_size_are_found(tmp_pa
     scenes = scenes_of(_open(tmp_path / "d", images))
     assert scenes.scene.tolist() == [0] * 4 + [1] * 2
     assert {pair.kind for pair in scenes.joined} >= {"copy"}
+
+
+TURNS = {"rot90": np.rot90, "rot180": lambda a: a[::-1, ::-1], "flip": np.fliplr, "t": np.transpose, "up": np.flipud}
+
+
+@pytest.mark.parametrize("way", ["png", "jpeg", "dim"])
+def test_copies_turned_or_flipped_are_one_scene(tmp_path, way):
+    rng = np.random.default_rng(8)
+    fields = {name: _field(rng, 96, 128) for name in "abcdef"}
+    images = {}
+    for name, field in fields.items():
+        images[name] = field
+        for turn, make in TURNS.items():
+            buffer = io.BytesIO()
+            Image.fromarray(np.clip(make(field), 0, 255).astype(np.uint8)).save(buffer, format="JPEG", quality=60)
+            changed = {"png": make(field), "jpeg": np.asarray(Image.open(buffer)), "dim": make(field) * 0.7 + 10}
+            images[f"{name}_{turn}"] = changed[way]
+    data = _open(tmp_path / "d", images)
+    scenes = scenes_of(data)
+    of = dict(zip(data.ids, scenes.scene.tolist(), strict=True))
+    assert all(of[f"{name}_{turn}"] == of[name] for name in fields for turn in TURNS) and len(set(of.values())) == 6
+    assert {pair.kind for pair in scenes.joined} <= {"copy", "turned"}
+    assert len(np.unique(scenes.copies([""] * len(data)))) == 6  # where blocks part a stack, they stay together too
+
+
+def test_turned_copies_do_not_hide_that_tiles_go_on_in_each_other(tmp_path):
+    rng = np.random.default_rng(0)
+    tiles = {}
+    for name in "abcdef":
+        field = _field(rng, 192) + rng.normal(0, 2, (192, 192))
+        tiles |= {f"{name}{y}{x}": field[96 * y :, 96 * x :][:96, :96] for y in range(2) for x in range(2)}
+    tiles |= {f"flip_{name}": tile[:, ::-1] for name, tile in tiles.items()}
+    scenes = scenes_of(_open(tmp_path / "d", tiles))
+    assert scenes.scene.tolist() == np.repeat(np.arange(6), 4).tolist() * 2
+
+
+def test_channels_of_one_plane_are_one_scene(tmp_path):
+    rng = np.random.default_rng(9)
+    (tmp_path / "d").mkdir()
+    for name in ("x", "y"):
+        planes = np.stack([_field(rng, 48) for _ in range(12)]).astype(np.uint8).reshape(2, 3, 2, 48, 48)
+        tifffile.imwrite(tmp_path / "d" / f"{name}.tif", planes, imagej=True, metadata={"axes": "TZCYX"})
+    data = open_dataset(str(tmp_path / "d"), channels="pages")
+    assert data.ids[:3] == ("x-000", "x-001", "x-002")
+    scenes = scenes_of(data)
+    assert scenes.scene.tolist() == np.repeat(np.arange(12), 2).tolist()
+    assert scenes.copies(["x"] * 12 + ["y"] * 12).tolist() == scenes.scene.tolist()
+    assert _alone(scenes_of(open_dataset(str(tmp_path / "d"), channels="1")))
 
 
 def test_different_fields_under_one_vignette_stay_apart(tmp_path):

@@ -38,7 +38,7 @@ def test_few_images_still_fill_every_side(n):
 
 
 def test_too_few_different_images_are_refused():
-    with pytest.raises(UserError, match="at least 3 different scenes"):
+    with pytest.raises(UserError, match="at least 3 different scenes.*one stack are for `drosophila` and `showdown`"):
         split(IDS[:10], np.array([0] * 5 + [1] * 5), KINDS[:10], seed=0)
 
 

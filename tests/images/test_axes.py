@@ -1,8 +1,11 @@
 """Which planes of a file are pages and which are channels, and what is no choice among them."""
 
+import io
+
 import numpy as np
 import pytest
-from small_tiffs import X, read, refused, stack
+from PIL import Image
+from small_tiffs import X, read, refused, stack, written
 
 
 @pytest.mark.parametrize("kind", ["imagej", "ome", "shaped"])
@@ -36,6 +39,24 @@ def test_one_and_three_channels_are_an_image_and_others_want_a_choice(kind, coun
     else:
         assert f"it has {count} channels; an image is made of 1 or 3" in refused(data)
     assert np.array_equal(read(data, channels="2")[0, ..., 0], X[1])
+
+
+@pytest.mark.parametrize("count", [2, 5])
+@pytest.mark.parametrize("planar", ["contig", "separate"])
+def test_samples_of_a_pixel_are_no_pages_and_none_is_proposed(count, planar):
+    values = np.moveaxis(X[:count], 0, -1) if planar == "contig" else X[:count]
+    data = written(values, planarconfig=planar)
+    assert refused(data).endswith("an image is made of 1 or 3: say which with channels=1 or channels=1,2,3")
+    said = refused(data, channels="pages")
+    assert f"it has {count} channels, samples of each pixel; channels=pages is for channels that are planes" in said
+    assert np.array_equal(read(data, channels="2")[0, ..., 0], X[1])
+
+
+@pytest.mark.parametrize("ending", ["png", "jpeg", "bmp", "tiff"])
+def test_where_nothing_is_a_plane_channels_as_pages_change_nothing(ending):
+    picture, buffer = Image.fromarray(np.moveaxis(X[:3], 0, -1)), io.BytesIO()
+    picture.save(buffer, format=ending)
+    assert np.array_equal(read(buffer.getvalue(), channels="pages"), read(buffer.getvalue()))
 
 
 @pytest.mark.parametrize(

@@ -136,6 +136,20 @@ def test_palettes_are_read_by_index_and_white_as_zero_is_turned():
     assert np.array_equal(read(written(~signed, photometric="miniswhite"))[0, ..., 0], signed)
 
 
+@pytest.mark.parametrize("times", [256, 257], ids=["as Pillow and ImageJ", "as libtiff"])
+def test_colours_of_a_palette_are_what_was_meant(times):
+    colours = np.random.default_rng(2).permutation(768).reshape(3, 256) % 256
+    data = written(X[0], photometric="palette", colormap=(colours * times).astype(np.uint16))
+    assert np.array_equal(codecs.decode(data)[0], colours.T[X[0]])
+
+
+def test_a_palette_that_pillow_wrote_has_its_colours():
+    picture, buffer = Image.fromarray(X[0] % 3), io.BytesIO()
+    picture.putpalette([0, 0, 0, 255, 0, 128, 1, 2, 3])
+    picture.save(buffer, format="TIFF")
+    assert np.array_equal(codecs.decode(buffer.getvalue())[0], np.asarray(picture.convert("RGB")))
+
+
 def test_colours_of_8_bits_where_16_belong_are_taken_for_what_they_are():
     colours = np.random.default_rng(1).integers(0, 256, (3, 256)).astype(np.uint16)
     found = codecs.decode(written(X[0], photometric="palette", colormap=colours))[0]

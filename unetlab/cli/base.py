@@ -1,6 +1,7 @@
 """What all commands share: options made from the table, and a user's mistake in one line without a traceback."""
 
 import math
+import os
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -10,6 +11,10 @@ import click
 
 from unetlab.errors import UserError
 from unetlab.options import JOBS, Option
+
+MAY_BE_PATHS = ("source", "model")
+"""Options of other kinds that may name a file or a folder and are not opened where ~ is known; data, groups and
+encoder_weights are."""
 
 
 class OneLineErrors(click.Command):
@@ -28,6 +33,13 @@ class OneLineErrors(click.Command):
         except click.Abort:  # the user pressed Ctrl-C
             click.echo("interrupted", err=True)
             sys.exit(130)
+        except Exception as error:  # a full disk and a server that is away are no faults of the code either
+            from unetlab.jobs.resume import interrupted_by
+
+            if (stopped := interrupted_by(error)) is None:
+                raise
+            click.echo(f"error: {stopped}", err=True)
+            sys.exit(2)
         sys.exit(status if isinstance(status, int) else 0)
 
 
@@ -61,6 +73,8 @@ class TableOption(click.Option):
             if self.option.required or self.option.default not in (None, ""):
                 raise click.BadParameter("it must not be empty", ctx, self)
             return self.option.default
+        if isinstance(value, str) and (self.option.kind is Path or self.option.name in MAY_BE_PATHS):
+            value = os.path.expanduser(value)  # `mlflow run` passes ~ as it stands
         value = super().type_cast_value(ctx, value)
         if isinstance(value, float) and not math.isfinite(value):
             raise click.BadParameter(f"{value} is not a finite number", ctx, self)

@@ -19,7 +19,7 @@ from rich.progress import track
 
 from unetlab.errors import UnusableFiles, UserError
 
-VERSION = 7
+VERSION = 8
 """Counted up when the layout or the decoding changes: older caches are then built anew."""
 
 STALE = 24 * 3600
@@ -36,6 +36,7 @@ class Decoded(NamedTuple):
         mode: how it was stored.
         levels: how many values its mask held.
         classes: uint8 (objects + 1,), the class of each object, None where there is one class only.
+        field: the same for images that are channels of one plane; "" for one that shares its plane with none.
     """
 
     id: str
@@ -44,6 +45,7 @@ class Decoded(NamedTuple):
     mode: str
     levels: int = 2
     classes: np.ndarray | None = None
+    field: str = ""
 
 
 def root() -> Path:
@@ -106,19 +108,20 @@ def build(
     """
     problems: list[str] = []
     with new_folder(target) as folder:
-        names = ("ids", "shapes", "modes", "levels", "sha", "label_types", "object_classes")
+        names = ("ids", "shapes", "modes", "levels", "sha", "label_types", "object_classes", "fields")
         index: dict[str, list[Any]] = {name: [] for name in names}
         with open(folder / "images.bin", "wb") as images, open(folder / "labels.bin", "wb") as labels:
             for decoded in _run(jobs, doing):
                 if isinstance(decoded, UserError):
                     problems.append(str(decoded))
                     continue
-                name, image, label, mode, levels, kinds = decoded
+                name, image, label, mode, levels, kinds, field = decoded
                 images.write(np.ascontiguousarray(image).data)
                 labels.write(np.ascontiguousarray(label).data)
                 index["label_types"].append(label.dtype.str)
                 index["object_classes"].append(None if kinds is None else kinds.tolist())
                 index["ids"].append(name)
+                index["fields"].append(field)
                 index["shapes"].append(list(image.shape))
                 index["modes"].append(mode)
                 index["levels"].append(levels)

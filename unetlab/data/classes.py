@@ -5,12 +5,13 @@ that nobody is sure of: label makers may leave some out, given masks only where 
 label makers write it and as networks learn it, has dtype uint8 and the same two codes.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from unetlab.data.class_table import BACKGROUND_NAME, MOST_CLASSES, TABLE, UNKNOWN_NAME, read_table
+from unetlab.data.mask_values import Values, black_first, coloured, foreground, palettes_differ
 from unetlab.errors import UserError
 from unetlab.images.regions import components
 
@@ -25,9 +26,6 @@ MAX_OBJECTS = np.iinfo(np.uint16).max - 2
 
 SHADES = 8
 """More values than these, of which the largest fills most of the foreground, are a binary mask's blurred edges."""
-
-JPEG_NOISE = 63
-"""Grey values up to this one are background in a binary JPEG mask, since compression strews values about edges."""
 
 
 @dataclass(frozen=True)
@@ -64,73 +62,13 @@ class Meaning:
         return f"{self.kind} {self.values} {self.names}" + " inside out" * self.inside_out
 
 
-@dataclass(frozen=True)
-class Values:
-    """The values that a mask file holds, before anyone says what they mean.
-
-    Args:
-        plane: integer (h, w): grey values, indices of a palette, or 0xRRGGBB where `colours`.
-        lossy: whether JPEG blurred them.
-        colours: whether they are colours.
-        palette: uint8 (k, 3), the colours behind the indices, or None.
-    """
-
-    plane: np.ndarray
-    lossy: bool = False
-    colours: bool = False
-    palette: np.ndarray | None = None
-
-
-def values_of(
-    stored: np.ndarray, lossy: bool = False, palette: np.ndarray | None = None, imagej: bool = False
-) -> Values:
-    """A decoded mask, (h, w, c) of any dtype, as one plane of whole values; alpha does not count.
-
-    Raises UserError for floats, but for masks of two values (which stay what they are where they are whole numbers) and
-    for whole numbers in a file of ImageJ's, which has no other type of 32 bits; for negative values; for NaN;
-    and for complex numbers.
-    """
-    array = stored[..., : {2: 1, 4: 3}.get(stored.shape[2], stored.shape[2])]
-    if array.dtype.kind == "f":
-        array = _whole(array, imagej)
-    if array.dtype.kind not in "biuf":
-        raise UserError(f"the mask holds {array.dtype} values; labels are whole numbers")
-    if array.dtype.kind == "i" and array.size and array.min() < 0:
-        raise UserError(f"the mask holds negative values, down to {array.min()}; 0 is background, objects are above it")
-    if array.shape[2] == 1:
-        return Values(array[..., 0], lossy, palette=palette)
-    if all(np.array_equal(array[..., 0], array[..., k]) for k in range(1, array.shape[2])):
-        return Values(array[..., 0], lossy)
-    if array.dtype != np.uint8 or array.shape[2] != 3:
-        raise UserError(
-            f"the mask has {array.shape[2]} channels of {array.dtype}; a mask has one, or 8-bit RGB colours"
-        )
-    red, green, blue = (array[..., k].astype(np.uint32) for k in range(3))
-    return Values((red << 16) | (green << 8) | blue, lossy, colours=True)
-
-
-def _whole(array: np.ndarray, imagej: bool) -> np.ndarray:
-    if not np.isfinite(array).all():
-        raise UserError(f"the {array.dtype} mask holds NaN or infinite values; replace them first")
-    found = np.unique(array)
-    whole = bool(np.array_equal(found, np.rint(found)) and np.abs(found).max(initial=0) < 2**24)
-    few = len(found) <= 2
-    if whole and (found.min(initial=0) >= 0 if few else imagej):
-        return array.astype(np.int32)
-    if few:
-        return (array > 0).astype(np.uint8)
-    raise UserError(
-        f"the mask holds many {array.dtype} values; labels are whole numbers: save it as 8 or 16 bit integers"
-    )
-
-
-def decide(asked: str, sample: Sequence[Values], table: str | None, files: str) -> Meaning:
+def decide(asked: str, sample: Iterable[Values], table: str | None, files: str) -> Meaning:
     """What masks mean.
 
     Args:
         asked: "binary", "objects", "classes", or "auto": classes where there is a table of them; objects where most
             masks of more than one value above 0 number objects (`numbers_objects`); binary otherwise.
-        sample: masks of the data set, spread over it.
+        sample: masks of the data set, spread over it; each is let go before the next is taken.
         table: the content of a classes.csv (columns value, name; a value is a number or a colour #rrggbb), or None.
         files: where it lies, for errors.
 
@@ -139,16 +77,14 @@ def decide(asked: str, sample: Sequence[Values], table: str | None, files: str) 
             MOST_CLASSES of them.
     """
     if asked == "classes" or (asked == "auto" and table is not None):
-        why = f"{TABLE} names them" if table is not None else "each value is a class"
-        return _named(table, files, why) if table is not None else _found(sample, files, why)
+        return _named(table, files) if table is not None else _found(sample, files)
     if asked in ("binary", "objects"):
         return Meaning(asked, "as asked")
-    many = [values for values in map(_black_first, sample) if len(_above(values)) > 1]
-    if not many:
+    votes = [numbers_objects(values) for values in map(black_first, sample) if len(_above(values)) > 1]
+    if not votes:
         return Meaning("binary", "no mask has more than one value above 0")
-    votes = sum(numbers_objects(values) for values in many)
-    share = f"{votes} of {len(many)} masks of several values number objects"
-    if 2 * votes > len(many):
+    share = f"{sum(votes)} of {len(votes)} masks of several values number objects"
+    if 2 * sum(votes) > len(votes):
         return Meaning("objects", f"{share}: their values run from 1 and each is one piece, or have more than 8 bits")
     return Meaning("binary", f"only {share}; masks=objects or masks=classes if values mean more than foreground")
 
@@ -170,12 +106,12 @@ def numbers_objects(values: Values) -> bool:
     return 2 * pieces.count(1) > len(pieces)
 
 
-def marking_lines(meaning: Meaning, masks: Sequence[Values]) -> Meaning:
+def marking_lines(meaning: Meaning, masks: Iterable[Values]) -> Meaning:
     """The same of a data set whose masks mark the lines between cells, some of which are `masks`: lines are the smaller
     side of all of these together."""
-    if meaning.kind != "binary" or not masks:
+    shares = [float(foreground(values).mean()) for values in masks] if meaning.kind == "binary" else []
+    if not shares:
         return meaning
-    shares = [float(foreground(values).mean()) for values in masks]
     lines = float(np.mean(shares)) < 0.5
     why = f"{meaning.why}; by their name they mark membranes, so that cells are what is {'0' if lines else 'above 0'}"
     return replace(meaning, why=why, inside_out=lines)
@@ -189,12 +125,14 @@ def _above(values: Values) -> np.ndarray:
     return found[found > 0]
 
 
-def _found(sample: Sequence[Values], files: str, why: str) -> Meaning:
-    exact = [values for values in sample if not values.lossy]
+def _found(sample: Iterable[Values], files: str) -> Meaning:
+    # of all masks of the data set, so that none is kept whole
+    exact = [values.used() for values in sample if not values.lossy]
     if not exact:
         raise UserError(f"{files}: masks=classes needs a {TABLE} (columns value, name) where all masks are JPEG")
-    colours = any(values.colours for values in exact)
-    planes = [_coloured(values) if colours else values.plane for values in exact]
+    differ = palettes_differ(exact)
+    colours = differ or any(values.colours for values in exact)
+    planes = [coloured(values) if colours else values.plane for values in exact]
     found = sorted({int(value) for plane in planes for value in np.unique(plane)} - {0})
     if len(found) > MOST_CLASSES:
         raise UserError(
@@ -202,12 +140,13 @@ def _found(sample: Sequence[Values], files: str, why: str) -> Meaning:
             "name), or masks=objects if values number objects"
         )
     names = [f"#{value:06x}" if colours else f"class {value}" for value in found]
+    why = "each colour is a class, since palettes differ from mask to mask" if differ else "each value is a class"
     return Meaning("classes", why, (0, *found), (BACKGROUND_NAME, *names), colours)
 
 
-def _named(table: str, files: str, why: str) -> Meaning:
+def _named(table: str, files: str) -> Meaning:
     names, colours = read_table(table, files)
-    return Meaning("classes", why, tuple(names), tuple(names.values()), colours)
+    return Meaning("classes", f"{TABLE} names them", tuple(names), tuple(names.values()), colours)
 
 
 @dataclass(frozen=True)
@@ -239,7 +178,7 @@ def label(values: Values, meaning: Meaning, membranes: bool = False) -> Labels:
     """
     if meaning.kind == "classes":
         return _labelled_classes(values, meaning)
-    values = _black_first(values)
+    values = black_first(values)
     plane = values.plane
     if meaning.kind == "objects":
         if values.lossy or values.colours:
@@ -255,29 +194,6 @@ def label(values: Values, meaning: Meaning, membranes: bool = False) -> Labels:
         mask = ~mask
     labels = components(mask)
     return Labels(smallest(labels), _one_class(int(labels.max())), levels)
-
-
-def foreground(values: Values) -> np.ndarray:
-    """What is above 0, in a JPEG above JPEG_NOISE: bool (h, w). Of a colour any channel counts, and of a palette black
-    is background, as `_black_first` has it."""
-    values = _black_first(values)
-    if values.lossy and values.colours:
-        brightest = np.maximum(values.plane >> 16, np.maximum((values.plane >> 8) & 255, values.plane & 255))
-        return np.asarray(brightest > JPEG_NOISE)
-    return np.asarray(values.plane > (JPEG_NOISE if values.lossy else 0))
-
-
-def _black_first(values: Values) -> Values:
-    """The same with black as 0, if that is one of a palette's colours but not its first: programs that make palettes
-    order them by how common or how bright a colour is, and black is the background of colours too."""
-    if values.palette is None or not values.plane.size:
-        return values
-    used = np.unique(values.plane)
-    black = used[(values.palette[used] == 0).all(axis=1)]
-    if len(black) != 1 or black[0] == 0:
-        return values
-    plane = np.where(values.plane == 0, black[0], values.plane)
-    return replace(values, plane=np.where(values.plane == black[0], 0, plane), palette=None)
 
 
 def _levels(plane: np.ndarray, mask: np.ndarray, lossy: bool) -> int:
@@ -297,7 +213,7 @@ def _labelled_classes(values: Values, meaning: Meaning) -> Labels:
     order = np.argsort(meaning.values)
     declared, plane = np.array(meaning.values)[order], values.plane
     if meaning.colours:
-        plane = _coloured(values)
+        plane = coloured(values)
     elif values.colours:
         raise UserError(f"the mask holds colours, the classes are numbers; write colours as #rrggbb into {TABLE}")
     if values.lossy:
@@ -316,18 +232,6 @@ def _labelled_classes(values: Values, meaning: Meaning) -> Labels:
         labels[regions > 0] = regions[regions > 0] + len(classes) - 1
         classes += [kind] * int(regions.max())
     return Labels(smallest(labels, mapped == UNKNOWN), np.array(classes, np.uint8), len(np.unique(place)))
-
-
-def _coloured(values: Values) -> np.ndarray:
-    """The plane of a mask as colours 0xRRGGBB: a file of colours that are all grey, or black, is as good as others."""
-    if values.colours:
-        return values.plane
-    if values.palette is not None:
-        red, green, blue = values.palette.astype(np.int64).T
-        return np.asarray(((red << 16) | (green << 8) | blue)[values.plane])
-    if values.plane.max(initial=0) > 255:
-        raise UserError("the mask holds grey values of more than 8 bits, the classes are colours")
-    return values.plane.astype(np.int64) * 0x010101
 
 
 def _nearest(plane: np.ndarray, declared: np.ndarray, colours: bool) -> np.ndarray:

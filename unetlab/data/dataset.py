@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
@@ -61,6 +62,7 @@ class Dataset:
         classes: names of the classes by index, background first.
         label_types: dtype of each label image.
         object_classes: of each image, uint8 (objects + 1,), or None where there is one class.
+        fields: of each image, what it shares with the other channels of its plane where channels are images; else "".
         groups: text of the groups.csv beside the images, "" if there is none.
         unusable: what was wrong with each file that was left out; files are left out only where that was asked for.
     """
@@ -80,6 +82,7 @@ class Dataset:
     classes: tuple[str, ...] = ("background", "foreground")
     label_types: tuple[str, ...] = ()
     object_classes: tuple[np.ndarray | None, ...] = ()
+    fields: tuple[str, ...] = ()
     groups: str = ""
     unusable: tuple[str, ...] = ()
 
@@ -207,7 +210,7 @@ def open_dataset(
         files: Files = public.fetch(source)
         name, label, verify = source, source, lambda: public.verify(source, files)
     else:
-        path = Path(source).expanduser()
+        path = Path(os.path.expanduser(source))
         files = open_files(path)
         name, label, verify = path.resolve().stem, str(path), lambda: None
     fingerprint = f"{files.fingerprint()} {told}"
@@ -228,7 +231,7 @@ def refuse_missing(source: str) -> None:
     if source.startswith("synthetic-"):
         _refuse_unknown_twin(source.removeprefix("synthetic-"))
     else:
-        refuse_no_path(Path(source).expanduser())
+        refuse_no_path(Path(os.path.expanduser(source)))
 
 
 def relabelled(dataset: Dataset, name: str, key: str, label: Callable[[np.ndarray], np.ndarray]) -> Dataset:
@@ -243,7 +246,8 @@ def relabelled(dataset: Dataset, name: str, key: str, label: Callable[[np.ndarra
 
     def job(i: int) -> cache.Decoded:
         image = dataset.image(i)
-        return cache.Decoded(dataset.ids[i], image, classes.from_mask(label(image)), dataset.modes[i])
+        made, field = classes.from_mask(label(image)), dataset.fields[i] if dataset.fields else ""
+        return cache.Decoded(dataset.ids[i], image, made, dataset.modes[i], field=field)
 
     jobs: list[Job] = [functools.partial(job, i) for i in range(len(dataset))]
     about = {"has_masks": True, "masks": "binary", "why": "made from the images"}
@@ -337,5 +341,6 @@ def stored(folder: Path) -> Dataset:
         classes=tuple(index.get("classes", ("background", "foreground"))),
         label_types=tuple(index["label_types"]),
         object_classes=tuple(None if each is None else np.array(each, np.uint8) for each in kinds),
+        fields=tuple(index.get("fields", ())),
         unusable=tuple(index.get("unusable", ())),
     )

@@ -1,5 +1,6 @@
 """The files of a folder or a zip, by relative name."""
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -118,10 +119,10 @@ class ZipFiles:
             self.zip = zipfile.ZipFile(path)
         except DAMAGED as error:
             raise UserError(f"{path} is no readable zip ({error}); give a folder or a zip of images") from error
-        self.infos = {info.filename: info for info in self.zip.infolist() if not _is_folder(info)}
+        self.infos = {name: info for info in self.zip.infolist() if not _is_folder(name := _posix(info))}
         folders: set[str] = set()
         for name in self.infos:  # tens of thousands, so that they are no paths
-            parts = name.replace("\\", "/").split("/")
+            parts = name.split("/")
             if parts[0] == "" or ".." in parts or name[1:2] == ":":  # a drive of Windows
                 raise UserError(f"{path} holds the name {name!r}, which leads out of the zip; make the zip anew")
             folders.update(parts[:-1])
@@ -133,7 +134,7 @@ class ZipFiles:
     def read(self, name: str) -> bytes:
         """The bytes of a file; raises UserError if they are damaged."""
         try:
-            return self.zip.read(name)
+            return self.zip.read(self.infos[name])
         except DAMAGED as error:
             raise UserError(f"{self.path}: {name} cannot be read ({error}); make the zip anew") from error
 
@@ -153,7 +154,7 @@ class ZipFiles:
                 raise UserError(f"{self.path}: {name} unpacks to {size:,} bytes and {where}; set TMPDIR elsewhere")
             path.parent.mkdir(exist_ok=True)
             try:
-                with self.zip.open(name) as packed, path.open("wb") as out:
+                with self.zip.open(self.infos[name]) as packed, path.open("wb") as out:
                     shutil.copyfileobj(packed, out)
             except DAMAGED as error:
                 path.unlink(missing_ok=True)
@@ -176,8 +177,21 @@ def composed(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def _is_folder(info: zipfile.ZipInfo) -> bool:
-    return not info.filename or info.filename.endswith("/")  # `is_dir` wants a name
+UTF_8 = 0x800
+"""Flag of a name in a zip that is UTF-8 and says so (APPNOTE.TXT of PKWARE, 4.4.4)."""
+
+
+def _posix(info: zipfile.ZipInfo) -> str:
+    """The name of a file in a zip: PowerShell 5.1 writes it with backslashes, macOS in UTF-8 without saying so."""
+    name = info.filename
+    if not info.flag_bits & UTF_8:
+        with contextlib.suppress(UnicodeError):
+            name = name.encode("cp437").decode("utf-8")
+    return name.replace("\\", "/")
+
+
+def _is_folder(name: str) -> bool:
+    return not name or name.endswith("/")
 
 
 def refuse_no_path(path: Path) -> None:
@@ -217,8 +231,8 @@ def given_groups(files: Files) -> str:
 
 
 def _tables(names: Iterable[str]) -> list[str]:
-    """Those called groups.csv, in small or large letters and with Windows' separators too, hidden ones left out."""
-    parts = {name: name.replace("\\", "/").split("/") for name in names}
+    """Those called groups.csv, in small or large letters, hidden ones left out."""
+    parts = {name: name.split("/") for name in names}
     return sorted(name for name, own in parts.items() if own[-1].lower() == GROUPS and not _hidden(own))
 
 

@@ -1,7 +1,7 @@
 """From the files of a sample to its pixels and labels, a page at a time."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import PurePosixPath
@@ -10,13 +10,14 @@ import numpy as np
 
 from unetlab.data import classes
 from unetlab.data.cache import Decoded
-from unetlab.data.classes import Meaning, Values
+from unetlab.data.classes import Meaning
 from unetlab.data.files import Files
 from unetlab.data.layouts import find_samples, refuse_twins
 from unetlab.data.layouts.base import Sample, marks_membranes
+from unetlab.data.mask_values import Values, foreground, values_of
 from unetlab.errors import UserError
 from unetlab.images import codecs
-from unetlab.images.codecs import STACKS, Pages, PixelError
+from unetlab.images.codecs import STACKS, ManyChannels, Pages, PixelError
 
 KEPT = 32
 """Stacks that stay open between their pages."""
@@ -50,11 +51,12 @@ class Reader:
         self.files.close()
 
     @contextmanager
-    def opened(self, name: str, channels: str = "") -> Iterator[Pages]:
-        """An opened file, for one thread at a time.
+    def opened(self, name: str, mask: bool = False) -> Iterator[Pages]:
+        """An opened image or mask, for one thread at a time.
 
         Raises UserError naming the file for what cannot be opened or read.
         """
+        channels = self._mask_channels if mask else self.channels
         try:
             with self._lock:
                 kept = self._open.get((name, channels))
@@ -73,6 +75,9 @@ class Reader:
             finally:
                 if not stays:
                     pages.close()
+        except ManyChannels as error:  # of a mask none can be chosen
+            said = f"the mask has {error.channels} channels; save one of them" if mask else error
+            raise UserError(f"{name}: {said}") from error
         except PixelError as error:
             raise UserError(f"{name}: {error}") from error
         except OSError as error:
@@ -94,21 +99,29 @@ class Reader:
         if sample.instances or not stacks:
             yield sample
             return
-        found = {name: self._numbers(name, name == sample.image) if name in stacks else range(1) for name in names}
+        found = {name: self._numbers(name, name != sample.image) if name in stacks else range(1) for name in names}
         if len({len(numbers) for numbers in found.values()}) > 1:
             said = " and ".join(f"{name} has {len(n)} page{'s' * (len(n) > 1)}" for name, n in found.items())
             raise UserError(f"{self.files.label}: {said}; image and label stack must be of one length")
         numbers = found[sample.image]
-        if numbers == range(1):
+        if numbers == range(1) and not (sample.image in stacks and self._is_longer(sample.image)):
             yield sample
             return
         digits = max(3, len(str(numbers[-1])))
         for page in numbers:
             yield replace(sample, id=f"{sample.id}-{page:0{digits}d}", page=page)
 
-    def _numbers(self, name: str, image: bool) -> range:
-        with self.opened(name, self.channels if image else self._mask_channels) as pages:
+    def _numbers(self, name: str, mask: bool) -> range:
+        with self.opened(name, mask) as pages:
             return pages.numbers
+
+    def _is_longer(self, name: str) -> bool:
+        """Whether a file has pages besides the first, which alone was asked for: its name then has the page, as in
+        `predict`."""
+        if self.pages in ("", "all"):
+            return False
+        with codecs.open_pages(self.files.source(name), self.channels) as pages:
+            return pages.count > 1
 
     def meaning(self, samples: list[Sample], asked: str) -> Meaning:
         """What the masks' values mean; raises UserError as `classes.decide` does."""
@@ -125,10 +138,10 @@ class Reader:
             surveyed = []
         meaning = classes.decide(asked, self._looked_at(surveyed), table, self.files.label)
         lines = [sample for sample in some if sample.masks and marks_membranes(sample.masks[0])]
-        return classes.marking_lines(meaning, self._looked_at(lines) if meaning.kind == "binary" else [])
+        return classes.marking_lines(meaning, self._looked_at(lines))
 
-    def _looked_at(self, samples: Sequence[Sample]) -> list[Values]:
-        return [values for sample in samples if (values := self._surveyed(sample)) is not None]
+    def _looked_at(self, samples: Iterable[Sample]) -> Iterator[Values]:
+        return (values for sample in samples if (values := self._surveyed(sample)) is not None)
 
     def _table(self) -> str | None:
         if self.table:
@@ -149,10 +162,10 @@ class Reader:
 
     def values(self, sample: Sample, name: str) -> Values:
         """What a mask file holds. Raises UserError naming the file."""
-        with self.opened(name, self._mask_channels) as pages, _named(name, sample):
+        with self.opened(name, mask=True) as pages, _named(name, sample):
             _refuse_hidden_pages(pages, sample)
-            stored = pages.read(_place(pages, sample))
-            return classes.values_of(stored, pages.lossy, pages.palette, pages.imagej)
+            stored = pages.read_mask(_place(pages, sample))
+            return values_of(stored, pages.lossy, pages.palette, pages.imagej)
 
     def read(self, sample: Sample, meaning: Meaning) -> Decoded:
         """Decodes a sample.
@@ -160,21 +173,22 @@ class Reader:
         Raises UserError naming the file, and the page of a stack, for what cannot be decoded, for a mask of another
         size than its image, and as `classes.label` does.
         """
-        with self.opened(sample.image, self.channels) as pages, _named(sample.image, sample):
+        with self.opened(sample.image) as pages, _named(sample.image, sample):
             _refuse_hidden_pages(pages, sample)
             image, mode = codecs.image_of(pages, _place(pages, sample)), pages.mode
+            field = str((sample.image, *pages.field(_place(pages, sample)))) if self.channels == "pages" else ""
         size = image.shape[:2]
         if not sample.masks:
-            return Decoded(sample.id, image, np.zeros(size, np.uint8), mode)
+            return Decoded(sample.id, image, np.zeros(size, np.uint8), mode, field=field)
         if sample.instances:
-            parts = (classes.foreground(self._fitting(sample, name, size)) for name in sample.masks)
-            return Decoded(sample.id, image, classes.from_parts(parts, size), mode)
+            parts = (foreground(self._fitting(sample, name, size)) for name in sample.masks)
+            return Decoded(sample.id, image, classes.from_parts(parts, size), mode, field=field)
         name = sample.masks[0]
         values = self._fitting(sample, name, size)
         with _named(name, sample):
             found = classes.label(values, meaning, marks_membranes(name))
         kinds = found.classes if meaning.kind == "classes" else None
-        return Decoded(sample.id, image, found.image, mode, found.levels, kinds)
+        return Decoded(sample.id, image, found.image, mode, found.levels, kinds, field)
 
     def _fitting(self, sample: Sample, name: str, size: tuple[int, int]) -> Values:
         """The values of a mask, which must be of its image's size."""

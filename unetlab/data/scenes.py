@@ -1,9 +1,11 @@
-"""Which images show the same thing: copies, frames of one take, tiles of one field, sections of one stack."""
+"""Which images show the same thing: copies, also turned ones, frames of one take, tiles of one field, sections of one
+stack, channels of one plane."""
 
 import csv
 import functools
 import io
 import json
+import os
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -13,13 +15,12 @@ from pathlib import Path
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from scipy.spatial import cKDTree
 
-from unetlab.data import cache, faint, takes, tiles
+from unetlab.data import cache, faint, nearest, takes, tiles
 from unetlab.data.dataset import Dataset
 from unetlab.data.files import GROUPS, composed
 from unetlab.data.keypoints import points, same_place
-from unetlab.data.likeness import Look, correlation, look, same_view, texture_key
+from unetlab.data.likeness import Look, correlation, look, same_view
 from unetlab.errors import UserError
 
 COPY = 0.97
@@ -49,14 +50,8 @@ SECTION = 0.25
 POINTS = 7
 """Points that moved together make frames of one take of two images that share too few blocks, or none."""
 
-NEIGHBOURS = 5
-"""Images that each is compared with: what the index says lies nearest."""
-
 NEXT = 3
 """Images after each in the order of names it is compared with too: frames of a take are named in order."""
-
-DIMENSIONS = 16
-"""Of the index of images."""
 
 KEPT = 1000
 """Pairs that were compared and not joined that are kept, the nearest first."""
@@ -68,9 +63,9 @@ class Pair:
 
     Args:
         first, second: their rows.
-        kind: "copy", "frame" (blocks), "points" (frames that turned, came closer or moved far), "colours" (frames
-            told by their names' order and their colours), "tile", "faint" (tiles whose border holds little),
-            "section".
+        kind: "copy", "turned" (a copy turned by quarters or flipped), "channel" (two of one plane), "frame" (blocks),
+            "points" (frames that turned, came closer or moved far), "colours" (frames told by their names' order and
+            their colours), "tile", "faint" (tiles whose border holds little), "section".
         score: how alike they are: correlation, for frames the share of blocks or the points in common,
             for faint tiles standard errors above chance.
         limit: the score from which on two are one scene.
@@ -105,11 +100,15 @@ class Scenes:
     source: str
 
     def copies(self, stacks: Sequence[str]) -> np.ndarray:
-        """int (n,), the same for images that are copies of each other: pixel for pixel, or in another one of `stacks`,
-        the stack of each image. Within a stack neighbours look like copies where little changes between them."""
-        copies = [pair for pair in self.joined if pair.kind == "copy"]
-        taken = [pair for pair in copies if pair.score == 1 or stacks[pair.first] != stacks[pair.second]]
-        return _components(len(self.scene), taken)
+        """int (n,), the same for images that are copies of each other: pixel for pixel, turned, or in another one of
+        `stacks`, the stack of each image. Within a stack neighbours look like copies where little changes between them.
+        Channels of one plane count as copies."""
+
+        def taken(pair: Pair) -> bool:
+            sure = pair.kind in ("turned", "channel") or pair.score == 1
+            return sure or (pair.kind == "copy" and stacks[pair.first] != stacks[pair.second])
+
+        return _components(len(self.scene), [pair for pair in self.joined if taken(pair)])
 
 
 class _Forest:
@@ -170,6 +169,12 @@ def found(dataset: Dataset, looks: Sequence[Look]) -> Scenes:
     for first, second in _exact(dataset.sha):
         finding.take(Pair(first, second, "copy", 1.0, COPY), True)
     rows = sorted(map(int, np.unique(np.asarray(dataset.sha), return_index=True)[1]))
+    for first, second, score in nearest.turned(looks, rows):
+        if score >= COPY:
+            finding.take(Pair(first, second, "turned", score, COPY), True)
+    rows = _unturned(dataset.ids, rows, finding.joined)
+    for first, second in _exact(dataset.fields):
+        finding.take(Pair(first, second, "channel", 1.0, 1.0), True)
     seen = set()
     partly: list[Pair] = []
     for kind, first, second in _candidates(looks, rows, dataset):
@@ -228,11 +233,24 @@ def _components(n: int, pairs: Sequence[Pair]) -> np.ndarray:
     return np.asarray(connected_components(graph, directed=False)[1])
 
 
-def _exact(sha: Sequence[str]) -> Iterator[tuple[int, int]]:
+def _exact(values: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """Pairs of rows of one value; an empty one tells nothing."""
     first: dict[str, int] = {}
-    for row, value in enumerate(sha):
-        if first.setdefault(value, row) != row:
+    for row, value in enumerate(values):
+        if value and first.setdefault(value, row) != row:
             yield first[value], row
+
+
+def _unturned(ids: Sequence[str], rows: Sequence[int], joined: Sequence[Pair]) -> list[int]:
+    """Rows without those that are others turned, which would go on in mirrored borders, and by chance that way only.
+
+    Kept is the shortest name, since who makes turned copies calls them by the name of the original and a word more.
+    """
+    same = _components(len(ids), [pair for pair in joined if pair.kind == "turned"])
+    kept: dict[int, int] = {}
+    for row in sorted(rows, key=lambda row: (len(ids[row]), row)):
+        kept.setdefault(int(same[row]), row)
+    return sorted(kept.values())
 
 
 def _compare(looks: Sequence[Look], first: int, second: int, kind: str) -> tuple[Pair, bool]:
@@ -249,27 +267,11 @@ def _compare(looks: Sequence[Look], first: int, second: int, kind: str) -> tuple
 
 def _candidates(looks: Sequence[Look], rows: Sequence[int], dataset: Dataset) -> Iterator[tuple[str, int, int]]:
     """Pairs worth comparing, the likelier first: kind and both rows."""
-    yield from (("frame", i, j) for i, j in _near_textures(looks, rows))
+    yield from (("frame", i, j) for i, j in nearest.textures(looks, rows))
     ordered = sorted(rows, key=lambda row: takes.natural(dataset.ids[row]))
     for step in range(1, NEXT + 1):
         yield from (("frame", i, j) for i, j in zip(ordered, ordered[step:], strict=False))
     yield from (("section", i, j) for i, j in _next_sections(looks, dataset, rows))
-
-
-def _near_textures(looks: Sequence[Look], rows: Sequence[int]) -> Iterator[tuple[int, int]]:
-    keyed = [(row, key) for row in rows if (key := texture_key(looks[row].texture)) is not None]
-    if len(keyed) < 2:
-        return
-    keys = np.stack([key for _, key in keyed])
-    axes = np.linalg.eigh(keys.T @ keys)[1][:, ::-1][:, :DIMENSIONS]
-    points = keys @ axes
-    k = min(NEIGHBOURS + 1, len(points))
-    distances, found = cKDTree(points).query(points, k=k, workers=-1)
-    for query, rank in zip(
-        *np.unravel_index(np.argsort(distances, axis=None, kind="stable"), found.shape), strict=True
-    ):
-        if query != found[query, rank]:
-            yield keyed[query][0], keyed[found[query, rank]][0]
 
 
 def _next_sections(looks: Sequence[Look], dataset: Dataset, rows: Sequence[int]) -> Iterator[tuple[int, int]]:
@@ -310,7 +312,7 @@ def scenes_of(dataset: Dataset, groups: str = "auto") -> Scenes:
         return Scenes(alone, alone, (), (), 0, "off")
     if groups == "auto":
         return _given(dataset, dataset.groups, GROUPS) if dataset.groups else _cached(dataset)
-    path = Path(groups).expanduser()
+    path = Path(os.path.expanduser(groups))
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -322,7 +324,7 @@ def scenes_of(dataset: Dataset, groups: str = "auto") -> Scenes:
 
 
 def _cached(dataset: Dataset) -> Scenes:
-    path = dataset.folder / "scenes-7.json"
+    path = dataset.folder / "scenes-8.json"
     if not path.exists():
         made = found(dataset, [look(dataset.image(i)) for i in range(len(dataset))])
         cache.write_text(path, json.dumps(asdict(made), default=np.ndarray.tolist))

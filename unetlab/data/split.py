@@ -42,7 +42,8 @@ def split(ids: Sequence[str], groups: np.ndarray, modality: Sequence[str], seed:
         count = len(np.unique(groups))
         raise UserError(
             f"{len(ids)} images of {count} scene{'s' * (count > 1)} cannot be split into train, validation and test; "
-            "at least 3 different scenes are needed: give more, split=blocks for sections of one stack, or groups=off"
+            "at least 3 different scenes are needed: give more, or groups=off; sections of one stack are for "
+            "`drosophila` and `showdown`, which take split=blocks"
         )
     rng = np.random.default_rng(seed)
     side = np.full(len(ids), -1)

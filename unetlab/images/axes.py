@@ -4,12 +4,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .contract import PixelError
+from .contract import ManyChannels, PixelError
 
-ADVICE = (
-    "say which with channels=1 or channels=1,2,3 (channels=pages: each is an image of its own), "
-    "and pages=all or a range such as pages=1-10"
-)
+OF_SAMPLES = "say which with channels=1 or channels=1,2,3"
+
+ADVICE = f"{OF_SAMPLES} (channels=pages: each is an image of its own), and pages=all or a range such as pages=1-10"
 
 
 @dataclass(frozen=True)
@@ -19,15 +18,17 @@ class Planes:
     Args:
         axes: a letter an axis, without those of a plane itself: C channels, all others (T, Z, Q, I, R, P ...) pages.
         shape: how long each is.
+        parted: whether channels are pages too.
     """
 
     axes: str
     shape: tuple[int, ...]
+    parted: bool = False
 
     @property
     def channels(self) -> int:
         """How many channels a page has."""
-        return math.prod(n for axis, n in zip(self.axes, self.shape, strict=True) if axis == "C")
+        return math.prod(n for axis, n in zip(self.axes, self.shape, strict=True) if self._of_channels(axis))
 
     @property
     def pages(self) -> int:
@@ -42,13 +43,21 @@ class Planes:
         """The same, as an index along each axis."""
         found = []
         for axis, n in zip(reversed(self.axes), reversed(self.shape), strict=True):
-            rest = channel if axis == "C" else page
+            rest = channel if self._of_channels(axis) else page
             found.append(rest % n)
-            if axis == "C":
+            if self._of_channels(axis):
                 channel = rest // n
             else:
                 page = rest // n
         return tuple(reversed(found))
+
+    def field(self, page: int) -> int:
+        """A number that pages share which are channels of one plane."""
+        index = self.index(page, 0)
+        return self._flat(tuple(0 if axis == "C" else i for axis, i in zip(self.axes, index, strict=True)))
+
+    def _of_channels(self, axis: str) -> bool:
+        return axis == "C" and not self.parted
 
     def _flat(self, index: tuple[int, ...]) -> int:
         flat = 0
@@ -61,24 +70,30 @@ class Planes:
         return ", ".join(f"{axis} {n}" for axis, n in zip(self.axes, self.shape, strict=True))
 
 
-def choose_channels(asked: str, there: int, pages: int = 1, said: str = "") -> tuple[int, ...]:
+def choose_channels(asked: str, there: int, pages: int = 1, said: str = "", planes: bool = True) -> tuple[int, ...]:
     """Which channels make the image, counted from 0: one, or three as red, green and blue.
 
     Args:
-        asked: "" or as the user writes it, counted from 1: "2" or "1,2,3".
+        asked: "" or as the user writes it, counted from 1: "2" or "1,2,3". "pages", which takes channels for pages, has
+            been heeded before, and is as good as "" where there are none.
         there: how many there are.
         pages: how many pages the same file has, where channels are planes of their own; 1 where they are colours.
         said: the axes in words, for the error.
+        planes: whether channels are planes of their own; samples of one pixel are not.
 
-    Raises PixelError where nothing was asked and the file does not say which: two, more than three, channels and pages
-    together; and for what is no choice.
+    Raises ManyChannels where nothing was asked and the file does not say which: two, more than three, channels and
+    pages together; PixelError for what is no choice.
     """
-    if not asked:
+    if asked in ("", "pages"):
         if there > 1 and pages > 1:
-            raise PixelError(f"it holds {pages} pages of {there} channels each ({said}); {ADVICE}")
-        if there not in (1, 3):
-            raise PixelError(f"it has {there} channels; an image is made of 1 or 3: {ADVICE}")
-        return tuple(range(there))
+            raise ManyChannels(f"it holds {pages} pages of {there} channels each ({said}); {ADVICE}", there)
+        if there in (1, 3):
+            return tuple(range(there))
+        if planes:
+            raise ManyChannels(f"it has {there} channels; an image is made of 1 or 3: {ADVICE}", there)
+        has = f"it has {there} channels, samples of each pixel"
+        no = "; channels=pages is for channels that are planes" if asked else "; an image is made of 1 or 3"
+        raise ManyChannels(f"{has}{no}: {OF_SAMPLES}", there)
     try:
         chosen = tuple(int(word) - 1 for word in asked.split(","))
     except ValueError:

@@ -14,10 +14,20 @@ import tifffile
 from PIL import Image
 
 from . import microscopy, raster, tiff, zarrs
-from .contract import MAX_PIXELS, Pages, PixelError
+from .contract import MAX_PIXELS, ManyChannels, Pages, PixelError
 from .depth import to_uint8
 
-__all__ = ["ENDINGS", "MAX_PIXELS", "STACKS", "Pages", "PixelError", "decode", "open_pages", "to_uint8"]
+__all__ = [
+    "ENDINGS",
+    "MAX_PIXELS",
+    "STACKS",
+    "ManyChannels",
+    "Pages",
+    "PixelError",
+    "decode",
+    "open_pages",
+    "to_uint8",
+]
 
 
 @dataclass(frozen=True)

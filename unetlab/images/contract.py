@@ -1,6 +1,7 @@
 """What every format offers: an opened file of n images of one kind, and the one error it may raise."""
 
 import re
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -32,8 +33,16 @@ class PixelError(ValueError):
         return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in super().__str__())
 
 
+class ManyChannels(PixelError):
+    """It has `channels` channels, and neither file nor user says which of them make the image."""
+
+    def __init__(self, message: str, channels: int) -> None:
+        super().__init__(message)
+        self.channels = channels
+
+
 class Pages:
-    """An opened file: n images of one size and kind. A format is a subclass with `_read`, and `_close` if it needs one.
+    """An opened file: n images of one size and kind. A format is a subclass with `_read`, and `close` if it needs one.
 
     Args:
         numbers: which pages of the file these are, counted from 0; every image, series, z or t plane counts as one.
@@ -45,7 +54,8 @@ class Pages:
         weight: bytes of a page while it is decoded, all its samples.
 
     Attributes:
-        imagej: whether ImageJ wrote the file, which has floats for integers of 32 bits.
+        imagej: whether ImageJ wrote the file, which has floats for integers of 32 bits, and colours only to show
+            values with.
     """
 
     imagej = False
@@ -69,10 +79,18 @@ class Pages:
 
         Raises PixelError for pixels that cannot be had: truncated, damaged, or of another size than the file says.
         """
+        return self._whole_page(self._read, page)
+
+    def read_mask(self, page: int) -> np.ndarray:
+        """One page of a mask, as `read` has it; in ImageJ's files, which show a mask either way round, the values that
+        ImageJ says it has."""
+        return self._whole_page(self._read_mask, page)
+
+    def _whole_page(self, read: Callable[[int], np.ndarray], page: int) -> np.ndarray:
         if not 0 <= page < self.count:
             raise PixelError(f"there is no page {page + 1}; the file has {self.count}")
         try:
-            array = self._read(page)
+            array = read(page)
         except PixelError:
             raise
         except Exception as error:  # the libraries raise many types for broken files
@@ -81,11 +99,18 @@ class Pages:
             raise PixelError(f"truncated or damaged: {array.shape[:2]} in place of {self.size} rows and columns")
         return array
 
+    def field(self, page: int) -> tuple[int, ...]:
+        """What pages share that are channels of one plane, with channels=pages; all others have one of their own."""
+        return (self.numbers[page],)
+
     def close(self) -> None:
         """Closes the file; reading is over then."""
 
     def _read(self, page: int) -> np.ndarray:
         raise NotImplementedError
+
+    def _read_mask(self, page: int) -> np.ndarray:
+        return self._read(page)
 
     def __enter__(self) -> Self:
         return self

@@ -41,7 +41,7 @@ class Grid(Pages):
                 sizes = f"{' x '.join(map(str, shape))}, scene 1 {' x '.join(map(str, shapes[0]))}"
                 raise PixelError(f"scene {number} is {sizes} ({axes}); save each scene as a file of its own")
         outer, shape = axes[: -len(inner)], shapes[0]
-        self.planes = Planes(outer.replace("C", "I") if channels == "pages" else outer, shape[: len(outer)])
+        self.planes = Planes(outer, shape[: len(outer)], parted=channels == "pages")
         self.fetch, self.lock = fetch, threading.Lock()
         height, width = shape[len(outer) : len(outer) + 2]
         refuse_size(height, width)
@@ -49,12 +49,17 @@ class Grid(Pages):
         if apart > 1 and samples > 1:
             raise PixelError(f"it has {apart} channels of {samples} samples each; save one image a channel")
         total = len(shapes) * self.planes.pages
-        asked = "" if channels == "pages" else channels
         colours = 3 if samples == 4 else samples  # the fourth is alpha
-        self.chosen = choose_channels(asked, max(apart, colours), total if apart > 1 else 1, self.planes.said())
+        many, said = total if apart > 1 else 1, self.planes.said()
+        self.chosen = choose_channels(channels, max(apart, colours), many, said, planes=samples == 1)
         weight = height * width * samples * np.dtype(dtype).itemsize
         kind = f"{dtype} {words(self.chosen)}"
         super().__init__(choose_pages(pages, total), (height, width), kind, weight=weight)
+
+    def field(self, page: int) -> tuple[int, ...]:
+        """As `Pages.field` says."""
+        scene, within = divmod(self.numbers[page], self.planes.pages)
+        return scene, self.planes.field(within)
 
     def _read(self, page: int) -> np.ndarray:
         scene, within = divmod(self.numbers[page], self.planes.pages)

@@ -46,7 +46,7 @@ class Raster(Pages):
         )
         colours = 1 if palette is not None or mode.split()[1].startswith("grey") else 3
         self.chosen = choose_channels(channels, colours)
-        if channels:
+        if channels not in ("", "pages"):
             self.mode = f"{mode.split()[0]} {words(self.chosen)}"
 
     def _kind(self) -> tuple[str, np.ndarray | None]:

@@ -85,12 +85,12 @@ class Tiff(Pages):
             raise PixelError(f"it has {apart} channels of {samples} samples each; save one image a channel")
         # samples of one pixel are its colours and belong together, however many pages there are
         many = total if apart > 1 else 1
-        self.chosen = choose_channels(
-            "" if channels == "pages" else channels, max(apart, samples), many, self.planes[0].said()
-        )
+        there, said = max(apart, samples), self.planes[0].said()
+        self.chosen = choose_channels(channels, there, many, said, planes=samples == 1)
         self.numbers = choose_pages(pages, total)
         self.kind = (first.dtype, _stored(first))
-        stored = words(self.chosen) if apart > 1 or channels or samples > 1 and _colours(first) == 1 else self.kind[1]
+        made = apart > 1 or channels not in ("", "pages") or (samples > 1 and _colours(first) == 1)
+        stored = words(self.chosen) if made else self.kind[1]
         size, lossy = (first.imagelength, first.imagewidth), first.compression in JPEG
         super().__init__(self.numbers, size, f"{first.dtype} {stored}", _palette(first), lossy, first.nbytes)
 
@@ -98,17 +98,35 @@ class Tiff(Pages):
         """Closes the file."""
         self.file.close()
 
-    def _read(self, page: int) -> np.ndarray:
+    def field(self, page: int) -> tuple[int, ...]:
+        """As `Pages.field` says."""
+        which, number = self._within(page)
+        return which, self.planes[which].field(number)
+
+    def _within(self, page: int) -> tuple[int, int]:
+        """The series that holds a page, and its number there."""
         number, which = self.numbers[page], 0
         while number >= self.planes[which].pages:
             number -= self.planes[which].pages
             which += 1
+        return which, number
+
+    def _read(self, page: int) -> np.ndarray:
+        return self._page(page, turn=True)
+
+    def _read_mask(self, page: int) -> np.ndarray:
+        return self._page(page, turn=not self.imagej)
+
+    def _page(self, page: int, turn: bool) -> np.ndarray:
+        """The channels of a page, (h, w, c), with white that is stored as zero turned to more or left as it is."""
+        which, number = self._within(page)
         series, planes = self.series[which], self.planes[which]
         if planes.channels == 1:
-            return self._plane(series, planes.plane(number, 0), number)[:, :, list(self.chosen)]
-        return np.concatenate([self._plane(series, planes.plane(number, c), number) for c in self.chosen], axis=2)
+            return self._plane(series, planes.plane(number, 0), number, turn)[:, :, list(self.chosen)]
+        several = [self._plane(series, planes.plane(number, c), number, turn) for c in self.chosen]
+        return np.concatenate(several, axis=2)
 
-    def _plane(self, series: Series, number: int, page: int) -> np.ndarray:
+    def _plane(self, series: Series, number: int, page: int, turn: bool) -> np.ndarray:
         """One plane as (h, w, c)."""
         key = series.keyframe
         with self.lock:
@@ -116,7 +134,7 @@ class Tiff(Pages):
                 # ImageJ writes one header for a whole stack, whose planes follow each other
                 self.file.seek((series.dataoffset or 0) + number * key.nbytes)
                 stored = np.frombuffer(self.file.read(key.nbytes), key.dtype.newbyteorder(self.tiff.byteorder))
-                return _standing(key, stored.reshape(key.shape).astype(key.dtype))
+                return _standing(key, stored.reshape(key.shape).astype(key.dtype), turn)
             frame = series[number]
             key = frame.keyframe
             if (key.dtype, _stored(key)) != self.kind or not _same(_palette(key), self.palette):
@@ -126,7 +144,7 @@ class Tiff(Pages):
             if not ends or max(ends) > self.length:
                 raise PixelError("truncated or damaged TIFF")
             segments.refuse_bombs(key, frame.dataoffsets, frame.databytecounts, self.file)
-            return _standing(key, np.asarray(frame.asarray(maxworkers=1)))
+            return _standing(key, np.asarray(frame.asarray(maxworkers=1)), turn)
 
 
 class _Bare:
@@ -178,8 +196,7 @@ def _planes(series: Series, channels: str) -> Planes:
         raise PixelError(f"its axes {series.axes} {series.shape} do not end in the rows and columns of a page")
     if series.axes[-inner:].replace("S", "") != "YX":
         raise PixelError(f"its axes are {series.axes}; a page wants rows Y and columns X at their end")
-    axes = series.axes[:-inner]
-    return Planes(axes.replace("C", "I") if channels == "pages" else axes, tuple(series.shape[:-inner]))
+    return Planes(series.axes[:-inner], tuple(series.shape[:-inner]), parted=channels == "pages")
 
 
 def _refuse_lies(xml: str, found: list[Directory]) -> None:
@@ -243,7 +260,8 @@ def _palette(page: Any) -> np.ndarray | None:
     if page.photometric != PHOTOMETRIC.PALETTE or page.colormap is None:
         return None
     wide = page.colormap.max() > 255  # it should be, but some programs write 8 bits into these 16
-    stored = (np.moveaxis(page.colormap, 0, -1) // (257 if wide else 1)).astype(np.uint8)
+    # Pillow and ImageJ write 256 times a value of 8 bits, others 257 times: both have it in the upper byte
+    stored = (np.moveaxis(page.colormap, 0, -1) >> (8 if wide else 0)).astype(np.uint8)
     colours = np.zeros((max(256, len(stored)), 3), np.uint8)
     colours[: len(stored)] = stored
     return colours
@@ -253,9 +271,9 @@ def _same(one: np.ndarray | None, other: np.ndarray | None) -> bool:
     return one is other or (one is not None and other is not None and np.array_equal(one, other))
 
 
-def _standing(page: Any, array: np.ndarray) -> np.ndarray:
-    """A plane as tifffile gives it, (h, w), (h, w, c) or (c, h, w), to (h, w, c) in which more is brighter."""
-    if page.photometric == PHOTOMETRIC.MINISWHITE:
+def _standing(page: Any, array: np.ndarray, turn: bool) -> np.ndarray:
+    """A plane as tifffile gives it, (h, w), (h, w, c) or (c, h, w), to (h, w, c), more being brighter if `turn`."""
+    if turn and page.photometric == PHOTOMETRIC.MINISWHITE:
         white = array.max() if array.dtype.kind == "f" else 2**page.bitspersample - 1
         array = ~array if array.dtype.kind in "bi" else (white - array).astype(array.dtype)
     if array.ndim == 3 and page.planarconfig == PLANARCONFIG.SEPARATE:

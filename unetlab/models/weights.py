@@ -1,6 +1,7 @@
 """Where an encoder's weights come from, settled before anything slow happens."""
 
 import logging
+import os
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -30,7 +31,7 @@ def resolve_weights(choice: str, setup: Setup) -> str | None:
         UserError: if "imagenet" cannot be had, the file does not exist or belongs to another model, or the recipe names
             an encoder that there is not.
     """
-    path = Path(choice).expanduser()
+    path = Path(os.path.expanduser(choice))
     if choice not in ("auto", "imagenet", "none") and not path.is_file():
         raise UserError(f"encoder_weights: no file {path}; allowed are auto, imagenet, none, or a weights file's path")
     network = NETWORKS[setup.network]

@@ -5,15 +5,17 @@ from pathlib import PurePosixPath
 
 from unetlab.data.files import Files
 from unetlab.data.layouts import bowl, folders, words
-from unetlab.data.layouts.base import FOLDERS, Folders, Sample
+from unetlab.data.layouts.base import FOLDERS, Folders, Sample, word_of
 from unetlab.errors import UserError
 from unetlab.images.codecs import ENDINGS, KNOWN
 
 UNREAD = (
     *(".gif", ".webp", ".jfif", ".heic", ".heif", ".avif", ".ppm", ".pgm"),
     *(".jp2", ".svs", ".npy", ".npz", ".h5"),
+    *(".lsm", ".stk", ".oib", ".oif", ".vsi", ".ims", ".dcm"),
 )
-"""Endings of images that are not read; beside others in images/ or masks/ they would be left out in silence."""
+"""Endings of images that are not read; in images/ or masks/, or side by side with others and called image or mask, they
+would be left out in silence."""
 
 LAYOUTS = (bowl.find, folders.find, words.find)
 """Each answers with samples, or None where files are laid out otherwise; a new layout is one file and one name here."""
@@ -26,15 +28,16 @@ def find_samples(files: Files) -> list[Sample]:
     a file in a folder below images/ or masks/, and one there that is not read; and if there is no image at all.
     """
     names = [name for name in files.names if PurePosixPath(name).suffix.lower() in ENDINGS]
+    there = Folders(names)
+    for name in files.names:
+        path = PurePosixPath(name)
+        counts = path.parent.name.lower() in FOLDERS or (not there.parents and word_of(name))
+        if path.suffix.lower() in UNREAD and counts:
+            raise UserError(f"{files.label}: {name} is no {KNOWN} image; convert it to PNG or TIFF, or take it away")
     if not names:
         raise UserError(
             f"{files.label} holds no PNG, JPEG, TIFF or BMP image; put images into images/, masks into masks/"
         )
-    for name in files.names:
-        path = PurePosixPath(name)
-        if path.suffix.lower() in UNREAD and path.parent.name.lower() in FOLDERS:
-            raise UserError(f"{files.label}: {name} is no {KNOWN} image; convert it to PNG or TIFF, or take it away")
-    there = Folders(names)
     there.refuse_stray(files, names)
     samples = next(found for find in LAYOUTS if (found := find(files, names, there)) is not None)
     return sorted(samples, key=lambda sample: sample.id)

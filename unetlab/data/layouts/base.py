@@ -72,6 +72,8 @@ class Folders:
         with_images, with_masks = set(self.parents), {parent for parent, kind in self.held if kind == "masks"}
 
         parents = with_images | with_masks
+        if not parents:
+            self._refuse_deep(files, names)
 
         def known(folder: PurePosixPath) -> bool:
             return folder.name.lower() in FOLDERS and str(folder.parent) in parents
@@ -84,7 +86,18 @@ class Folders:
                         f"{files.label}: {name} has no image; add {folder.parent / 'images'} or take it away"
                     )
             elif any(map(known, above)):
-                raise UserError(f"{files.label}: {name} lies too deep; put files right into images/ and masks/")
+                raise UserError(_too_deep(files, name))
+
+    def _refuse_deep(self, files: Files, names: list[str]) -> None:
+        """Where no file lies right in images/ or masks/, folders of both further up mean these two all the same."""
+        deep = {name: {FOLDERS.get(folder.lower()) for folder in PurePosixPath(name).parts[:-1]} for name in names}
+        if {"images", "masks"} <= set().union(*deep.values()):
+            first = next(name for name, above in deep.items() if above & {"images", "masks"})
+            raise UserError(_too_deep(files, first))
+
+
+def _too_deep(files: Files, name: str) -> str:
+    return f"{files.label}: {name} lies too deep; put files right into images/ and masks/"
 
 
 def stem_of(name: str) -> str:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import PurePosixPath
 
-from unetlab.data.files import Files
+from unetlab.data.files import Files, FolderFiles
 from unetlab.data.layouts.base import Folders, Sample
 from unetlab.errors import UserError
 
@@ -17,6 +17,8 @@ def find(files: Files, names: list[str], folders: Folders) -> list[Sample] | Non
     any_masks, instances = any(counts), max(counts) > 1  # of one mask each, its values say what it holds
     samples: dict[str, Sample] = {}
     for parent in parents:
+        if len(folders.images(parent)) > 1:
+            raise UserError(_several(files, folders, parent))
         sample = _sample(files, parent, folders.images(parent), folders.masks(parent), any_masks)
         if sample.id in samples:
             first = samples[sample.id].image
@@ -29,9 +31,17 @@ def _is_one(parent: str, images: list[str]) -> bool:
     return len(images) == 1 and PurePosixPath(images[0]).stem == PurePosixPath(parent).name
 
 
+def _several(files: Files, folders: Folders, parent: str) -> str:
+    """What is said of a folder of several images beside other folders of images, such as train/ beside test/."""
+    count = len(folders.images(parent))
+    largest = max(folders.parents, key=lambda name: (name != ".", len(folders.images(name))))
+    said = f"{PurePosixPath(parent) / 'images'} holds {count} images, and of several such folders each may hold one"
+    other = f", or name one of the folders: data={files.label}/{largest}" if isinstance(files, FolderFiles) else ""
+    return f"{files.label}: {said}; put all into one images/ and one masks/{other}"
+
+
 def _sample(files: Files, parent: str, images: list[str], masks: list[str], any_masks: bool) -> Sample:
-    if len(images) != 1:
-        raise UserError(f"{files.label}: {parent}/images holds {len(images)} images; this layout wants one")
     if any_masks and not masks:
-        raise UserError(f"{files.label}: {images[0]} has no mask; put one PNG an object into {parent}/masks")
+        where = f"put one PNG an object into {parent}/masks, or one black PNG if it shows none"
+        raise UserError(f"{files.label}: {images[0]} has no mask; {where}")
     return Sample(PurePosixPath(parent).name, images[0], tuple(sorted(masks)), True)
