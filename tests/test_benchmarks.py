@@ -49,9 +49,11 @@ from benchmarks import (
     workers,
 )
 from benchmarks.processes import gone, local_workers, wait_until
+from experiments import SETUPS
 from unetlab.data import open_dataset
 from unetlab.data.check import check
 from unetlab.data.split import split
+from unetlab.errors import UserError
 from unetlab.images.regions import components
 from unetlab.inference.objects import METHODS
 from unetlab.models import NETWORKS
@@ -568,3 +570,16 @@ def test_encoders_are_compared_with_the_first_over_scenes():
     assert frame["gain"].isna().tolist() == [True, False, False]
     assert frame["p"].iloc[1] > 0.05 > frame["p"].iloc[2]
     assert frame["low"].iloc[2] < frame["gain"].iloc[2] < frame["high"].iloc[2] < 0
+
+
+def test_a_fixed_hyperparameter_is_in_the_recipe_and_not_in_the_space():
+    import keras_tuner
+
+    setup = search_quality.fixed(SETUPS["nuclei-scratch"], ["image_size=64", "filters=8", "loss=dice"])
+    hp = keras_tuner.HyperParameters()
+    setup.space(hp, setup.recipe)
+    there = {each.name for each in hp.space}
+    assert "learning_rate" in there and not there & {"image_size", "filters", "loss"}
+    assert (setup.recipe.image_size, setup.recipe.model["filters"], setup.recipe.loss) == (64, 8, "dice")
+    with pytest.raises(UserError, match="--fix size=64: the recipe has image_size"):
+        search_quality.fixed(SETUPS["nuclei-scratch"], ["size=64"])
