@@ -117,13 +117,23 @@ def test_cells_that_touch_without_a_line_between_are_objects(configured):
 @pytest.mark.parametrize("draw", [touching, one_large])
 @pytest.mark.parametrize("view", ["whole", "patches"])
 def test_what_is_asked_for_is_what_the_rest_goes_with(configured, draw, view):
-    found = configured(draw, told={"view": view, "scale": "0.5", "objects": "watershed"})
+    scale = {} if view == "whole" else {"scale": "0.5"}
+    found = configured(draw, told={"view": view, "objects": "watershed", **scale})
     recipe, frame = found.setup.recipe, found.frame().set_index("what")
     assert recipe.view == view and recipe.objects == "watershed"
     assert frame["why"][["view", "objects"]].eq("as you asked").all()
     assert (recipe.image_size, recipe.scale) == ((256, 1.0) if view == "whole" else (64, 0.5))
     assert recipe.flips == ("horizontal" if view == "whole" else "both")
     assert 0.5 * 60 * 30 < recipe.epochs * recipe.draws / recipe.batch_size <= 0.8 * 60 * 30
+
+
+@pytest.mark.parametrize(("scale", "taken"), [("0.5", 0.5), ("auto", 1.0)])
+def test_a_scale_that_is_asked_for_is_of_patches_also_of_photographs(configured, scale, taken):
+    found = configured(one_large, told={"scale": scale})
+    assert (found.setup.recipe.view, found.setup.recipe.scale) == ("patches", taken)
+    assert found.frame().set_index("what")["why"]["view"] == "the scale that you asked for is of patches"
+    with pytest.raises(UserError, match=f"scale={scale} is of patches, and auto would squeeze whole images"):
+        configured(one_large, told={"scale": scale, "view": "whole"})
 
 
 @pytest.mark.parametrize(("view", "side", "count"), [("patches", 2048, 100), ("whole", 640, 3000), ("whole", 256, 16)])

@@ -56,6 +56,18 @@ def test_fresh_begins_anew_and_another_plan_is_another_run(experiment):
             assert other.parent != kept.parent
 
 
+def test_what_kill_9_left_running_is_killed_also_where_the_next_begins_anew(experiment):
+    going, trial = resume.going_on(experiment, "k", "one", TOLD, {}), {"training": "trial 0"}
+    with going as kept, write.run("t", tags=trial, params={}) as begun:
+        pass
+    left = [kept.parent, begun.info.run_id]
+    for run_id in left:
+        MlflowClient().update_run(run_id, status="RUNNING")
+    with resume.going_on(experiment, "k", "one", TOLD, {}, fresh=True) as other:
+        assert other.parent != kept.parent and not other.left
+        assert [mlflow.get_run(run_id).info.status for run_id in left] == ["KILLED", "KILLED"]
+
+
 def test_a_final_model_that_was_being_scored_is_not_trained_again(experiment):
     history, values = pd.DataFrame({"loss": [0.5]}), {"lr": 0.1}
     with pytest.raises(Stopped), resume.going_on(experiment, "k", "one", TOLD, {}) as kept:

@@ -11,6 +11,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 from PIL import Image
 from rich.console import Console
+from scipy.ndimage import gaussian_filter
 from tiny_setup import ALL, QUIET, RECIPE, TINY, children_of, final_of
 
 from unetlab.data import open_dataset
@@ -194,6 +195,24 @@ def test_block_splits_and_membranes_are_scored(store, pairs, light):
     summary = run_setup(setup, Options(data=str(pairs), trials=1, split="blocks", models="best"), QUIET)
     assert {"test/native_v_rand", "test/native_v_info", "baseline/constant_native_v_rand"} <= set(summary.figures)
     assert summary.figures["test/images"] == 2
+
+
+def test_sections_of_a_stack_whose_neighbours_look_like_copies_are_scenes_of_their_own(store, tmp_path):
+    folder, noise = tmp_path / "stack", np.random.default_rng(0)
+    kept = gaussian_filter(noise.normal(size=(64, 64)), 3)
+    for kind in ("images", "masks"):
+        (folder / kind).mkdir(parents=True)
+    for k in range(24):
+        kept = 0.99 * kept + 0.14 * gaussian_filter(noise.normal(size=(64, 64)), 3)  # a slow walk
+        grey = np.clip(128 + 400 * kept, 0, 255).astype(np.uint8)
+        Image.fromarray(grey).save(folder / "images" / f"section{k:02d}.png")
+        Image.fromarray((grey > 128).astype(np.uint8) * 255).save(folder / "masks" / f"section{k:02d}.png")
+    images = jobs_run._look(TINY, Options(data=str(folder), split="blocks"), QUIET)
+    assert len(set(images.card.scenes.sections)) < 5 and {pair.kind for pair in images.card.scenes.joined} >= {"copy"}
+    sides = images.sides.train, images.sides.validation, images.sides.test
+    held = [set(images.scenes[rows]) for rows in sides]
+    assert [len(scenes) for scenes in held] == [len(rows) for rows in sides]
+    assert not held[0] & held[1] and not held[1] & held[2] and not held[0] & held[2]
 
 
 def test_blocks_that_part_a_group_that_was_told_are_refused(store, pairs, light):

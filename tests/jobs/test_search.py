@@ -7,12 +7,13 @@ import types
 import mlflow
 import pandas as pd
 import pytest
+from mlflow.exceptions import MlflowException
 from rich.console import Console
 from tiny_setup import QUIET, RECIPE, TINY, children_of, final_of, space_of_three
 
 from unetlab.data import cache
-from unetlab.errors import UserError
-from unetlab.jobs import final, judge, resume, search, trial
+from unetlab.errors import Stopped, UserError
+from unetlab.jobs import final, judge, resume, search, trial, worker
 from unetlab.jobs.run import run_setup
 from unetlab.metrics import membranes
 from unetlab.options import Options
@@ -106,6 +107,23 @@ def test_of_a_search_the_reference_and_the_best_so_far_are_kept(tmp_path):
     kept.add(7, judge.Judged(0.8, object()), None)
     kept.add(8, judge.Judged(0.99, None), None)  # of an earlier attempt, its weights are gone
     assert set(kept.outcomes) == {0, 7}
+
+
+AWAY = "API request to http://h/api/2.0/mlflow/runs/get failed with exception HTTPConnectionPool"
+
+
+@pytest.mark.parametrize("error", [MlflowException(AWAY), RuntimeError(f"MlflowException: {AWAY}")])
+def test_a_server_that_goes_away_between_two_trials_stops_the_search_and_fails_no_trial(
+    store, pairs, light, monkeypatch, error
+):
+    def away(*_):
+        raise error  # here, or in the process of the trials, which hands on its words
+
+    monkeypatch.setattr(worker.Workers, "judge", away)
+    with pytest.raises(Stopped, match="the tracking server does not answer"):
+        run_setup(TINY, Options(data=str(pairs), trials=2, precision="float32"), QUIET)
+    (run,) = mlflow.MlflowClient().search_runs(["1"])
+    assert run.info.status == "KILLED"
 
 
 @pytest.mark.parametrize("lost", [False, pytest.param(True, marks=pytest.mark.slow)])

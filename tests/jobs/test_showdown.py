@@ -13,7 +13,7 @@ from rich.console import Console
 
 from unetlab.errors import UserError
 from unetlab.jobs import showdown
-from unetlab.jobs.run import Summary
+from unetlab.jobs.run import PART, Summary
 from unetlab.options import JOBS, Options
 from unetlab.setup import Recipe, Setup
 from unetlab.tracking import ui, write
@@ -113,7 +113,8 @@ def scored(monkeypatch):
         experiment = ui.open_experiment()
         name, worse = f"{setup.name} {tags['repeat']}", 0.03 * (setup.name == "latex")
         digests = {"setup": setup.name, "dataset_digest": "d1", "split_digest": tags["repeat"]}
-        own = f"tags.showdown = '{tags['showdown']}' and tags.part = '{tags['part']}' and status = 'FINISHED'"
+        part = [f"tags.{tag} = '{tags[tag]}'" for tag in PART if tag in tags]
+        own = " and ".join([*part, "status = 'FINISHED'"])
         if not options.fresh and (before := MlflowClient().search_runs([experiment], own)):
             return Summary(before[0].info.run_id, experiment, "", dict.fromkeys(FIGURES, 0.5), setup.name)
         with write.run(name, tags={**digests, **tags, "role": "search"}, params={"seed": options.seed}) as active:
@@ -133,6 +134,36 @@ def test_a_fresh_showdown_takes_nothing_from_an_earlier_one(store, plan, scored)
     first, second = (showdown.showdown(telling(plan, fresh=fresh), QUIET, tiny)[1] for fresh in (False, True))
     assert first != second and ran == 2 * ["nuclei 0", "latex 0", "nuclei 1", "latex 1"]
     assert len(children(first)) == len(children(second)) == 4
+
+
+def test_a_fresh_showdown_ends_what_kill_9_left_and_none_is_run_twice_at_a_time(store, plan, scored, monkeypatch):
+    left = [showdown.showdown(plan, QUIET, tiny)[1]]
+    left.append(children(left[0])[-1].info.run_id)
+    for run_id in left:
+        MlflowClient().update_run(run_id, status="RUNNING")
+    real = showdown.run_setup
+
+    def meanwhile(*told):
+        assert [MlflowClient().get_run(run_id).info.status for run_id in left] == ["KILLED", "KILLED"]
+        with pytest.raises(UserError, match="'showdown', the same command, is being run by process"):
+            showdown.showdown(telling(plan, fresh=True), QUIET, tiny)
+        return real(*told)
+
+    monkeypatch.setattr(showdown, "run_setup", meanwhile)
+    assert showdown.showdown(telling(plan, fresh=True), QUIET, tiny)[1] != left[0]
+
+
+def test_a_fresh_showdown_that_was_stopped_goes_on_without_the_parts_of_an_earlier_one(store, plan, scored):
+    ran, broken = scored
+    first = showdown.showdown(plan, QUIET, tiny)[1]
+    broken.add("nuclei 1")
+    with pytest.raises(UserError, match="the disk is full"):
+        showdown.showdown(telling(plan, fresh=True), QUIET, tiny)
+    broken.clear()
+    comparison, second = showdown.showdown(plan, QUIET, tiny)  # as the printed command does, which leaves `fresh` out
+    assert second != first and ran == 2 * ["nuclei 0", "latex 0", "nuclei 1", "latex 1"]
+    compared = {own.run_id for records in comparison.records for own in records}
+    assert compared == {run.info.run_id for run in children(second) if run.info.status == "FINISHED"}
 
 
 def under_mlflow_run(monkeypatch, experiment: str, **params: str) -> str:

@@ -46,6 +46,16 @@ def test_an_unfinished_run_is_refused_by_id_and_left_out_of_an_experiment(store)
         compare([done[0], running])
 
 
+def test_budgets_are_the_same_however_they_were_typed(store):
+    as_taken = {"minutes": "30.0", "trials": "3", "refit": "true", "scale": "0.5", "tta": "4", "view": "patches"}
+    as_typed = {"minutes": "30", "trials": "03", "refit": "True", "scale": ".50", "tta": "4", "view": "patches"}
+    runs = [log_setup_run(name, difficulty(), params=told) for name, told in (("a", as_typed), ("b", as_taken))]
+    assert [read.budget(each) for each in read.find(runs)] == [as_taken, as_taken]
+    assert not [note for note in compare(runs).notes if "budget" in note]
+    other = log_setup_run("c", difficulty(), params={**as_taken, "minutes": "31"})
+    assert [note for note in compare([runs[0], other]).notes if "different budgets (minutes)" in note]
+
+
 def test_images_may_be_called_what_tables_call_nothing(store):
     names = ["NA", "null", "None", "nan", "n/a", *IDS[5:]]
     runs = [log_setup_run(name, difficulty() + _noise(1), ids=names) for name in ("a", "b")]

@@ -3,6 +3,7 @@
 import mlflow
 import pytest
 
+from unetlab.errors import UserError
 from unetlab.tracking import read, ui
 
 
@@ -37,6 +38,22 @@ def test_comparisons_look_where_the_ui_does_and_under_mlflow_run_where_mlflow_lo
     monkeypatch.delenv("MLFLOW_RUN_ID")
     client.rename_experiment(own, "another")  # whatever it is called
     assert read._experiment_id(client, None) == own
+
+
+def test_an_experiment_that_was_deleted_is_said_to_be_and_how_to_have_it_back(store, monkeypatch):
+    client = mlflow.MlflowClient()
+    own = ui.open_experiment()
+    with mlflow.start_run(experiment_id=own) as run:
+        pass
+    client.delete_experiment(own)
+    said = f"the experiment unetlab was deleted; .*mlflow experiments restore -x {own}.*MLFLOW_EXPERIMENT_NAME"
+    with pytest.raises(UserError, match=said):
+        ui.open_experiment()
+    with monkeypatch.context() as patch, pytest.raises(UserError, match=said):
+        patch.setenv("MLFLOW_RUN_ID", run.info.run_id)  # deleted after `mlflow run` began
+        ui.open_experiment()
+    client.restore_experiment(own)
+    assert ui.open_experiment() == own
 
 
 @pytest.mark.parametrize(

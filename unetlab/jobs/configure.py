@@ -144,9 +144,10 @@ def configure(setup: Setup, options: Options, dataset: Dataset, card: DataCard, 
       of validation as it learns from. The learning rate decays to 0 by a cosine over just these, and sooner where
       ENDED of the minutes would cut them off.
 
-    View, scale and objects that the options name are taken as they are, and the rest is chosen to go with them.
+    View, scale and objects that the options name are taken as they are, and the rest is chosen to go with them: a scale
+    is of patches.
 
-    Raises UserError for minutes that are not above 0, and for weights as `resolve_weights` does.
+    Raises UserError as `refuse_numbers` does, and for weights as `resolve_weights` does.
     """
     refuse_numbers(setup, options)
     seen = objects_of(dataset, few(sides.train))
@@ -210,7 +211,7 @@ def _what_is_seen(
     crowded = seen.touching > TOUCHING
     membranes = seen.foreground > FOREGROUND and seen.mean > CELLS and not several and not crowded
     changes = _learnt(seen, membranes, choices)
-    if options.view == "recipe":
+    if options.view == "recipe" and options.scale == "recipe":
         whole = not membranes and seen.mean < FEW and seen.share > LARGE
     else:
         whole = options.view == "whole"
@@ -264,7 +265,8 @@ def _patches(
     at_scale = replace(setup.recipe, view="patches", scale=scale)
     sizes = np.array([size_of(dataset.sizes[row].tolist(), at_scale) for row in sides.train])
     side = min(PATCH, -(-int(np.median(sizes.max(axis=1))) // ALIGN) * ALIGN)
-    why = "squeezing images loses what is small" if options.view == "recipe" else ASKED
+    small, named = "squeezing images loses what is small", "the scale that you asked for is of patches"
+    why = ASKED if options.view != "recipe" else small if options.scale == "recipe" else named
     choices.append(Choice("view", f"patches of {side}x{side}, tiles in prediction", why))
     return {"view": "patches", "scale": scale, "image_size": side}
 

@@ -14,7 +14,8 @@ def refuse_early(setup: Setup, options: Options) -> None:
 
 
 def refuse_numbers(setup: Setup, options: Options) -> None:
-    """Raises UserError for numbers that the table of options lets through, before anything is read."""
+    """Raises UserError for numbers that the table of options lets through, or that would do nothing, before anything is
+    read."""
     if setup.adapts and options.minutes <= 0:
         raise UserError("auto fits its training into minutes, which must be above 0; 30 are a start: minutes=30")
     if setup.adapts and options.scheduler and not options.workers:
@@ -27,6 +28,12 @@ def refuse_numbers(setup: Setup, options: Options) -> None:
         )
     if options.scale not in ("recipe", "auto"):
         scale_of(options.scale)
+    view = options.view if options.view != "recipe" or setup.adapts else setup.recipe.view
+    if options.scale != "recipe" and view == "whole":
+        raise UserError(
+            f"scale={options.scale} is of patches, and {setup.name} would squeeze whole images to its square; give "
+            "view=patches, or leave scale out"
+        )
 
 
 def scale_of(said: str) -> float:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments import SETUPS
-from unetlab.data import public
+from unetlab.data import open_dataset, public
 from unetlab.errors import Stopped, UserError
 from unetlab.jobs.resume import going_on, plan_key
 from unetlab.jobs.run import Summary, run_setup
@@ -24,6 +24,9 @@ PUBLISHED = tuple(setup for setup in SETUPS.values() if setup.published)
 """The setups that have figures to be reproduced."""
 
 COLUMNS = ("setup", "data", "figure", "published", "ours", "low", "high", "images", "minutes", "note")
+
+SIDES = {"val": "validation"}
+"""What a run calls a side where a figure's name has it otherwise."""
 
 
 def reproduce(
@@ -60,17 +63,18 @@ def reproduce(
             name = setup.name
             console.rule(f"{name} ({number} of {len(setups)})")
             source = available(setup, data.get(name, "auto"), console)
-            options = Options(
-                data=source,
-                trials=1,
-                epochs=epochs or setup.recipe.epochs,
-                seed=seed,
-                precision=precision,
-                encoder_weights=encoder_weights,
-                models="best",
-                **setup.protocol,
-            )
             try:
+                options = Options(
+                    data=source,
+                    trials=1,
+                    epochs=epochs or setup.recipe.epochs,
+                    seed=seed,
+                    precision=precision,
+                    encoder_weights=encoder_weights,
+                    models="best",
+                    masks=_one_mask(source, seed, setup),
+                    **setup.protocol,
+                )
                 summary = run_setup(setup, options, console, {"reproduction": kept.parent})
                 rows += _rows(setup, source, summary)
             except Stopped:
@@ -84,7 +88,10 @@ def reproduce(
 
 
 def available(setup: Setup, choice: str, console: Console) -> str:
-    """The data to use: `choice`, or for "auto" the source's own data by name if they can be had, else the twin."""
+    """The data to use: `choice`, or for "auto" the source's own data by name if they can be had, else the twin; a twin
+    by its name, since "synthetic" alone is a first try, for which some recipes are cut."""
+    if choice == "synthetic":
+        return f"synthetic-{setup.twin}"
     if choice != "auto":
         return choice
     best = setup.source
@@ -98,6 +105,11 @@ def available(setup: Setup, choice: str, console: Console) -> str:
         )
         return f"synthetic-{setup.stand_in}"
     return best
+
+
+def _one_mask(source: str, seed: int, setup: Setup) -> str:
+    """What the values of masks are said to mean: published figures are of one mask, whatever classes there are."""
+    return "binary" if open_dataset(source, seed, setup.twin).learnt_classes else "auto"
 
 
 def terminal_table(table: pd.DataFrame) -> Table:
@@ -141,7 +153,8 @@ def _rows(setup: Setup, source: str, summary: Summary) -> list[dict[str, Any]]:
             ours = intervals.pooled_interval(tables[side], score, scenes)
             row |= {"ours": ours.mean, "low": ours.low, "high": ours.high, "images": len(tables[side])}
         else:  # a training or loss figure: one number, no interval over images
-            row |= {"ours": summary.figures[f"{side}/{score}"], "images": record.sides.get(side, float("nan"))}
+            images = record.sides.get(SIDES.get(side, side), float("nan"))
+            row |= {"ours": summary.figures[f"{side}/{score}"], "images": images}
         rows.append(row)
         mlflow.log_metrics({f"published/{setup.name}/{key}": figure, f"reproduced/{setup.name}/{key}": row["ours"]})
     return rows

@@ -217,23 +217,34 @@ def going_on(
 ) -> Iterator[Kept]:
     """The run of a plan: the one an earlier attempt left unfinished, unless `fresh`, else a new one.
 
-    What of it was left RUNNING is marked KILLED. Raises UserError if another process runs the same plan, Stopped if
-    the disk is full or the tracking server away.
+    What an earlier attempt left RUNNING is marked KILLED. Raises UserError if another process runs the same plan,
+    Stopped if the disk is full or the tracking server away.
     """
-    folder = cache.root() / "unfinished" / plan_key(store=mlflow.get_tracking_uri(), experiment=experiment, key=key)
-    with Lock(folder.with_suffix(".lock"), f"{name!r}, the same command,").take(), stoppable():
-        earlier = None if fresh else unfinished_run(experiment, key)
-        if earlier is None:
+    with alone(experiment, key, name) as folder, stoppable():
+        earlier = unfinished_run(experiment, key)
+        if earlier is not None:
+            end(experiment, earlier)
+        if earlier is None or fresh:
             shutil.rmtree(folder, ignore_errors=True)
             with write.run(name, tags={**tags, "plan": key}, params=params) as active, stoppable():
                 yield Kept(active.info.run_id, folder)
         else:
             run_id = earlier.info.run_id
-            end_below(experiment, run_id)
             stand_aside(run_id)
             with write.run(name, tags=tags, params=params, run_id=run_id), stoppable():
                 yield Kept(run_id, folder, trainings(experiment, run_id), again=True)
         shutil.rmtree(folder, ignore_errors=True)  # it finished
+
+
+@contextmanager
+def alone(experiment: str, key: str, name: str) -> Iterator[Path]:
+    """Keeps other processes of this cache from the plan `key` meanwhile; gives the folder of its saved states.
+
+    Raises UserError if another process runs the same plan, Stopped where there is no writing.
+    """
+    folder = cache.root() / "unfinished" / plan_key(store=mlflow.get_tracking_uri(), experiment=experiment, key=key)
+    with Lock(folder.with_suffix(".lock"), f"{name!r}, the same command,").take():
+        yield folder
     folder.with_suffix(".lock").unlink(missing_ok=True)
 
 
@@ -261,12 +272,17 @@ def trainings(experiment: str, parent: str, name: str = "") -> dict[str, Left]:
     return found
 
 
+def end(experiment: str, run: Run) -> None:
+    """Marks a run and what is below it KILLED where it is RUNNING, so that the UI shows no work that nobody does."""
+    end_below(experiment, run.info.run_id)
+    if run.info.status == "RUNNING":
+        MlflowClient().set_terminated(run.info.run_id, "KILLED")
+
+
 def end_below(experiment: str, parent: str) -> None:
-    """Marks what is RUNNING below a run KILLED, so that the UI shows no work that nobody does."""
-    client = MlflowClient()
+    """Marks what is RUNNING below a run KILLED."""
     for run in runs_where(experiment, f"tags.`mlflow.parentRunId` = '{parent}' and attributes.status = 'RUNNING'"):
-        end_below(experiment, run.info.run_id)
-        client.set_terminated(run.info.run_id, "KILLED")
+        end(experiment, run)
 
 
 def stand_aside(run_id: str) -> None:

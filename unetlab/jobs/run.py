@@ -39,6 +39,9 @@ from unetlab.training.memory import refuse_too_large
 NOT_THE_PLAN = ("data", "register", "fresh", "stall", "twin_seed", *PLACES)
 """Options that leave it the same work."""
 
+PART = ("showdown", "showdown_run", "part", "reproduction")
+"""Tags that say what a run is a part of; of another whole it is other work."""
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -148,9 +151,8 @@ def _look(setup: Setup, options: Options, console: Console) -> Images:
     card = check(dataset, options.groups)
     console.print(card.table())
     refuse_unusable(card, dataset.has_masks, options.labels)
-    sides = _split(dataset, card, options)
-    # blocks part stacks, so that each of their sections is a scene there
-    scenes = card.scenes.sections if options.split == "blocks" else card.groups
+    scenes = _sections(dataset, card) if options.split == "blocks" else card.groups
+    sides = _split(dataset, card, scenes, options)
     learnt = dataset if options.labels == "masks" else made.made_labels(dataset, options.labels, console)
     return Images(dataset, card, sides, scenes, learnt, dataset if dataset.has_masks else learnt)
 
@@ -230,7 +232,7 @@ def _plan(
     told = {name: value for name, value in asdict(options).items() if name not in NOT_THE_PLAN}
     if (options.trials > 1 or setup.adapts) and options.tuner in DEPENDENT and options.workers > 1:
         told["workers"] = options.workers  # other workers would be proposed other trials
-    part = {name: own_tags[name] for name in ("showdown", "part", "reproduction") if name in own_tags}
+    part = {name: own_tags[name] for name in PART if name in own_tags}
     return resume.plan_key(
         setup=setup.name, recipe=recipe.flat(), **told, images=dataset.digest, sides=sides.digest, part=part
     )
@@ -248,17 +250,20 @@ def _tags(bench: trial.Bench, options: Options) -> dict[str, str]:
     }
 
 
-def _split(dataset: Dataset, card: DataCard, options: Options) -> Split:
+def _sections(dataset: Dataset, card: DataCard) -> np.ndarray:
+    """int (n,), the scene of each image where blocks part stacks: each section is one, but copies and what was told."""
+    if card.scenes.source != "auto":
+        return card.scenes.sections
+    return card.scenes.copies([stack_of(id) for id in dataset.ids])
+
+
+def _split(dataset: Dataset, card: DataCard, scenes: np.ndarray, options: Options) -> Split:
     if options.split == "blocks":
-        copies = (
-            card.scenes.copies([stack_of(id) for id in dataset.ids]).tolist()
-            if card.scenes.source == "auto"
-            else dataset.sha
-        )
+        copies = scenes.tolist() if card.scenes.source == "auto" else dataset.sha
         sides = split_blocks(dataset.ids, copies, seed=options.seed)
         _refuse_parted(card, sides)
         return sides
-    return split(dataset.ids, card.groups, card.modality, seed=options.seed)
+    return split(dataset.ids, scenes, card.modality, seed=options.seed)
 
 
 def _refuse_parted(card: DataCard, sides: Split) -> None:
@@ -280,11 +285,11 @@ def _rivals(learnt: Dataset, sides: Split, given: bool) -> baselines.Rivals:
     rows = baselines.few(sides.train)
     if learnt.learnt_classes:
         truths = (learnt.class_truth(i) for i in rows)
-        return baselines.class_rivals((learnt.image(i) for i in rows), truths, learnt.classes)
-    constant = baselines.constant_answer(learnt.objects(i) for i in rows)
+        return baselines.class_rivals((learnt.image(i) for i in rows), truths, learnt.classes, map(learnt.known, rows))
+    constant = baselines.constant_answer(map(learnt.objects, rows), map(learnt.known, rows))
     if not given:
         return baselines.Rivals(constant=constant)
-    polarity = baselines.otsu_polarity((learnt.image(i) for i in rows), (learnt.objects(i) for i in rows))
+    polarity = baselines.otsu_polarity(*(map(each, rows) for each in (learnt.image, learnt.objects, learnt.known)))
     return baselines.Rivals(polarity, constant)
 
 

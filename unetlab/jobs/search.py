@@ -12,7 +12,7 @@ import pandas as pd
 from unetlab.errors import Stopped, UserError
 from unetlab.jobs import cluster, judge, trial
 from unetlab.jobs.recipe import without_heads
-from unetlab.jobs.resume import Left
+from unetlab.jobs.resume import Left, stoppable
 from unetlab.models import NETWORKS
 from unetlab.options import Options
 from unetlab.search.keras_tuner import grid_size, search, trials_to_a_promotion
@@ -81,13 +81,14 @@ def search_recipe(bench: trial.Bench, reference: Recipe, options: Options) -> Fo
         name = f"trial {number:02d} " + ("reference" if number == 0 else _difference(reference, recipe))
         name += f" to epoch {rung.epochs}" if rung else ""
         try:
-            judged = judge.known(bench, recipe, name, number) or workers.judge(bench, recipe, name, number, rung)
+            with stoppable():  # a server that is away between two trials is no fault of the next
+                judged = judge.known(bench, recipe, name, number) or workers.judge(bench, recipe, name, number, rung)
+                kept.add(number, judged, rung)
         except Stopped:
             raise
         except Exception as error:
             reasons.append(f"trial {number}: {str(error) or repr(error)}")
             raise
-        kept.add(number, judged, rung)
         return judged.objective
 
     with cluster.workers(options, bench.progress.console) as workers:

@@ -17,7 +17,7 @@ from unetlab.comparison import compare, report
 from unetlab.data import open_dataset
 from unetlab.errors import UserError
 from unetlab.jobs.early import refuse_numbers
-from unetlab.jobs.resume import end_below, runs_where, stand_aside, stoppable
+from unetlab.jobs.resume import alone, end, runs_where, stand_aside, stoppable
 from unetlab.jobs.run import Summary, run_setup
 from unetlab.options import JOBS, PLACES, Options, command
 from unetlab.setup import Setup
@@ -81,13 +81,14 @@ def showdown(
 
     The runs are children of one run of role "showdown"; a setup that finished in an earlier attempt is not run again,
     as long as its recipe and the images are the same. Runs an earlier attempt left going when it was killed are marked
-    KILLED, so one plan must not be run twice at a time on one store.
+    KILLED.
 
     Returns:
         The comparison and the id of the showdown's run, which holds report.html.
 
     Raises:
-        UserError: as `run_setup` and `compare` do; what finished stays, and the same plan goes on from there.
+        UserError: as `run_setup` and `compare` do; what finished stays, and the same plan goes on from there. Also
+            if another process runs the same plan.
     """
     console = console or Console(stderr=True)
     first = plan.options(0)
@@ -95,9 +96,8 @@ def showdown(
         refuse_numbers(load(name), first)
     key = plan.key(open_dataset(first.data, plan.told.seed, **first.reading()).digest)
     experiment = ui.open_experiment()
-    with _parent(plan, key, experiment) as parent:
-        _end_killed(key, experiment)
-        ids = _run_all(plan, key, console, load)
+    with alone(experiment, key, "showdown"), _parent(plan, key, experiment) as parent:
+        ids = _run_all(plan, key, parent, console, load)
         comparison = compare.compare(ids)
         for path, content in report.files(comparison).items():
             mlflow.log_text(content, path)
@@ -105,15 +105,16 @@ def showdown(
         return comparison, parent
 
 
-def _run_all(plan: Plan, key: str, console: Console, load: Callable[[str], Setup]) -> list[str]:
-    """Runs the parts, of which `run_setup` knows those that finished before; returns the ids of their runs."""
+def _run_all(plan: Plan, key: str, parent: str, console: Console, load: Callable[[str], Setup]) -> list[str]:
+    """Runs the parts, of which `run_setup` knows those of this showdown that finished before; returns the ids of their
+    runs."""
     parts = [(name, repeat) for repeat in range(plan.repeats) for name in plan.setups]
     started, ids, ran = time.monotonic(), [], 0
     for number, (name, repeat) in enumerate(parts, start=1):
         minutes, rest = (time.monotonic() - started) / 60, len(parts) - number + 1
         left = f", {minutes:.0f} min so far, about {minutes / ran * rest:.0f} min left" if ran else ""
         console.rule(f"{number} of {len(parts)}: {name}, split {repeat + 1} of {plan.repeats}{left}")
-        tags = {"showdown": key, "part": f"{name} {repeat}", "command": plan.command()}
+        tags = {"showdown": key, "showdown_run": parent, "part": f"{name} {repeat}", "command": plan.command()}
         tags |= {"repeat": str(repeat)} if plan.repeats > 1 else {}
         began = 1000 * time.time()
         summary: Summary = run_setup(load(name), plan.options(repeat), console, tags)
@@ -126,6 +127,7 @@ def _run_all(plan: Plan, key: str, console: Console, load: Callable[[str], Setup
 @contextmanager
 def _parent(plan: Plan, key: str, experiment: str) -> Iterator[str]:
     """The showdown's run, an earlier one of the same plan if there is one."""
+    _end_killed(key, experiment)
     earlier = [] if plan.told.fresh else runs_where(experiment, f"tags.role = 'showdown' and tags.plan = '{key}'")
     name = f"showdown {len(plan.setups)} setups, {plan.repeats} splits, {plan.told.data.rstrip('/').split('/')[-1]}"
     if earlier:
@@ -139,8 +141,7 @@ def _parent(plan: Plan, key: str, experiment: str) -> Iterator[str]:
 
 
 def _end_killed(key: str, experiment: str) -> None:
-    """Marks what a killed attempt left RUNNING, so that the UI shows no work that nobody does."""
-    client = MlflowClient()
-    for run in runs_where(experiment, f"tags.showdown = '{key}' and attributes.status = 'RUNNING'"):
-        end_below(experiment, run.info.run_id)
-        client.set_terminated(run.info.run_id, "KILLED")
+    """Marks what killed attempts left RUNNING: showdowns, and parts of those that were ended without them."""
+    for tag in ("plan", "showdown"):
+        for run in runs_where(experiment, f"tags.{tag} = '{key}' and attributes.status = 'RUNNING'"):
+            end(experiment, run)

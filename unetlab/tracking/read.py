@@ -22,7 +22,7 @@ from mlflow.tracking import MlflowClient
 
 from unetlab.data import cache
 from unetlab.errors import UserError
-from unetlab.options import BUDGET
+from unetlab.options import BUDGET, OPTIONS
 from unetlab.tracking import ui
 from unetlab.tracking.names import EXPERIMENT
 
@@ -36,6 +36,9 @@ ROLES = ("search", "evaluation")
 THREADS = 8
 
 PAGE = 1000
+
+TRUE = ("true", "1", "yes", "on", "t", "y")
+"""What the command line takes for true."""
 
 
 @dataclass(frozen=True)
@@ -170,11 +173,23 @@ def record(run: Run) -> Record:
 
 def budget(of: Record) -> dict[str, str]:
     """What a setup was given, by the names of BUDGET: as it was resolved where a tag says so, such as a precision of
-    "auto", else as it was asked for. Runs of versions without an option lack its name, which says nothing of them."""
+    "auto", else as it was asked for, however that was typed. Runs of versions without an option lack its name, which
+    says nothing of them."""
     known = {name: of.tags.get(name, of.params.get(name)) for name in BUDGET}
     encoder = of.tags.get("encoder", "weights file")  # a file goes by its name
     known["encoder_weights"] = {"none": None, "weights file": known.get("encoder_weights")}.get(encoder, encoder)
-    return {name: value for name, value in known.items() if value is not None}
+    return {name: _as_taken(name, value) for name, value in known.items() if value is not None}
+
+
+def _as_taken(name: str, value: str) -> str:
+    """The value of an option as a command logs it; `mlflow run` logs what was typed, "30" for 30.0, "True" for true."""
+    kind = OPTIONS[name].kind
+    if kind is bool:
+        return str(value.strip().lower() in TRUE).lower()
+    try:
+        return f"{float(value):.12g}" if kind is str else str(kind(value))
+    except ValueError:  # a word
+        return value
 
 
 def children(parent: Record) -> list[Run]:

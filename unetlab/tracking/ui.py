@@ -68,7 +68,7 @@ def open_experiment() -> str:
     It is that of the active run, if there is one; under `mlflow run` the one MLflow chose; otherwise
     MLFLOW_EXPERIMENT_NAME or "unetlab".
 
-    Raises UserError if the tracking store cannot be reached.
+    Raises UserError if the tracking store cannot be reached, or the experiment was deleted.
     """
     import mlflow
     from mlflow.exceptions import MlflowException
@@ -77,11 +77,11 @@ def open_experiment() -> str:
     from unetlab.tracking import store
 
     store.make_whole()
-    client = MlflowClient()
+    client, experiment_id = MlflowClient(), ""
     try:
         active = mlflow.active_run()
         if active is not None:
-            experiment_id: str = active.info.experiment_id
+            experiment_id = active.info.experiment_id
         elif "MLFLOW_RUN_ID" in os.environ:
             experiment_id = client.get_run(os.environ["MLFLOW_RUN_ID"]).info.experiment_id
         else:
@@ -89,11 +89,23 @@ def open_experiment() -> str:
         for key, value in _tags().items():
             client.set_experiment_tag(experiment_id, key, value)
     except MlflowException as error:
+        if error.error_code == "INVALID_PARAMETER_VALUE":  # which a store that is away does not say
+            _refuse_deleted(client, experiment_id)
         raise UserError(
             f"the tracking store {mlflow.get_tracking_uri()} does not answer: {str(error).splitlines()[0][:200]}; "
             "start it, or set MLFLOW_TRACKING_URI"
         ) from error
     return experiment_id
+
+
+def _refuse_deleted(client: Any, experiment_id: str) -> None:
+    """Raises UserError if the experiment of this id, or where it is "" the one that runs would go to, was deleted."""
+    named = client.get_experiment(experiment_id) if experiment_id else client.get_experiment_by_name(experiment_name())
+    if named is not None and named.lifecycle_stage == "deleted":
+        raise UserError(
+            f"the experiment {named.name} was deleted; restore it by `mlflow experiments restore -x "
+            f"{named.experiment_id}`, or set MLFLOW_EXPERIMENT_NAME to another"
+        )
 
 
 def experiment_name() -> str:
