@@ -242,8 +242,8 @@ class Compared:
         for key in sorted(one.metrics.keys() | two.metrics.keys()):
             mine, theirs = one.metrics.get(key, []), two.metrics.get(key, [])
             self.lost += len({step for step, _ in theirs} - {step for step, _ in mine})
-            # what is logged once more after a kill, with the same value, is the same
-            mine = mine if key.startswith("epoch/") else list(dict.fromkeys(mine))
+            if not key.startswith("epoch/"):  # what is logged once more, after a kill or of the winner, is the same
+                mine, theirs = (list(dict.fromkeys(each)) for each in (mine, theirs))
             if [step for step, _ in mine] != [step for step, _ in theirs]:
                 self.differences.append(f"{name}: {key} has the steps {[step for step, _ in mine]}")
                 continue
