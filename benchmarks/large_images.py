@@ -254,6 +254,9 @@ def seams(model: str, side: int) -> None:
     if predictor is None or predictor.recipe.view != "patches":
         raise click.ClickException(f"{model} looks at whole images, which have no tiles")
     image, found = view.fitted(mosaic(side), predictor.recipe), []
+    if max(image.shape[:2]) <= tiles.TILE:
+        shrunk = f"{model} works at {predictor.recipe.scale:g} of the size, so that {side}x{side} is one tile"
+        raise click.ClickException(f"{shrunk}; give a larger --side")
     for tile in (tiles.TILE, 2 * side):
         predictor.tile = tile
         found.append(np.asarray(predictor.maps([image]).mask[0]))

@@ -20,6 +20,7 @@ from PIL import Image
 from unetlab.cli.base import OneLineErrors
 from unetlab.comparison.compare import Comparison, compare
 from unetlab.errors import UserError
+from unetlab.metrics.table import word_of
 from unetlab.tracking import read, thumbnails
 from unetlab.tracking.read import Record
 
@@ -58,7 +59,7 @@ def masks_picture(record: Record) -> Image.Image:
     for axes in figure.subplots(2, len(chosen), squeeze=False).ravel():
         axes.set_axis_off()
     for k, i in enumerate(chosen):
-        truth, mask = album.truth[i], album.masks[i]
+        truth, mask = album.truth[i] > 0, album.masks[i] > 0  # of classes their union
         shown = np.full((*truth.shape, 3), BACKGROUND, np.uint8)
         shown[truth & mask], shown[truth & ~mask], shown[mask & ~truth] = HIT, MISSED, FALSE
         figure.axes[k].imshow(album.images[i], interpolation="nearest")
@@ -71,7 +72,8 @@ def masks_picture(record: Record) -> Image.Image:
 
 
 def comparison_picture(comparison: Comparison) -> Image.Image:
-    """The report's ranking: each setup's mean Dice and its difference to the first, with 95 % intervals.
+    """The report's ranking: each setup's mean Dice and its difference to the first, with 95 % intervals; of membranes
+    V_rand.
 
     Green are the best and all that cannot be told from it, as in the report; the conclusion stands above.
     """
@@ -80,7 +82,8 @@ def comparison_picture(comparison: Comparison) -> Image.Image:
     figure = Figure(figsize=(9.6, 1.7 + 0.55 * len(ranking)), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2, sharey=True)
-    for axes, mean, prefix in ((left, "native_dice", "native_dice"), (right, "behind_best", "behind")):
+    ranks = comparison.metric
+    for axes, mean, prefix in ((left, ranks, ranks), (right, "behind_best", "behind")):
         for k, row in enumerate(ranking.to_dict("records")):
             if axes is right and k == 0:
                 continue
@@ -90,7 +93,7 @@ def comparison_picture(comparison: Comparison) -> Image.Image:
             axes.annotate(f"{row[mean]:{'+.3f' if axes is right else '.3f'}}", (row[mean], k - 0.22), ha="center")
         axes.grid(axis="x", alpha=0.3)
     left.set_yticks(places, [f"{rank}  {name}" for rank, name in zip(ranking["rank"], ranking["name"], strict=True)])
-    left.set(xlabel="Dice at the images' own size", ylim=(len(ranking) - 0.5, -0.6))
+    left.set(xlabel=f"{word_of(ranks)} at the images' own size", ylim=(len(ranking) - 0.5, -0.6))
     right.axvline(0, color=RED, linestyle="--", linewidth=1)
     right.set_xlabel(f"difference to {ranking['name'].iloc[0]}")
     figure.suptitle(textwrap.fill(comparison.conclusion(), 75), fontsize=11)

@@ -20,7 +20,6 @@ import click
 import mlflow
 import numpy as np
 import pandas as pd
-import yaml
 from matplotlib.figure import Figure
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
@@ -65,13 +64,26 @@ def fixing(space: Callable[[Any, Recipe], None], given: Mapping[str, Any], hp: A
 
 
 def fixed(setup: Setup, words: Sequence[str]) -> Setup:
-    """A setup with hyperparameters fixed, each "name=value". Raises UserError for one that the recipe lacks."""
-    given = {}
+    """A setup with hyperparameters fixed, each "name=value". Raises UserError for one that the recipe lacks or that is
+    of another kind there, and for a setup that configures itself."""
+    if words and setup.adapts:
+        raise UserError(f"{setup.name} configures itself, so that nothing can be fixed")
+    given, known = {}, setup.recipe.flat()
     for name, _, value in (word.partition("=") for word in words):
-        if name not in setup.recipe.flat() or not value:
-            raise UserError(f"--fix {name}={value}: the recipe has {', '.join(setup.recipe.flat())}")
-        given[name] = yaml.safe_load(value)
-    return replace(setup, recipe=setup.recipe.changed(given), space=functools.partial(fixing, setup.space, given))
+        if name not in known or not value:
+            raise UserError(f"--fix {name}={value}: the recipe has {', '.join(known)}")
+        given[name] = _as(known[name], name, value)
+    on_twin = {name: value for name, value in setup.on_twin.items() if name not in given}
+    space = functools.partial(fixing, setup.space, given)
+    return replace(setup, recipe=setup.recipe.changed(given), space=space, on_twin=on_twin)
+
+
+def _as(own: Any, name: str, value: str) -> Any:
+    """A value as the recipe's own is."""
+    try:
+        return click.types.convert_type(type(own))(value)
+    except click.BadParameter as error:
+        raise UserError(f"--fix {name}={value}: {error.message}") from error
 
 
 def progress(parent: Run, trials: list[Run]) -> pd.DataFrame:

@@ -44,7 +44,9 @@ arrays, weights, model_file, epochs = np.load(sys.argv[1]), json.loads(sys.argv[
 recipe = load_setup("nuclei").recipe
 keras.utils.set_random_seed(0)
 shape = (recipe.image_size, recipe.image_size, recipe.channels)
-model = NETWORKS["mobilenet"].build(input_shape=shape, weights=weights, **recipe.model)
+# a frozen random encoder is worthless, so without weights it is trained, as in unetlab
+told = {**recipe.model, "train_encoder": recipe.model["train_encoder"] or weights is None}
+model = NETWORKS["mobilenet"].build(input_shape=shape, weights=weights, **told)
 model.compile(keras.optimizers.Adam(recipe.learning_rate), "binary_crossentropy", metrics=["accuracy"])
 model.fit(
     arrays["train_x"], arrays["train_y"], batch_size=recipe.batch_size, epochs=epochs, verbose=0,

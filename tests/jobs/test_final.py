@@ -1,6 +1,7 @@
 """The final model: scored on test once, beside rivals that learn nothing, and timed as served."""
 
 import io
+from types import SimpleNamespace
 
 import mlflow
 import numpy as np
@@ -11,6 +12,10 @@ from PIL import Image
 from tiny_setup import QUIET, TINY, final_of
 
 from unetlab.data import open_dataset
+from unetlab.data.classes import UNKNOWN
+from unetlab.data.dataset import FittedDataset
+from unetlab.inference.predict import Maps
+from unetlab.jobs import mask_scores
 from unetlab.jobs.run import run_setup
 from unetlab.options import Options
 
@@ -60,3 +65,13 @@ def test_the_time_of_an_answer_is_that_of_the_model_as_served(store, pairs, ligh
     monkeypatch.setattr(mlflow.pyfunc, "load_model", lambda uri: loaded.append(uri) or real(uri))
     summary = run_setup(TINY, Options(data=str(pairs), trials=1, models="best", epochs=1), QUIET)
     assert loaded == [f"models:/{summary.model_id}"] and summary.figures["test/ms_per_image"] > 0
+
+
+def test_what_is_found_on_unknown_ground_is_not_drawn_as_false():
+    masks = np.zeros((3, 4, 4, 1), np.uint8)
+    masks[2, :, 2:] = UNKNOWN
+    truth = SimpleNamespace(fitted=lambda recipe: FittedDataset(masks, masks))
+    bench = SimpleNamespace(truth=truth, split=SimpleNamespace(test=np.array([0, 2])))
+    tested = SimpleNamespace(maps=Maps(np.full((2, 4, 4), 0.9, np.float32)))
+    found = mask_scores.found_masks(bench, tested, TINY.recipe)
+    assert found[0].all() and found[1][:, :2].all() and not found[1][:, 2:].any()

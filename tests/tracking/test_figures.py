@@ -78,6 +78,16 @@ def test_prediction_panel_shows_outlines_probability_and_errors():
     assert (np.asarray(errors[10, 9]) == (0, 208, 96)).all() and (np.asarray(errors[10, 22]) == (255, 47, 208)).all()
 
 
+def test_large_images_are_drawn_smaller_and_their_errors_counted_before():
+    truth, mask = np.zeros((2, 3000, 50), np.uint8)
+    truth[1001, :], mask[2, :] = 1, 1  # rows that a smaller picture lacks
+    row = panel_row(truth=truth, mask=mask, image=np.full((3000, 50, 3), 9, np.uint8), probability=mask * 0.5)
+    figure = figures.prediction_panel([row])
+    drawn(figure)
+    assert panels(figure)[2].images[0].get_array().shape == (1000, 17, 3)
+    assert panels(figure)[2].get_title() == "errors: 50 px missed, 50 px false"
+
+
 @pytest.mark.parametrize("value", [0, 1])
 def test_prediction_panel_of_empty_and_full_masks(value):
     mask = np.full((32, 32), value, dtype=np.uint8)

@@ -98,6 +98,7 @@ def test_waiting_is_the_share_of_the_steps_time_that_no_batch_was_there(monkeypa
     clock, batches = types.SimpleNamespace(now=0.0), types.SimpleNamespace(ready={})
     monkeypatch.setattr("unetlab.training.ahead.time", types.SimpleNamespace(perf_counter=lambda: clock.now))
     waiting = Waiting(batches)
+    waiting.set_model(types.SimpleNamespace(train_function="a step"))
 
     def stepped(batch, ready, end):
         batches.ready[batch], clock.now = ready, end
@@ -111,6 +112,11 @@ def test_waiting_is_the_share_of_the_steps_time_that_no_batch_was_there(monkeypa
     waiting.on_epoch_begin(1)
     stepped(0, ready=101, end=111)
     assert (waiting.seconds, waiting.steps, waiting.share) == (5, 35, pytest.approx(1 / 7))
+    waiting.model.train_function = "another, traced anew"
+    stepped(1, ready=150, end=200)
+    assert waiting.steps == 35
+    stepped(2, ready=195, end=210)
+    assert (waiting.seconds, waiting.steps) == (5, 45)
     assert Waiting(batches).share == 0
 
 

@@ -235,7 +235,7 @@ def _log_pictures(bench: trial.Bench, final: trial.Outcome, tested: mask_scores.
     """Pictures and reports of the final model on test, into the active run."""
     images = bench.dataset.fitted(final.recipe).images
     order = np.argsort(table["native_dice"].to_numpy())
-    cut = predict.thresholds(tested.maps.mask, final.served.threshold)
+    found = mask_scores.found_masks(bench, tested, final.served)
     picked = []
     for label, i in (("best", order[-1]), ("median", order[len(order) // 2]), ("worst", order[0])):
         picked.append(
@@ -245,7 +245,7 @@ def _log_pictures(bench: trial.Bench, final: trial.Outcome, tested: mask_scores.
                 "image": np.asarray(images[bench.split.test[i]]),
                 "truth": tested.masks[i],
                 "probability": tested.maps.mask[i],
-                "mask": tested.maps.mask[i] > cut[i],
+                "mask": found[i],
                 "dice": table["dice"][i],
             }
         )

@@ -19,9 +19,6 @@ from unetlab.service.sheets import Shard, Some
 from unetlab.tracking import figures, thumbnails, write
 from unetlab.tracking.objects import OBJECTS, object_panel
 
-SHOWN = 512
-"""Pixels a side of the pictures at most."""
-
 MEANS = (
     *("dice", "iou", "native_dice", "native_iou", "ap50", "ap_dsb", "pq", "f1_50", "f1_70", "count_error"),
     *membranes.SCORES,
@@ -111,11 +108,8 @@ def log_pictures(
         ((mask, objects),) = _answers(segmenter, dataset, [i])
         about = {"label": label, "id": table["id"][k]}
         parted.append({**about, "image": dataset.image(i), "truth": dataset.objects(i), "found": objects})
-        step = -(-max(mask.shape) // SHOWN)
         drawn = {"image": dataset.image(i), "truth": dataset.objects(i) > 0, "mask": mask}
-        reduced = {key: stack[::step, ::step] for key, stack in drawn.items()}
-        errors = figures.errors(drawn["truth"], mask)
-        shown.append({**about, "dice": table["native_dice"][k], "errors": errors, **reduced})
+        shown.append({**about, "dice": table["native_dice"][k], **drawn})
     write.log_figure(figures.prediction_panel(shown), "predictions.png")
     write.log_figure(object_panel(parted), OBJECTS)
     write.log_figure(figures.confusion(pixelwise.confusion_matrix(table)), "confusion.png")

@@ -15,6 +15,9 @@ from unetlab.metrics.calibration import Stack, calibration_bins, error_of
 
 GREEN, MAGENTA, GREY = "#00d060", "#ff2fd0", "#8a8a8a"
 
+SHOWN = 1024
+"""Pixels a side of a picture at most."""
+
 SERIES = ["#1f6fb4", "#d9730d", "#7a7a7a", "#2b8a57", "#8e5bb5", "#b03a48"]
 
 
@@ -58,12 +61,14 @@ def prediction_panel(rows: Sequence[Mapping[str, Any]]) -> Figure:
 
     Each row holds id (str), image (uint8 (h, w, 1 or 3)), truth and mask (bool or {0, 1} (h, w)), probability
     (float (h, w) in [0, 1]; the plain image is shown where there is none) and dice; an optional label, such as "best",
-    starts the line's title, and `errors` are the pixels missed and falsely found where these pictures are made smaller.
+    starts the line's title. Large ones are drawn with every so many-th pixel, and errors are counted before.
     """
     heights = row_heights([row["truth"] for row in rows], 3.6)
     figure = _figure(12, sum(heights) + 0.7)
     grid = figure.subplots(len(rows), 3, squeeze=False, height_ratios=heights)
     for line, row in zip(grid, rows, strict=True):
+        missed, false = errors(*(np.asarray(row[name]).astype(bool) for name in ("truth", "mask")))
+        row = _reduced(row)
         truth, mask = np.asarray(row["truth"]).astype(bool), np.asarray(row["mask"]).astype(bool)
         label = f"{row['label']}: " if "label" in row else ""
         _show_image(line[0], row["image"])
@@ -78,7 +83,6 @@ def prediction_panel(rows: Sequence[Mapping[str, Any]]) -> Figure:
             _show_image(line[1], row["image"])
             line[1].set_title("image", fontsize=10)
         line[2].imshow(_errors(truth, mask), interpolation="nearest")
-        missed, false = row.get("errors") or errors(truth, mask)
         line[2].set_title(f"errors: {missed:,} px missed, {false:,} px false", fontsize=10)
         for axes in line:
             axes.set_xticks([])
@@ -87,6 +91,13 @@ def prediction_panel(rows: Sequence[Mapping[str, Any]]) -> Figure:
         "Outlines: truth green, prediction magenta.   Errors: missed green, false magenta, hit white.", fontsize=11
     )
     return figure
+
+
+def _reduced(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row with pictures of SHOWN pixels a side at most: an outline takes 24 bytes for each of their pixels."""
+    step = -(-max(row["truth"].shape) // SHOWN)
+    pictures = {name: row[name][::step, ::step] for name in ("image", "truth", "mask", "probability") if name in row}
+    return {**row, **pictures}
 
 
 def errors(truth: np.ndarray, mask: np.ndarray) -> tuple[int, int]:

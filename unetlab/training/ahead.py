@@ -83,14 +83,15 @@ class Untuned(PyDatasetAdapter):
 class Waiting(keras.callbacks.Callback):
     """Adds up how long steps waited for their batches: from the end of one step until the next one's batch was there.
 
-    The first step of all is left out, whose batch waits for the network to be traced.
+    The first step of all is left out, whose batch waits for the network to be traced, and so is the first after it is
+    traced anew on the way, as where moments are held.
 
     Args:
         batches: those that are trained on.
 
     Attributes:
         seconds: that steps waited.
-        steps: seconds of all steps but that one, waiting included, without what comes between epochs.
+        steps: seconds of all steps but those, waiting included, without what comes between epochs.
     """
 
     def __init__(self, batches: Ahead) -> None:
@@ -98,7 +99,7 @@ class Waiting(keras.callbacks.Callback):
         self.batches = batches
         self.seconds = self.steps = 0.0
         self.free: float | None = None
-        self.traced = False
+        self.step: Any = None
 
     @property
     def share(self) -> float:
@@ -109,8 +110,8 @@ class Waiting(keras.callbacks.Callback):
         self.free = time.perf_counter()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        now = time.perf_counter()
-        if self.traced and self.free is not None:
+        now, step = time.perf_counter(), self.model.train_function
+        if step is self.step and self.free is not None:
             self.seconds += max(0.0, self.batches.ready[batch] - self.free)
             self.steps += now - self.free
-        self.free, self.traced = now, True
+        self.free, self.step = now, step
