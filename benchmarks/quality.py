@@ -4,8 +4,8 @@
 
 Trains a setup's recipe as it is, and again without one speed-up at a time: in float32 in place of bfloat16, and, where
 the recipe has them, with all layers of the encoder learning (`frozen_skips=0`) and with moments that follow to the end
-(`held=0`); where it has no moments held, which the fused layers of `training.fused` do, by Keras' own layers in place of
-these. Prints Dice on the test images of all seeds with the paired difference to the recipe as it is, its 95 % interval
+(`held=0`); where it holds none, which the fused layers of `training.fused` do, by Keras' own layers in place of these.
+Prints Dice on the test images of all seeds with the paired difference to the recipe as it is, its 95 % interval
 over scenes of all splits, and minutes; logs the table to MLflow. Each training is a run of its own there.
 """
 
