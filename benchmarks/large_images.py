@@ -61,7 +61,7 @@ def _seeing(unet: keras.Model) -> keras.Model:
 
 
 NETWORKS: dict[str, Callable[[], keras.Model]] = {
-    "full": lambda: _seeing(full_unet((None, None, 3), decoder_filters=96, heads=1)),
+    "full": lambda: _seeing(full_unet((None, None, 3), decoder_filters=256, heads=1)),
     "tiny": lambda: _seeing(scratch_unet((None, None, 3), filters=2, depth=2, heads=1)),
 }
 
