@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from experiments import SETUPS
+from unetlab.cli.train import stalls
 from unetlab.options import BUDGET, JOBS, OPTIONS, Option, Options, command, of_setup, text
 
 TAKEN = {**JOBS, **{name: of_setup(setup.defaults, setup.extras) for name, setup in SETUPS.items()}}
@@ -100,3 +101,8 @@ def test_a_command_that_repeats_a_run_says_what_it_was_told_and_registers_nothin
 @pytest.mark.parametrize(("value", "typed"), [(None, ""), (True, "true"), (0.0, "0.0"), (Path("a/b"), "a/b"), (0, "0")])
 def test_values_as_they_are_typed(value, typed):
     assert text(value) == typed
+
+
+@pytest.mark.parametrize(("minutes", "told"), [(15.0, ""), (90.0, " -P stall=90.0"), (0.0, " -P stall=0.0")])
+def test_a_command_that_goes_on_waits_as_long_for_a_trial(minutes, told):
+    assert stalls(minutes) == told

@@ -64,6 +64,9 @@ def test_a_cache_that_cannot_be_written_is_said_clearly(pairs, tmp_path, monkeyp
     monkeypatch.setenv("UNETLAB_CACHE", str(tmp_path / "file" / "cache"))
     with pytest.raises(UserError, match="set UNETLAB_CACHE"):
         open_dataset(str(pairs))
+    out = tmp_path / "file" / "out" / "part"  # as predict's
+    with pytest.raises(UserError, match="out .Not a directory.; give a folder that can"), cache.new_folder(out):
+        pass
 
 
 def test_the_faster_of_two_processes_wins(pairs):

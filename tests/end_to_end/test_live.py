@@ -10,7 +10,7 @@ from conftest import blob, encoded
 from PIL import Image
 from small_live import in_classes, page, serving, three_objects
 
-from unetlab.service.live.source import Camera, Film, open_source
+from unetlab.service.live.source import Camera, Film, Frames, open_source
 
 pytestmark = pytest.mark.browser
 
@@ -167,6 +167,41 @@ def test_the_counter_is_that_of_the_frame_that_is_shown(browser, tmp_path):
         until(browser, lambda f: f["rate"] not in ("–", "0"))
         seen = {(f["name"], f["place"]) for f in (until(browser, bool) for _ in range(40))}
         assert len(seen) > 1 and seen <= {(f"cell{k}.png", f"{k + 1} of 5") for k in range(5)}
+
+
+def test_a_still_that_is_slower_than_the_next_is_shown_before_it(browser, tmp_path, monkeypatch):
+    for k in range(4):
+        (tmp_path / f"cell{k}.png").write_bytes(encoded(blob(40, 60)))
+    read = Frames.read
+
+    def slow(self, number, most=None):
+        time.sleep(0.3 if number == 1 else 0)
+        return read(self, number, most)
+
+    monkeypatch.setattr(Frames, "read", slow)
+    with serving(page(open_source(str(tmp_path)))) as address:
+        visit(browser, address)
+        browser.execute_script("""window.names = [];
+            new MutationObserver(all => all.forEach(one => one.addedNodes.forEach(node => names.push(node.data))))
+                .observe(document.getElementById('name'), {childList: true})""")
+        end = time.monotonic() + 60
+        while len(names := browser.execute_script("return names")) < 9:
+            assert time.monotonic() < end, names
+            time.sleep(0.1)
+    numbers = [int(name[4]) for name in names]
+    assert all(after == (before + 1) % 4 for before, after in zip(numbers, numbers[1:], strict=False)), names
+
+
+def test_the_side_of_frames_counts_while_the_camera_is_paused(browser):
+    with serving(page(Camera())) as address:
+        visit(browser, address)
+        until(browser, lambda f: f["rate"] not in ("–", "0"))
+        browser.execute_script("play.click()")
+        set_to(browser, "side", "256")
+        end = time.monotonic() + 20
+        while browser.execute_script("return shown.width") != 256:
+            assert time.monotonic() < end
+            time.sleep(0.1)
 
 
 def test_classes_have_their_colours_and_a_legend_that_counts(browser, tmp_path):

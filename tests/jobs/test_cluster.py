@@ -2,6 +2,8 @@
 
 import dataclasses
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,8 +11,9 @@ from tiny_setup import QUIET, RECIPE, TINY
 
 from unetlab.data import Dataset, cache, open_dataset
 from unetlab.errors import Stopped, UserError
-from unetlab.jobs import cluster, run
+from unetlab.jobs import cluster, judge, run
 from unetlab.jobs.cluster import Cluster, refuse_unreachable
+from unetlab.jobs.resume import Kept
 from unetlab.jobs.worker import Workers
 from unetlab.options import Options
 
@@ -118,3 +121,33 @@ def test_a_data_set_that_is_sent_in_pieces_is_there_whole(pairs, monkeypatch, tm
     there: Dataset = dataclasses.replace(dataset, folder=cache.root() / dataset.folder.name)
     assert (there.image(7) == dataset.image(7)).all() and (there.labels(7) == dataset.labels(7)).all()
     assert not list((cache.root() / dataset.folder.name).glob(".building-*"))
+
+
+def test_a_full_disk_of_a_worker_stops_a_shard_in_one_line():
+    full = OSError(28, "No space left on device", "/out/masks/a.png")
+    with pytest.raises(Stopped, match="cannot write /out/masks/a.png .No space left on device"):
+        cluster._shard_elsewhere(None, Path("/cache"), lambda shard: _raise(full), "a shard")
+    with pytest.raises(ZeroDivisionError):
+        cluster._shard_elsewhere(None, Path("/cache"), lambda shard: 1 / shard, 0)
+
+
+def test_a_worker_sends_what_lies_on_its_own_disk_before_and_after_a_trial(monkeypatch):
+    @dataclasses.dataclass
+    class Bench:
+        dataset: str = ""
+        truth: str = ""
+        kept: Kept = Kept("parent")
+        progress: object = None
+
+    done = []
+    monkeypatch.setattr(
+        judge,
+        "mlflow",
+        SimpleNamespace(get_run=lambda run_id: SimpleNamespace(info=SimpleNamespace(experiment_id="1"))),
+    )
+    monkeypatch.setattr(judge, "_here", lambda dataset, root: dataset)
+    monkeypatch.setattr(judge, "trainings", lambda *told: {})
+    monkeypatch.setattr(judge, "judge", lambda *told: done.append("trial") or "judged")
+    monkeypatch.setattr(judge.outbox, "sync", lambda: done.append("sync") or _raise(Stopped("the server is away")))
+    assert judge.judge_elsewhere(None, Path("/cache"), Bench(), None, "trial 1", 1) == "judged"
+    assert done == ["sync", "trial", "sync"]

@@ -102,6 +102,10 @@ STOPS = [
     ),
     (PermissionError(13, "Permission denied", "/a/mlruns"), r"cannot write /a/mlruns \(Permission denied\)"),
     (MlflowException("API request to http://h/api failed with timeout"), "the tracking server does not answer"),
+    (
+        MlflowException("API request to endpoint /api/2.0/x failed with error code 401 != 200. Response body: 'no'"),
+        r"the tracking server refuses \(401\): set MLFLOW_TRACKING_USERNAME and .*, on workers too",
+    ),
     (MlflowException("(sqlite3.OperationalError) database or disk is full"), "the tracking store cannot be written"),
 ]
 

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from unetlab.errors import UserError
+from unetlab.errors import Stopped, UserError
 from unetlab.tracking.lock import Lock
 
 
@@ -28,3 +28,12 @@ def test_a_process_that_was_killed_holds_nothing(tmp_path):
     assert '"pid"' in path.read_text()
     with Lock(path).take():
         pass
+
+
+def test_the_way_out_of_a_folder_that_cannot_be_written_is_that_folder_s_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("UNETLAB_CACHE", str(tmp_path / "file" / "cache"))
+    (tmp_path / "file").touch()
+    with pytest.raises(Stopped, match="Not a directory.; set UNETLAB_CACHE to a folder that can be written"):
+        Lock(tmp_path / "file" / "cache" / "a.lock").take()
+    with pytest.raises(Stopped, match="Not a directory.; give a folder that can be written"):
+        Lock(tmp_path / "file" / "server" / "lock").take()

@@ -1,5 +1,6 @@
 """Metrics reach the server in order and once, whatever happens on the way."""
 
+import os
 import time
 
 import pytest
@@ -77,6 +78,13 @@ def left_unsent(run_id, monkeypatch, *epochs):
 def test_what_was_left_of_a_run_that_a_person_deleted_stops_nobody(run_id, monkeypatch):
     path = left_unsent(run_id, monkeypatch, 1)
     MlflowClient().delete_run(run_id)
+    assert outbox.sync() == (0, 0) and not path.exists()
+
+
+def test_metrics_of_a_run_that_another_store_has_wait_for_it_a_month(run_id, monkeypatch):
+    path = left_unsent(run_id, monkeypatch, 1).rename(outbox.folder() / f"{'0' * 32}.jsonl")
+    assert outbox.sync() == (0, 1) and path.exists()
+    os.utime(path, (time.time() - outbox.KEPT - 60,) * 2)
     assert outbox.sync() == (0, 0) and not path.exists()
 
 

@@ -1,6 +1,7 @@
 """The server on PostgreSQL: what is said where it cannot be. That it serves, tests/end_to_end/test_cluster.py shows."""
 
 import os
+import socket
 import sys
 
 import pytest
@@ -71,4 +72,20 @@ def test_begun_by_root_it_says_who_postgresql_runs_as(anyone, monkeypatch, tmp_p
 def test_without_its_driver_it_says_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "psycopg2", None)
     with pytest.raises(UserError, match=r"pip install -e '.\[cluster\]'"), server.serving(tmp_path, "x", 1, 2):
+        pass
+
+
+def test_a_port_that_is_taken_is_said_before_a_database_is_begun(monkeypatch, tmp_path):
+    pytest.importorskip("psycopg2")
+    monkeypatch.setattr(server, "Postgres", None)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        for host in ("127.0.0.1", "0.0.0.0"):
+            said = rf"port {port} is taken, as by `make ui`; end that, or give another --port"
+            with pytest.raises(UserError, match=said), server.serving(tmp_path, host, port, 2):
+                pass
+    with (
+        pytest.raises(UserError, match="203.0.113.1:0 cannot be listened on"),
+        server.serving(tmp_path, "203.0.113.1", 0, 2),
+    ):
         pass

@@ -7,6 +7,7 @@ import click
 
 from unetlab.cli import quiet
 from unetlab.cli.base import command
+from unetlab.cli.train import stalls
 from unetlab.options import JOBS, Options
 from unetlab.options import command as repeating
 
@@ -48,7 +49,7 @@ def showdown(setups: str, repeats: int, **values: Any) -> None:
     from unetlab.jobs.showdown import showdown as run
 
     plan = Plan(setups_named(setups), Options(**values), repeats)
-    with interruptible(plan.command()):
+    with interruptible(plan.command() + stalls(plan.told.stall)):
         comparison, run_id = run(plan)
     Console().print(report.table(comparison))
     click.echo(f"report: runs:/{run_id}/report.html; in the UI, the artifacts of run {run_id}")

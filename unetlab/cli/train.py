@@ -7,9 +7,14 @@ import click
 from experiments import load_setup
 from unetlab.cli import quiet
 from unetlab.cli.base import command
-from unetlab.options import Options, of_setup
+from unetlab.options import OPTIONS, Options, of_setup, text
 from unetlab.options import command as repeating
 from unetlab.setup import Setup
+
+
+def stalls(minutes: float) -> str:
+    """What a command that goes on says of `stall`, which is no part of a run."""
+    return "" if minutes == OPTIONS["stall"].default else f" -P stall={text(minutes)}"
 
 
 def setup_command(setup: Setup) -> click.Command:
@@ -26,7 +31,7 @@ def setup_command(setup: Setup) -> click.Command:
         from unetlab.tracking.ui import address, server, table_address
 
         registers = " -P register=true" if values["register"] else ""
-        with interruptible(repeating(setup.name, options, values) + registers):
+        with interruptible(repeating(setup.name, options, values) + registers + stalls(values["stall"])):
             summary = run_setup(load_setup(setup.name), Options(**values))
         click.echo(summary.headline())
         click.echo(f"run {summary.run_id}; model models:/{summary.model_id}")

@@ -56,6 +56,13 @@ def root() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "unetlab"
 
 
+def unwritable(path: Path, error: OSError) -> str:
+    """Says that a file or folder cannot be written, and the way out: UNETLAB_CACHE, if it is one of the cache."""
+    below = path.absolute().is_relative_to(root().absolute())
+    way = "set UNETLAB_CACHE to a folder that can be written" if below else "give a folder that can be written"
+    return f"cannot write {path} ({error.strerror}); {way}"
+
+
 @contextmanager
 def new_folder(target: Path) -> Iterator[Path]:
     """A folder to fill that appears at `target` only once it is complete; another process may have been faster.
@@ -67,8 +74,7 @@ def new_folder(target: Path) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         building = Path(tempfile.mkdtemp(prefix=".building-", dir=target.parent))
     except OSError as error:
-        where = f"the cache folder {target.parent} cannot be written ({error.strerror})"
-        raise UserError(f"{where}; set UNETLAB_CACHE to one that can") from error
+        raise UserError(unwritable(target.parent, error)) from error
     try:
         yield building
         try:

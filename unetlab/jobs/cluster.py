@@ -327,10 +327,16 @@ def _do(work: bytes, needs: Sequence[str], stall: float, devices: Sequence[str])
 
 
 def _shard_elsewhere(told: Any, root: Path, function: Callable[[Any], Any], shard: Any) -> Any:
-    """Does a shard in the process beside a worker; `folder` of a shard, if it has one, is a data set in the cache."""
+    """Does a shard in the process beside a worker; `folder` of a shard, if it has one, is a data set in the cache.
+
+    Raises as `function` does, and Stopped as `resume.stoppable`.
+    """
+    from unetlab.jobs.resume import stoppable
+
     if hasattr(shard, "folder"):
         shard = replace(shard, folder=cache.root() / shard.folder.relative_to(root))
-    return function(shard)
+    with stoppable():
+        return function(shard)
 
 
 def _environment(name: object, devices: Sequence[str]) -> dict[str, str]:

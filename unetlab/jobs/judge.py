@@ -1,5 +1,6 @@
 """A trial as a search asks for it, here or in another process: where search and training meet."""
 
+import contextlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -7,10 +8,12 @@ from typing import Any, NamedTuple
 import mlflow
 
 from unetlab.data import Dataset, cache
+from unetlab.errors import UserError
 from unetlab.jobs import trial
 from unetlab.jobs.resume import params_of, trainings
 from unetlab.search.rung import Rung
 from unetlab.setup import Recipe
+from unetlab.tracking import outbox
 
 
 class Judged(NamedTuple):
@@ -56,6 +59,7 @@ def judge_elsewhere(
         told: in place of the bench's progress.
         root: the cache folder that the bench's own folders lie below; here they are below this machine's.
     """
+    _send_unsent()
     experiment = mlflow.get_run(bench.kept.parent).info.experiment_id
     dataset = _here(bench.dataset, root)
     truth = dataset if bench.truth is bench.dataset else _here(bench.truth, root)
@@ -66,7 +70,15 @@ def judge_elsewhere(
     judged = judge(here, recipe, name, number, rung)
     if folder is not None and not folder.with_suffix(".lock").exists():  # this disk is not the one who asks has
         kept.forget(f"trial {number}")
+    _send_unsent()
     return judged
+
+
+def _send_unsent() -> None:
+    """Sends what trials left on this machine's disk, which the command may not see. A server that is away is no reason
+    to stop: the next trial sends it."""
+    with contextlib.suppress(UserError):
+        outbox.sync()
 
 
 def _here(dataset: Dataset, root: Path) -> Dataset:

@@ -5,6 +5,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -177,6 +178,11 @@ def interrupted_by(error: BaseException | None) -> Stopped | None:
             return Stopped(f"cannot write {error.filename or ''} ({error.strerror}); make room, then the same command")
         if any(said in text for said in ("disk is full", "readonly database", "disk I/O error")):
             return Stopped(f"the tracking store cannot be written ({text.splitlines()[0][:120]}); make room there")
+        if (refused := re.search(r"API request to .* failed with error code (401|403)\b", text)) is not None:
+            return Stopped(
+                f"the tracking server refuses ({refused[1]}): set MLFLOW_TRACKING_USERNAME and "
+                "MLFLOW_TRACKING_PASSWORD, on workers too"
+            )
         if isinstance(error, requests.exceptions.ConnectionError) or "API request to" in text and "failed with" in text:
             return Stopped(f"the tracking server does not answer ({text.splitlines()[0][:120]}); nothing is lost")
         error = error.__cause__ or error.__context__

@@ -49,9 +49,9 @@ class Lock:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             file = open(self.path, "a+")  # noqa: SIM115  # open as long as it is held
         except OSError as error:
-            raise Stopped(
-                f"cannot write {self.path} ({error.strerror}); set UNETLAB_CACHE to a folder that can be written"
-            ) from error
+            from unetlab.data import cache  # not before: it takes its time
+
+            raise Stopped(cache.unwritable(self.path, error)) from error
         file.seek(0)
         holder = _read(file.read())
         elsewhere = holder.get("host") != socket.gethostname() and time.time() - holder.get("beat", 0) < DEAD

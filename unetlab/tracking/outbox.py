@@ -30,6 +30,9 @@ FLUSH_SECONDS = 2.0
 MOST = 1000
 """Metrics a call, MLflow's limit."""
 
+KEPT = 30 * 24 * 3600.0
+"""Seconds that metrics of a run wait that the server does not know: its address may be another store's for now."""
+
 
 def folder() -> Path:
     """Where what is not sent yet lies, a file a run."""
@@ -126,7 +129,7 @@ def send(client: MlflowClient, run_id: str, metrics: Sequence[Metric], doubtful:
 
 def sync() -> tuple[int, int]:
     """Sends what earlier runs left on disk for this server; returns how many metrics were sent and how many runs wait
-    for another server or are still being written.
+    for another server, are not known to this one, or are still being written.
 
     Raises Stopped if the server does not answer.
     """
@@ -147,11 +150,14 @@ def sync() -> tuple[int, int]:
                 if client.get_run(path.stem).info.lifecycle_stage != "deleted":
                     sent += send(client, path.stem, _read(path))
             except MlflowException as error:
-                if error.error_code != "RESOURCE_DOES_NOT_EXIST":  # its run was deleted for good
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                     raise Stopped(
                         f"the tracking server does not answer ({str(error).splitlines()[0][:120]}); what it lacks "
                         f"stays in {folder()}, for `python -m unetlab sync`"
                     ) from error
+                if time.time() - path.stat().st_mtime < KEPT:
+                    left += 1
+                    continue
             path.unlink(missing_ok=True)
         lock.path.unlink(missing_ok=True)
     return sent, left

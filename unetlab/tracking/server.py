@@ -2,12 +2,14 @@
 around. SQLite, the default without a server, takes one writer at a time."""
 
 import contextlib
+import errno
 import glob
 import os
 import re
 import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -145,7 +147,8 @@ def serving(folder: Path, host: str, port: int, database_port: int) -> Iterator[
         port: of MLflow.
         database_port: of PostgreSQL.
 
-    Raises UserError if another process serves the folder, something is not installed, or PostgreSQL does not start.
+    Raises UserError if another process serves the folder or has the port, something is not installed, or PostgreSQL
+    does not start.
     """
     try:
         import psycopg2  # noqa: F401
@@ -153,7 +156,9 @@ def serving(folder: Path, host: str, port: int, database_port: int) -> Iterator[
         raise UserError(
             "a server on PostgreSQL wants psycopg2, which is not installed; .venv/bin/pip install -e '.[cluster]'"
         ) from error
-    with Lock(folder / "lock", f"the server in {folder}").take(), Postgres(folder / "postgres", database_port) as base:
+    with Lock(folder / "lock", f"the server in {folder}").take(), contextlib.ExitStack() as ends:
+        _refuse_taken(host, port)
+        base = ends.enter_context(Postgres(folder / "postgres", database_port))
         told = ("--host", host, "--port", str(port), "--artifacts-destination", str((folder / "artifacts").absolute()))
         process = _begin([sys.executable, "-m", "mlflow", "server", *told], base)
         try:
@@ -165,6 +170,18 @@ def serving(folder: Path, host: str, port: int, database_port: int) -> Iterator[
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def _refuse_taken(host: str, port: int) -> None:
+    """Raises UserError where nothing can listen: what listens there already would be taken for this server."""
+    try:
+        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise UserError(f"port {port} is taken, as by `make ui`; end that, or give another --port") from error
+        raise UserError(
+            f"{host}:{port} cannot be listened on ({error.strerror}); give another --port, --host"
+        ) from error
 
 
 def _begin(words: Sequence[str], base: Postgres) -> "subprocess.Popen[bytes]":

@@ -1,7 +1,11 @@
 """`live` without a page: files and films in, outlines out."""
 
+import errno
+import mimetypes
+import os
 import socket
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +16,7 @@ from small_live import predictor
 from unetlab.errors import UserError
 from unetlab.service.live.record import ahead, record
 from unetlab.service.live.source import Camera, Film, open_source
-from unetlab.service.live.video import Reader, Writer
+from unetlab.service.live.video import Reader, Writer, is_film
 from unetlab.service.overlays import overlay
 
 
@@ -92,7 +96,7 @@ def bad_ending(images, tmp_path):
 
 
 def bad_place(images, tmp_path):
-    return open_source(str(images)), tmp_path / "nowhere" / "out.mp4", "out.mp4 cannot be written"
+    return open_source(str(images)), tmp_path / "nowhere" / "out.mp4", "out.mp4 cannot be written (No such file"
 
 
 @pytest.mark.parametrize(
@@ -168,3 +172,53 @@ def test_frames_that_h264_does_not_take_are_one_line_and_leave_no_file(tmp_path)
         finally:
             writer.close()
     assert not (tmp_path / "o.mp4").exists()
+
+
+def test_a_film_that_is_refused_leaves_the_one_that_was_there(images, tmp_path):
+    pytest.importorskip("av")
+    out = tmp_path / "out.mp4"
+    out.write_bytes(b"an earlier film")
+    (images / "cell9.png").write_bytes(encoded(blob(80, 60)))
+    with pytest.raises(UserError, match="frames of one size"):
+        record(predictor(), open_source(str(images)), out, None)
+    assert out.read_bytes() == b"an earlier film" and not list(tmp_path.glob(".building-*"))
+    (images / "cell9.png").unlink()
+    record(predictor(), open_source(str(images)), out, None)
+    assert len(list(Reader(out))) == 3 and not list(tmp_path.glob(".building-*"))
+
+
+@pytest.mark.parametrize(
+    ("number", "way"), [(errno.ENOSPC, "make room there"), (errno.EACCES, "give a place that can")]
+)
+def test_room_is_asked_for_only_where_it_is_wanting(number, way, tmp_path):
+    pytest.importorskip("av")
+    writer = Writer(tmp_path / "o.mp4", 10.0)
+    writer.add(np.zeros((16, 16, 3), np.uint8))
+
+    class Full:
+        def mux(self, packets):
+            raise OSError(number, os.strerror(number))
+
+        def close(self):
+            pass
+
+    writer.container.close()
+    writer.container = Full()
+    with pytest.raises(UserError, match=rf"cannot be written \({os.strerror(number)}\); {way}"):
+        writer.close()
+    assert not list(tmp_path.iterdir())
+
+
+def test_films_are_known_where_the_system_has_no_table_of_endings(monkeypatch):
+    monkeypatch.setattr(mimetypes, "guess_type", mimetypes.MimeTypes(filenames=()).guess_type)
+    assert all(is_film(Path(f"a{ending}")) for ending in (".mp4", ".MKV", ".webm", ".ogv"))
+    assert not is_film(Path("folder")) and not is_film(Path("a.png"))
+
+
+def test_a_film_in_a_folder_that_is_not_there_is_said_before_the_first_frame(tmp_path):
+    pytest.importorskip("av")
+    with pytest.raises(UserError, match="cannot be written .No such file or directory.; give a place that can"):
+        Writer(tmp_path / "nowhere" / "o.mp4", 10.0)
+    (tmp_path / "o.mp4").mkdir()
+    with pytest.raises(UserError, match="cannot be written .Is a directory.; give a place that can"):
+        Writer(tmp_path / "o.mp4", 10.0)

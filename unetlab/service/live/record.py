@@ -14,7 +14,7 @@ from unetlab.images.codecs import PixelError
 from unetlab.inference.predict import Predictor
 from unetlab.service.live import frame
 from unetlab.service.live.source import Camera, Film, Frames, Source
-from unetlab.service.live.video import Reader, Writer, is_film
+from unetlab.service.live.video import Reader, Writer, is_film, unwritable
 from unetlab.service.overlays import overlay
 
 RATE = 10.0
@@ -110,13 +110,13 @@ def _into(folder: Path) -> Callable[[str, np.ndarray], None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"out={folder} cannot be written ({error.strerror}); give a folder that can") from error
+        raise unwritable(folder, error) from error
 
     def write(name: str, drawn: np.ndarray) -> None:
         try:
             (folder / f"{name}.png").write_bytes(codecs.encode_image(drawn))
         except OSError as error:
-            raise UserError(f"out={folder} cannot be written ({error.strerror}); make room there") from error
+            raise unwritable(folder, error) from error
 
     return write
 

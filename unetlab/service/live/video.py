@@ -1,7 +1,9 @@
 """Films from and to disk, by FFmpeg's libraries, which the extra `video` brings."""
 
 import contextlib
+import errno
 import mimetypes
+import os
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -18,10 +20,20 @@ LOCAL = {"protocol_whitelist": "file"}
 WRITTEN = (".mp4", ".mov", ".mkv")
 """What H.264 goes into."""
 
+FILMS = (*WRITTEN, ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ogv")
+"""Endings of videos that Python knows only where the system has a table of them."""
+
 
 def is_film(path: Path) -> bool:
     """Whether a path ends as videos do."""
-    return (mimetypes.guess_type(path.name)[0] or "").startswith("video/")
+    return path.suffix.lower() in FILMS or (mimetypes.guess_type(path.name)[0] or "").startswith("video/")
+
+
+def unwritable(out: Path, error: Exception) -> UserError:
+    """What is said where `out` cannot be written, by Python's error or FFmpeg's."""
+    full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+    way = "make room there" if full else "give a place that can"
+    return UserError(f"out={out} cannot be written ({getattr(error, 'strerror', error)}); {way}")
 
 
 def _av() -> ModuleType:
@@ -78,6 +90,7 @@ class Reader:
 
 class Writer:
     """A film of frames of one size, uint8 (h, w, 3), in H.264. Odd sides lose a row or a column, which it cannot hold.
+    It is written beside, and is at `path` once it is whole.
 
     Args:
         path: its ending is one of WRITTEN.
@@ -91,10 +104,14 @@ class Writer:
         self.stream: Any = None
         if path.suffix.lower() not in WRITTEN:
             raise UserError(f"out={path}: videos are written as {', '.join(WRITTEN)}")
+        self.beside = path.absolute().with_name(f".building-{path.name}")
         try:
-            self.container: Any = self.av.open(str(path.absolute()), "w")
+            if path.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            self.beside.touch()  # FFmpeg makes it with the first frame only
+            self.container: Any = self.av.open(str(self.beside), "w")
         except OSError as error:
-            raise UserError(f"out={path} cannot be written ({error.strerror}); give a file that can") from error
+            raise unwritable(path, error) from error
         self.rate = Fraction(rate).limit_denominator(1001)
 
     def add(self, frame: np.ndarray) -> None:
@@ -111,6 +128,7 @@ class Writer:
                 "yuv420p",
             )
         if (height, width) != self.size:
+            self.failed = True
             raise UserError(
                 f"out={self.path}: a video has frames of one size, and after {self.size[1]} x {self.size[0]} pixels "
                 f"come {width} x {height}; give a folder"
@@ -119,22 +137,25 @@ class Writer:
         self._mux(self.av.VideoFrame.from_ndarray(even, format="rgb24"))
 
     def close(self) -> None:
-        """Ends the film; one that could not be written goes."""
+        """Ends the film; of one that could not be written whole nothing stays. Raises UserError for a full disk."""
         try:
             if self.stream is not None and not self.failed:
                 self._mux(None)
+                self.container.close()
+                os.replace(self.beside, self.path)
+        except (OSError, self.av.FFmpegError) as error:
+            raise unwritable(self.path, error) from error
         finally:
             with contextlib.suppress(self.av.FFmpegError, OSError):
                 self.container.close()
-            if self.failed:
-                self.path.unlink(missing_ok=True)
+            self.beside.unlink(missing_ok=True)
 
     def _mux(self, frame: Any) -> None:
         try:
             self.container.mux(self.stream.encode(frame))
         except OSError as error:
             self.failed = True
-            raise UserError(f"out={self.path} cannot be written ({error.strerror}); make room there") from error
+            raise unwritable(self.path, error) from error
         except self.av.FFmpegError as error:
             self.failed = True
             height, width = self.size

@@ -50,21 +50,28 @@ async function send(from) {
   const number = ++serial;
   const frame = from.take();
   const sent = performance.now();
+  const before = from.turn;
+  let came = 0;
+  let over = null;
+  if (from.inTurn) from.turn = new Promise((resolve) => (over = resolve));
   underWay++;
   try {
-    const answer = await ask(frame, threshold());
-    const came = performance.now();
+    const answer = await ask(frame, threshold()).finally(() => {
+      came = performance.now();
+      return before; // of stills: one that is quicker than the one before it waits
+    });
     if (from === source && number > drawn && number >= first) {
       drawn = number;
       if (answer.said.pages) from.unfold(frame, answer.said.pages);
       show(answer, frame);
       keep(answer.said, frame, { taken, sent, came, drawn: performance.now() });
       if ((from.playing || !from.place(frame)) && performance.now() > until) notice("");
-    }
+    } else if (from === source && number >= first) left();
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
     if (from === source) refused(from, frame, error);
   } finally {
+    over?.();
     underWay--;
     pump();
   }
@@ -271,6 +278,7 @@ for (const [id, kind] of [["own", "change"], ["threshold", "input"]]) {
     source?.renew();
   });
 }
+on("side", "change", () => source?.renew());
 on("save", "click", save);
 on("controls", "submit", (event) => event.preventDefault());
 

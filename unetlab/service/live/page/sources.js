@@ -4,13 +4,14 @@
 //   renew()  the frame at hand is to be asked about again
 //   place(frame)  {at, count} of that frame, or null where there is no going back
 //   seek(at), playing, play(on), close()
+//   inTurn   whether every frame is to be shown, in the order of `take`; else one that comes late is left out
 // and calls `changed` when `ready` has become true.
 
 /** Frames one by one: files that were dropped, or those that the server reads. */
 export class Stills {
   /** each: what wire.js asks about, one a frame. */
   constructor(each, changed) {
-    Object.assign(this, { each, changed, at: 0, ready: true, playing: each.length > 1 });
+    Object.assign(this, { each, changed, at: 0, ready: true, playing: each.length > 1, inTurn: true });
   }
 
   take() {
