@@ -63,6 +63,13 @@ def found(folder: Path):
     return trainings
 
 
+def ended(folder: Path) -> bool:
+    """Whether the search has ended, whatever became of its process."""
+    client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
+    runs = client.search_runs([each.experiment_id for each in client.search_experiments()])
+    return any(run.info.status == "FINISHED" and "training" not in run.data.tags for run in runs)
+
+
 def same(folder: Path, undisturbed: Path):
     one, two = found(folder), found(undisturbed)
     assert {name: status for name, (status, _) in one.items()} == {name: status for name, (status, _) in two.items()}
@@ -111,7 +118,10 @@ def test_killed_at_random_moments_it_ends_as_undisturbed(begin, tmp_path, tuner)
         time.sleep(moments.uniform(8, 30))
         process.kill()
         process.wait()
-    assert begin("killed", tuner, "4", "6").wait() == 0, (tmp_path / "killed" / "log").read_text()
+        if ended(tmp_path / "killed"):  # a fast machine is done before; once more would be another search
+            break
+    else:
+        assert begin("killed", tuner, "4", "6").wait() == 0, (tmp_path / "killed" / "log").read_text()
     same(tmp_path / "killed", tmp_path / "whole")
 
 
