@@ -1,6 +1,7 @@
 """The one exception for what a user can mend, and what may be said of anything."""
 
 import re
+from pathlib import Path
 
 SECRETS = re.compile(
     r"(?<=://)[^/\s]*(?=@)|(?<=[?&;])(\w*(?:password|passwd|token|secret|api_?key)\w*=)[^&;\s]+", re.IGNORECASE
@@ -27,6 +28,11 @@ class UserError(Exception):
 
     def __str__(self) -> str:
         return redacted(printable(super().__str__()))
+
+
+def unwritable(out: Path, error: OSError) -> UserError:
+    """What is said of a folder `out` that cannot be made or written into."""
+    return UserError(f"out={out} cannot be written ({error.strerror}); give a folder that can")
 
 
 class UnusableFiles(UserError):

@@ -32,12 +32,17 @@ def _alone(scenes):
     return len(np.unique(scenes.scene)) == len(scenes.scene)
 
 
-def test_tiles_of_a_field_are_one_scene_and_fields_are_not(tmp_path):
-    rng = np.random.default_rng(0)
-    tiles = {}
-    for name in "ab":
+def _tiles(names):
+    """Four tiles of a field each."""
+    rng, tiles = np.random.default_rng(0), {}
+    for name in names:
         field = _field(rng, 192) + rng.normal(0, 2, (192, 192))
         tiles |= {f"{name}{y}{x}": field[96 * y :, 96 * x :][:96, :96] for y in range(2) for x in range(2)}
+    return tiles
+
+
+def test_tiles_of_a_field_are_one_scene_and_fields_are_not(tmp_path):
+    tiles = _tiles("ab")
     scenes = scenes_of(_open(tmp_path / "d", tiles))
     assert scenes.scene.tolist() == [0] * 4 + [1] * 4
     assert {pair.kind for pair in scenes.joined} == {"tile"}
@@ -78,11 +83,7 @@ def test_copies_turned_or_flipped_are_one_scene(tmp_path, way):
 
 
 def test_turned_copies_do_not_hide_that_tiles_go_on_in_each_other(tmp_path):
-    rng = np.random.default_rng(0)
-    tiles = {}
-    for name in "abcdef":
-        field = _field(rng, 192) + rng.normal(0, 2, (192, 192))
-        tiles |= {f"{name}{y}{x}": field[96 * y :, 96 * x :][:96, :96] for y in range(2) for x in range(2)}
+    tiles = _tiles("abcdef")
     tiles |= {f"flip_{name}": tile[:, ::-1] for name, tile in tiles.items()}
     scenes = scenes_of(_open(tmp_path / "d", tiles))
     assert scenes.scene.tolist() == np.repeat(np.arange(6), 4).tolist() * 2

@@ -15,7 +15,7 @@ from rich.table import Table
 from experiments import SETUPS
 from unetlab.comparison import behind
 from unetlab.comparison.compare import Comparison
-from unetlab.errors import UserError
+from unetlab.errors import unwritable
 from unetlab.metrics.table import word_of
 from unetlab.tracking import read
 
@@ -36,7 +36,7 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"out={folder} cannot be written ({error.strerror}); give a folder that can") from error
+        raise unwritable(folder, error) from error
 
 
 def write(comparison: Comparison, folder: Path) -> Path:

@@ -26,7 +26,7 @@ from mlflow.pyfunc import PyFuncModel
 from rich.console import Console
 from rich.progress import Progress
 
-from unetlab.errors import UserError, printable
+from unetlab.errors import UserError, printable, unwritable
 from unetlab.images import codecs
 from unetlab.service import objects, overlays, shards
 from unetlab.service.loading import class_names, identity_of, in_words, load, pinned
@@ -155,7 +155,7 @@ def _unfinished(out: Path, segmenter: PyFuncModel, paths: Sequence[Path], told: 
     try:
         (folder / key).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise _unwritable(out, error) from error
+        raise unwritable(out, error) from error
     return folder / key
 
 
@@ -166,10 +166,6 @@ def _state(path: Path) -> tuple[int, int]:
     except OSError:
         return 0, 0
     return found.st_size, found.st_mtime_ns
-
-
-def _unwritable(out: Path, error: OSError) -> UserError:
-    return UserError(f"out={out} cannot be written ({error.strerror}); give a folder that can")
 
 
 def _gathered(parts: Path, out: Path, classes: Sequence[str]) -> pd.DataFrame:
@@ -207,7 +203,7 @@ def _make_folders(images: Path, out: Path, classes: Sequence[str]) -> None:
         if classes:
             overlays.write_legend(out, out / CLASSES, classes)
     except OSError as error:
-        raise _unwritable(out, error) from error
+        raise unwritable(out, error) from error
 
 
 def _report(table: pd.DataFrame, images: Path, out: Path, classes: Sequence[str], console: Console) -> None:
