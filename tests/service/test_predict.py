@@ -134,6 +134,25 @@ def test_images_are_never_written_over(model, folder, tmp_path, below):
     assert (images / "a.png").read_bytes() == before
 
 
+@pytest.mark.parametrize("below", predict.FOLDERS)
+def test_what_predict_has_not_written_is_not_overwritten(model, folder, tmp_path, below):
+    own = tmp_path / "cells" / below / "a_png.png"
+    own.parent.mkdir(parents=True)
+    own.write_text("drawn by hand")
+    with pytest.raises(UserError, match=f"{own.parent} holds files that predict has not written; give another out"):
+        predict_folder(model, folder, tmp_path / "cells")
+    assert own.read_text() == "drawn by hand" and [*(tmp_path / "cells").iterdir()] == [own.parent]
+    assert [*own.parent.iterdir()] == [own]
+
+
+def test_predict_writes_over_what_it_has_written_itself(model, folder, tmp_path):
+    out = tmp_path / "out"
+    (out / "masks").mkdir(parents=True)
+    (out / "masks" / ".DS_Store").touch()  # of an empty folder that was looked at
+    first = predict_folder(model, folder, out)
+    pd.testing.assert_frame_equal(predict_folder(model, folder, out), first)
+
+
 def test_an_out_that_is_a_file(model, folder, tmp_path):
     (tmp_path / "out").write_text("")
     with pytest.raises(UserError, match="cannot be written"):

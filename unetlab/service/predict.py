@@ -41,6 +41,8 @@ FOLDERS = ("masks", "labels", "overlays")
 CLASSES = "classes"
 """The folder that a model of classes fills besides."""
 
+PREDICTIONS = "predictions.csv"
+
 UNFINISHED = ".unetlab-unfinished"
 """Below `out`, what a killed command has finished."""
 
@@ -69,7 +71,7 @@ def predict_folder(
     Args:
         model: "models:/name@alias", "models:/name/version", "models:/m-...", "runs:/..." or a model's folder.
         images: a folder or a file.
-        out: created where needed; must not be the images' folder.
+        out: created where needed; must not be the images' folder, nor hold masks and the like that are not predict's.
         threshold: in [0, 1]; None for the model's own. None applies to a model of classes.
         batch: images the model sees at once, at most.
         channels: which channels make the image where a file has others than grey or colour: "1" or "1,2,3".
@@ -82,8 +84,8 @@ def predict_folder(
 
     Raises:
         UserError: if there are no images, none can be read, the model cannot be found or is none of unetlab's, the
-            threshold is out of range or given to a model of classes, or `out` cannot be written or is where the images
-            lie.
+            threshold is out of range or given to a model of classes, or `out` cannot be written, is where the images
+            lie, or holds in a folder of its outputs what predict has not written.
     """
     if threshold is not None and not 0 <= threshold <= 1:
         raise UserError(f"threshold must lie in [0, 1]. Received: {threshold}")
@@ -182,7 +184,7 @@ def _gathered(parts: Path, out: Path, classes: Sequence[str]) -> pd.DataFrame:
                     shutil.copyfileobj(some, table)
     kinds = dict.fromkeys(("page", "height", "width", "object_count"), "Int64")
     rows = pd.DataFrame(found, columns=list(COLUMNS)).astype({**kinds, "foreground_fraction": "float64"})
-    rows.to_csv(out / "predictions.csv", index=False)
+    rows.to_csv(out / PREDICTIONS, index=False)
     shutil.rmtree(parts, ignore_errors=True)
     with contextlib.suppress(OSError):  # a person has put something there
         parts.parent.rmdir()
@@ -190,20 +192,30 @@ def _gathered(parts: Path, out: Path, classes: Sequence[str]) -> pd.DataFrame:
 
 
 def _make_folders(images: Path, out: Path, classes: Sequence[str]) -> None:
-    """Makes the folders of what is written, and the legend of classes. Raises UserError where that cannot be, or would
-    be where the images lie."""
+    """Makes the folders of what is written, and the legend of classes. Raises UserError where that cannot be, would be
+    where the images lie, or over files of somebody else."""
     folder = (images.parent if images.is_file() or codecs.is_container(images) else images).resolve()
     below = [out / name for name in (*FOLDERS, *((CLASSES,) if classes else ()))]
     for written in (out, *below):
         if written.resolve() == folder:
             raise UserError(f"out={out} would write where the images lie, in {folder}; give another folder")
     try:
-        for each in below:
+        _refuse_others(out, below)
+        for each in (out / UNFINISHED, *below):  # that one first: by it the others are known as predict's own
             each.mkdir(parents=True, exist_ok=True)
         if classes:
             overlays.write_legend(out, out / CLASSES, classes)
     except OSError as error:
         raise unwritable(out, error) from error
+
+
+def _refuse_others(out: Path, below: Sequence[Path]) -> None:
+    """Raises UserError where predict would write among files that it has not written, such as a data set's masks."""
+    if any((out / own).exists() for own in (PREDICTIONS, UNFINISHED)):
+        return
+    for folder in below:
+        if folder.is_dir() and any(not each.name.startswith(".") for each in folder.iterdir()):
+            raise UserError(f"{folder} holds files that predict has not written; give another out")
 
 
 def _report(table: pd.DataFrame, images: Path, out: Path, classes: Sequence[str], console: Console) -> None:
@@ -215,7 +227,7 @@ def _report(table: pd.DataFrame, images: Path, out: Path, classes: Sequence[str]
         said = printable(f"not segmented: {where}: {row['error']}")
         console.print(said, highlight=False, soft_wrap=True, markup=False)
     if len(failed) == len(table):
-        raise UserError(f"none of the {len(table)} images in {images} can be read; {out / 'predictions.csv'} says why")
+        raise UserError(f"none of the {len(table)} images in {images} can be read; {out / PREDICTIONS} says why")
     done = f"{len(table) - len(failed)} of {len(table)} images segmented: {out}"
     console.print(done, highlight=False, soft_wrap=True, markup=False)
     if classes:
