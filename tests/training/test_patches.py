@@ -1,5 +1,7 @@
 """Patches: which are drawn, and what is cut."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -119,3 +121,20 @@ def test_validation_looks_at_no_more_patches_than_an_epoch_draws():
     masks = [corner(200, 200)]
     batches = PatchBatches(images_of(masks), masks, np.array([0]), RECIPE.changed({"draws": 6}), 0, training=False)
     assert batches.count == 6 < covering(np.array([[200, 200]]), 32)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux says what a process holds")
+def test_drawing_patches_does_not_map_all_images_at_once(tmp_path):
+    def resident():
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("RssFile")) / 1024
+
+    images = np.lib.format.open_memmap(tmp_path / "images.npy", "w+", np.uint8, (256, 256, 256, 3))
+    masks = np.lib.format.open_memmap(tmp_path / "masks.npy", "w+", np.uint8, (256, 256, 256, 1))
+    masks[:, :32] = 1
+    images.flush()
+    masks.flush()
+    images, masks = (np.load(tmp_path / f"{name}.npy", mmap_mode="r") for name in ("images", "masks"))
+    before = resident()
+    batches = PatchBatches(images, masks, np.arange(256), RECIPE.changed({"channels": 3, "normalise": "percentile"}), 0, True)
+    assert resident() - before < 20 and len(batches.levels) == 256  # of 64 MB

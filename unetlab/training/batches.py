@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from unetlab.data.unmapped import release
+from unetlab.data.unmapped import Unmapped, release
 from unetlab.images import geometry
 from unetlab.setup import Recipe
 from unetlab.training import patches
@@ -113,8 +113,10 @@ class PatchBatches(keras.utils.PyDataset):
         self.seed, self.training, self.jitter = seed, training, recipe.scale_jitter if training else 0.0
         # patches are cut at their scale, from more of the image than a patch has
         self.recipe = dataclasses.replace(recipe, scale_jitter=0.0)
-        self.sampler = patches.Sampler(masks, rows, seed)
-        self.levels = {int(row): geometry.levels(np.asarray(images[row]), recipe.normalise) for row in rows}
+        # all of them are looked at before the first step, which would map all data into memory at once
+        seen = Unmapped(images)
+        self.sampler = patches.Sampler(Unmapped(masks), rows, seed)
+        self.levels = {int(row): geometry.levels(seen[row], recipe.normalise) for row in rows}
         self.copies = SYMMETRIES if training and recipe.symmetries else 1
         every = patches.covering(self.sampler.sizes, recipe.image_size) * self.copies
         self.count = every if not recipe.draws else recipe.draws if training else min(every, recipe.draws)

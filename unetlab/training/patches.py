@@ -46,13 +46,15 @@ class Sampler:
 
     def __init__(self, masks: Sequence[np.ndarray], rows: np.ndarray, seed: int) -> None:
         self.rows = np.asarray(rows)
-        self.sizes = np.array([masks[row].shape[:2] for row in self.rows])
+        self.foreground, sizes = list[list[np.ndarray]](), list[tuple[int, ...]]()
+        rng = np.random.default_rng([seed, len(self.rows)])
+        for row in self.rows:
+            mask = masks[row][..., 0]
+            self.foreground.append([_some(mask == kind, rng) for kind in _kinds(mask)])
+            sizes.append(mask.shape)
+        self.sizes = np.array(sizes)
         weights = self.sizes.astype(np.float64).prod(axis=1) ** POWER
         self.weights = weights / weights.sum()
-        rng = np.random.default_rng([seed, len(self.rows)])
-        self.foreground = [
-            [_some(masks[row][..., 0] == kind, rng) for kind in _kinds(masks[row][..., 0])] for row in self.rows
-        ]
 
     def draw(self, count: int, jitter: float, rng: np.random.Generator) -> list[Patch]:
         """`count` patches, a third of them around foreground where there is any, enlarged by up to 1 + `jitter`."""
