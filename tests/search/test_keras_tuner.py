@@ -244,3 +244,17 @@ def test_failed_trials_cost_hyperband_no_promotions(failing, monkeypatch):
     monkeypatch.setattr(hyperband.Hyperband, "_promoted", lambda *_: None)
     theirs = promotions()
     assert ours[0] > theirs[0] and ours[1] >= theirs[1]
+
+
+def test_a_small_space_is_tried_and_its_best_are_promoted_nevertheless():
+    space = keras_tuner.HyperParameters()
+    space.Choice("filters", [4, 8, 16, 32], default=8)
+    rungs = {}
+
+    def evaluate(number, values, rung):
+        rungs[number] = (values["filters"], rung and rung.epochs)
+        return float(values["filters"])
+
+    table = search(space, evaluate, tuner="hyperband", trials=40, epochs=27, seed=0)
+    assert {filters for filters, _ in rungs.values()} == {4, 8, 16, 32}
+    assert (32, 27) in rungs.values() and len(table) < 40  # the best is trained in full, and the search ends

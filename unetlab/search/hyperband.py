@@ -10,18 +10,26 @@ class Hyperband(keras_tuner.oracles.HyperbandOracle):
 
     KerasTuner promotes the best of a round once more trials are judged than are to be thrown out, and counts failed
     ones as not judged yet: with each of them one promotion less is made, and a bracket in which many fail trains none
-    in full. Where nothing fails, it proposes what KerasTuner proposes.
+    in full. And it ends where a small space has no point left for a round, without the promotions of those it has.
+    Where neither happens, it proposes what KerasTuner proposes.
     """
+
+    all_tried = False
+    """Whether the space has no point left that was not tried."""
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         """As an oracle answers."""
-        return self._promoted(trial_id) or super().populate_space(trial_id)
+        found = self._promoted(trial_id) or super().populate_space(trial_id)
+        if found["status"] == "STOPPED" and not self.all_tried:
+            self.all_tried = True
+            return self._promoted(trial_id) or found
+        return found
 
     def _promoted(self, trial_id: str) -> dict[str, Any] | None:
         self._remove_completed_brackets()
         for bracket in self._brackets:
             number, rounds = bracket["bracket_num"], bracket["rounds"]
-            if len(rounds[0]) < self._get_size(number, 0):
+            if len(rounds[0]) < self._get_size(number, 0) and not self.all_tried:
                 return None  # which begins another trial
             for later in range(1, len(rounds)):
                 taken = {info["past_id"] for info in rounds[later]}
@@ -39,10 +47,10 @@ class Hyperband(keras_tuner.oracles.HyperbandOracle):
         return None
 
     def _lost(self, bracket: dict[str, Any], place: int) -> int:
-        """Trials of a round that failed, and those that will never be promoted into it, too many having failed."""
+        """Trials of a round that failed, and those that it will never have: too many failed, or no point is left."""
         there = bracket["rounds"][place]
         failed = sum(self.trials[info["id"]].status not in ("RUNNING", "COMPLETED") for info in there)
         if place == 0:
-            return failed
+            return failed + (self._get_size(bracket["bracket_num"], 0) - len(there) if self.all_tried else 0)
         size, before = (self._get_size(bracket["bracket_num"], each) for each in (place, place - 1))
         return failed + max(0, size - (before - self._lost(bracket, place - 1)))
