@@ -40,6 +40,9 @@ TRIALS = 24
 """About as many as there is time for: `bayesian` proposes a third of the trials asked for at random, and would be
 `random` throughout if many more were asked for."""
 
+SHORT = 1000
+"""Of `hyperband`, which promotes nobody before it has many short ones: minutes end it."""
+
 POINTS = 200
 """Of a drawn curve."""
 
@@ -146,7 +149,7 @@ def searched(parent: Run) -> pd.DataFrame:
 @click.option("--minutes", type=click.FloatRange(0, min_open=True), default=10.0, show_default=True, help="Of each.")
 @click.option("--epochs", type=click.IntRange(0), default=0, show_default=True, help="Of a trial; 0: the setup's own.")
 @click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Splits, and searches on them.")
-@click.option("--trials", type=click.IntRange(2), default=TRIALS, show_default=True, help="Of a search at most.")
+@click.option("--trials", type=click.IntRange(2), default=TRIALS, show_default=True, help="Of random and bayesian at most.")
 @click.option("--encoder-weights", default="auto", show_default=True)
 @click.option("--fix", multiple=True, help="A hyperparameter that is not searched, as name=value.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="File for the picture, as PNG.")
@@ -168,7 +171,8 @@ def main(
     ranked = ""
     for seed in range(seeds):
         for tuner in TUNERS[seed % len(TUNERS) :] + TUNERS[: seed % len(TUNERS)]:  # none is always the first
-            told = Options(data, trials, tuner, epochs, minutes, seed, models="best", encoder_weights=encoder_weights)
+            most = SHORT if tuner == "hyperband" else trials
+            told = Options(data, most, tuner, epochs, minutes, seed, models="best", encoder_weights=encoder_weights)
             summary = run_setup(setup, told)
             parent = mlflow.get_run(summary.run_id)
             curve, ranked = searched(parent), parent.data.tags["ranked_by"]
