@@ -2,8 +2,8 @@
 
     python -m benchmarks.waiting --repeats 5
 
-Trains the networks of `pseudo-label` and `auto` on noise with blobs, with every augmentation that `auto` may choose,
-and with batches that were made before, in turn. Prints the share of the steps' time that they waited for a batch, and
+Trains the networks of `pseudo-label`, on whole images, and `auto`, on patches of larger ones, on noise with blobs, with
+every augmentation that `auto` may choose, and with batches that were made before, in turn. Prints the share of the steps' time that they waited for a batch, and
 how much slower an epoch with augmentation is: on a processor whose cores are all busy with the steps, augmentation has
 to share them even where nothing waits.
 """
@@ -50,7 +50,8 @@ class Made(keras.utils.PyDataset):
 def trained(network: str, recipe: Recipe, count: int, precision: str, made: bool) -> fit.Fitted:
     """A training on `count` images, of which the first batch validates too."""
     rng = np.random.default_rng(0)
-    shape = (count, recipe.image_size, recipe.image_size, recipe.channels)
+    side = recipe.image_size * (2 if recipe.view == "patches" else 1)
+    shape = (count, side, side, recipe.channels)
     images = gaussian_filter(rng.integers(0, 256, shape, dtype=np.uint8), (0, 2, 2, 0))
     masks = (images[..., :1] > 127).astype(np.uint8)
     rows, real = np.arange(count), fit.batches_of
@@ -69,6 +70,8 @@ def compared(name: str, images: int, repeats: int, epochs: int) -> dict[str, Any
     """A row of the table, medians over the repeats."""
     setup = load_setup(name)
     recipe = setup.recipe.changed({**STRONG, "epochs": epochs})
+    if setup.adapts:
+        recipe = recipe.changed({"view": "patches", "draws": images})
     precision, _ = pace.resolve("auto", setup.network, recipe, weights_for(setup.network))
     told = (setup.network, recipe, images, precision)
     pairs = [(trained(*told, made=False), trained(*told, made=True)) for _ in range(repeats)]
