@@ -196,6 +196,9 @@ def larger(images: int, side: int, gb: float) -> int:
     table.add_row("seconds", f"{took.seconds:.0f}")
     table.add_row("peak memory, GB", f"{took.peak_gb:.2f}")
     Console().print(table)
+    with logged("growth larger"):
+        mlflow.log_params({"images": images, "side": side})
+        mlflow.log_metrics({"data_gb": size / 2**30, **took._asdict()})
     if took.peak_gb > gb:
         click.echo(f"that is more than {gb:g} GB", err=True)
     return int(took.peak_gb > gb)

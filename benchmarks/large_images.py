@@ -22,7 +22,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -170,12 +170,23 @@ def ask(address: str, image: bytes) -> dict[str, Any]:
             raise click.ClickException(json.load(error)["message"]) from error
 
 
-def own_store(folder: Path) -> None:
-    """Has this process log to a store in a folder."""
-    mlflow.set_tracking_uri(f"sqlite:///{folder / 'mlflow.db'}")
-    mlflow.MlflowClient().create_experiment("served", artifact_location=(folder / "artifacts").as_uri())
-    mlflow.set_experiment("served")
-    os.environ["MLFLOW_TRACKING_URI"] = mlflow.get_tracking_uri()
+@contextmanager
+def own_store() -> Iterator[Path]:
+    """A temporary folder with a store, to which this process and those that it begins log until the block ends."""
+    before, named = mlflow.get_tracking_uri(), os.environ.get("MLFLOW_TRACKING_URI")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        mlflow.set_tracking_uri(f"sqlite:///{folder / 'mlflow.db'}")
+        mlflow.MlflowClient().create_experiment("served", artifact_location=(folder / "artifacts").as_uri())
+        mlflow.set_experiment("served")
+        os.environ["MLFLOW_TRACKING_URI"] = mlflow.get_tracking_uri()
+        try:
+            yield folder
+        finally:
+            mlflow.set_tracking_uri(before)
+            os.environ.pop("MLFLOW_TRACKING_URI")
+            if named is not None:
+                os.environ["MLFLOW_TRACKING_URI"] = named
 
 
 def _sizes(_: click.Context, __: click.Parameter, words: tuple[str, ...]) -> list[tuple[int, int]]:
@@ -199,21 +210,19 @@ networks = click.option("--network", type=click.Choice(list(NETWORKS)), default=
 def serve(sizes: list[tuple[int, int]], network: str) -> None:
     """A model in patches served over HTTP, one image a request, in the order given: the peak is that so far."""
     table = Table("image", "seconds", "peak memory of the server, GB", "objects", title=f"served, {network} network")
-    with tempfile.TemporaryDirectory() as folder:
-        own_store(Path(folder))
-        with served(log(network), Path(folder)) as (address, group):
-            table.add_row("none yet", "", f"{peak_gb(group):.2f}", "")
-            for width, height in sizes:
-                image = codecs.encode_image(field(height, width)[:, :, None])
-                started = time.perf_counter()
-                answer = ask(address, image)
-                seconds = time.perf_counter() - started
-                if codecs.decode_mask(base64.b64decode(answer["mask"])).shape != (height, width):
-                    raise click.ClickException("the mask is of another size than the image")
-                if answer["object_count"] != spots(height, width):
-                    raise click.ClickException(f"{answer['object_count']} objects, not {spots(height, width)}")
-                shown = (f"{seconds:.1f}", f"{peak_gb(group):.2f}", str(answer["object_count"]))
-                table.add_row(f"{width}x{height}", *shown)
+    with own_store() as folder, served(log(network), folder) as (address, group):
+        table.add_row("none yet", "", f"{peak_gb(group):.2f}", "")
+        for width, height in sizes:
+            image = codecs.encode_image(field(height, width)[:, :, None])
+            started = time.perf_counter()
+            answer = ask(address, image)
+            seconds = time.perf_counter() - started
+            if codecs.decode_mask(base64.b64decode(answer["mask"])).shape != (height, width):
+                raise click.ClickException("the mask is of another size than the image")
+            if answer["object_count"] != spots(height, width):
+                raise click.ClickException(f"{answer['object_count']} objects, not {spots(height, width)}")
+            shown = (f"{seconds:.1f}", f"{peak_gb(group):.2f}", str(answer["object_count"]))
+            table.add_row(f"{width}x{height}", *shown)
     Console().print(table)
 
 
@@ -223,9 +232,8 @@ def serve(sizes: list[tuple[int, int]], network: str) -> None:
 def predict(sizes: list[tuple[int, int]], network: str) -> None:
     """Grey TIFFs of 8 bits from disk to masks and labels on disk, each in a process of its own."""
     table = Table("file", "seconds", "peak memory, GB", "objects", title=f"predict, {network} network")
-    with tempfile.TemporaryDirectory() as folder:
-        own_store(Path(folder))
-        model, path, out = log(network), Path(folder) / "large.tif", Path(folder) / "out"
+    with own_store() as folder:
+        model, path, out = log(network), folder / "large.tif", folder / "out"
         for width, height in sizes:
             tifffile.imwrite(path, field(height, width), photometric="minisblack", rowsperstrip=64, metadata=None)
             found = measure(PREDICT, model, str(path), str(out))

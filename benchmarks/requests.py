@@ -12,7 +12,6 @@ import http.client
 import json
 import os
 import re
-import tempfile
 import threading
 import time
 from collections import Counter
@@ -215,9 +214,7 @@ def measure(
     count: int, clients: int = 2, seed: int = 0, share: float = 0.1, say: Callable[[str], None] = lambda line: None
 ) -> Found:
     """Serves the small network and sends it so many requests, a share of them garbage, by so many clients at once."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        own_store(folder)
+    with own_store() as folder:
         with served(log(), folder, timeout=60) as (address, group):
             found = Found(memory={"start": memory(group)})
             started = time.perf_counter()

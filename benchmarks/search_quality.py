@@ -149,7 +149,7 @@ def searched(parent: Run) -> pd.DataFrame:
 @click.option("--minutes", type=click.FloatRange(0, min_open=True), default=10.0, show_default=True, help="Of each.")
 @click.option("--epochs", type=click.IntRange(0), default=0, show_default=True, help="Of a trial; 0: the setup's own.")
 @click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Splits, and searches on them.")
-@click.option("--trials", type=click.IntRange(2), default=TRIALS, show_default=True, help="Of random and bayesian at most.")
+@click.option("--trials", type=click.IntRange(2), default=TRIALS, show_default=True, help="At most, but for hyperband.")
 @click.option("--encoder-weights", default="auto", show_default=True)
 @click.option("--fix", multiple=True, help="A hyperparameter that is not searched, as name=value.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="File for the picture, as PNG.")

@@ -9,19 +9,20 @@ times the bare call plus 10 ms. `tiled` compares with the calls for as many tile
 server's peak memory. Linux only, where a process says its peak.
 """
 
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import click
 import keras
+import mlflow
 import numpy as np
+import pandas as pd
 import tensorflow as tf
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.large_images import NETWORKS, ask, field, log, networks, own_store, peak_gb, served, spots
+from benchmarks.log import logged
 from benchmarks.scoring import spread
 from unetlab.cli.base import OneLineGroup
 from unetlab.images import codecs
@@ -59,6 +60,14 @@ def milliseconds(work: Callable[[], object]) -> float:
     return 1000 * (time.perf_counter() - started)
 
 
+def _log(what: str, network: str, repeats: int, found: dict[str, list[float]]) -> None:
+    """Leaves a run with the figures of every repeat."""
+    with logged(f"serving {what}"):
+        mlflow.log_params({"network": network, "repeats": repeats})
+        mlflow.log_text(pd.DataFrame(found).to_csv(index=False), "serving.csv")
+        mlflow.log_metrics({f"{name}/median": float(np.median(each)) for name, each in found.items()})
+
+
 @click.group(cls=OneLineGroup)
 def main() -> None:
     """What serving adds to the network."""
@@ -73,19 +82,16 @@ def latency(network: str, requests: int, repeats: int) -> None:
     image = codecs.encode_image(field(SIDE, SIDE)[:, :, None])
     noise = np.random.default_rng(0).random((1, SIDE, SIDE, 3), np.float32)
     bare, rows = traced(network), []
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        own_store(folder)
-        with served(log(network), folder) as (address, _):
-            first = milliseconds(lambda: ask(address, image))
-            for _ in range(3):
-                bare(noise), ask(address, image)
-            for _ in range(repeats):
-                pairs = [
-                    (milliseconds(lambda: np.asarray(bare(noise))), milliseconds(lambda: ask(address, image)))
-                    for _ in range(requests)
-                ]
-                rows.append(np.median(pairs, axis=0))
+    with own_store() as folder, served(log(network), folder) as (address, _):
+        first = milliseconds(lambda: ask(address, image))
+        for _ in range(3):
+            bare(noise), ask(address, image)
+        for _ in range(repeats):
+            pairs = [
+                (milliseconds(lambda: np.asarray(bare(noise))), milliseconds(lambda: ask(address, image)))
+                for _ in range(requests)
+            ]
+            rows.append(np.median(pairs, axis=0))
     calls, answers = (list(map(float, each)) for each in zip(*rows, strict=True))
     added = [answer - 1.5 * call for call, answer in zip(calls, answers, strict=True)]
     table = Table("figure", "ms", title=f"one {SIDE}x{SIDE} PNG, {network} network, {repeats} x {requests}")
@@ -94,6 +100,7 @@ def latency(network: str, requests: int, repeats: int) -> None:
     table.add_row("over HTTP less 1.5 bare calls; may be 10", spread(added))
     table.add_row("the first request", f"{first:.0f}")
     Console().print(table)
+    _log("latency", network, repeats, {"bare_ms": calls, "answer_ms": answers})
 
 
 @main.command()
@@ -104,17 +111,14 @@ def tiled(network: str, side: int, repeats: int) -> None:
     """A large image over HTTP beside the bare calls of its tiles: seconds, their ratio, memory of the server."""
     image, bare, batches = codecs.encode_image(field(side, side)[:, :, None]), traced(network), batches_of(side)
     calls, answers = [], []
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        own_store(folder)
-        with served(log(network), folder) as (address, group):
-            idle = peak_gb(group)
-            for batch in {len(batch): batch for batch in batches}.values():
-                bare(batch)
-            for _ in range(repeats):
-                calls.append(milliseconds(lambda: [np.asarray(bare(batch)) for batch in batches]) / 1000)
-                answers.append(milliseconds(lambda: ask(address, image)) / 1000)
-            found, peak = ask(address, image)["object_count"], peak_gb(group)
+    with own_store() as folder, served(log(network), folder) as (address, group):
+        idle = peak_gb(group)
+        for batch in {len(batch): batch for batch in batches}.values():
+            bare(batch)
+        for _ in range(repeats):
+            calls.append(milliseconds(lambda: [np.asarray(bare(batch)) for batch in batches]) / 1000)
+            answers.append(milliseconds(lambda: ask(address, image)) / 1000)
+        found, peak = ask(address, image)["object_count"], peak_gb(group)
     if found != spots(side, side):
         raise click.ClickException(f"{found} objects, not {spots(side, side)}")
     ratio = [answer / call for call, answer in zip(calls, answers, strict=True)]
@@ -124,6 +128,7 @@ def tiled(network: str, side: int, repeats: int) -> None:
     table.add_row("ratio; may be 1.2", spread(ratio, 2))
     table.add_row("peak memory of the server, GB: idle, with it", f"{idle:.2f}, {peak:.2f}")
     Console().print(table)
+    _log("tiled", network, repeats, {"bare_seconds": calls, "seconds": answers, "peak_gb": [peak] * repeats})
 
 
 if __name__ == "__main__":

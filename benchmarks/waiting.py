@@ -3,9 +3,9 @@
     python -m benchmarks.waiting --repeats 5
 
 Trains the networks of `pseudo-label`, on whole images, and `auto`, on patches of larger ones, on noise with blobs, with
-every augmentation that `auto` may choose, and with batches that were made before, in turn. Prints the share of the steps' time that they waited for a batch, and
-how much slower an epoch with augmentation is: on a processor whose cores are all busy with the steps, augmentation has
-to share them even where nothing waits.
+every augmentation that `auto` may choose, and with batches that were made before, in turn. Prints the share of the
+steps' time that they waited for a batch, and how much slower an epoch with augmentation is: on a processor whose cores
+are all busy with the steps, augmentation has to share them even where nothing waits.
 """
 
 import statistics

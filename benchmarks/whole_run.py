@@ -73,10 +73,12 @@ def prepared(data: str, folder: Path) -> Path:
     return folder / "arrays.npz"
 
 
-def seconds_of(command: list[str], told: dict[str, str]) -> tuple[float, str]:
-    """Wall seconds of a process and what it printed. Raises UserError if it fails."""
+def seconds_of(command: list[str], told: dict[str, str], folder: Path) -> tuple[float, str]:
+    """Wall seconds of a process in a folder and what it printed. Raises UserError if it fails."""
     began = time.perf_counter()
-    done = subprocess.run([sys.executable, *command], env={**os.environ, **told}, capture_output=True, text=True)
+    paths = os.pathsep.join([str(Path.cwd()), *filter(None, sys.path)])
+    told = {**os.environ, "PYTHONPATH": paths, **told}
+    done = subprocess.run([sys.executable, *command], env=told, cwd=folder, capture_output=True, text=True)
     if done.returncode:
         raise UserError(f"{' '.join(command)[:80]} ended with {done.returncode}: {done.stderr[-500:]}")
     return time.perf_counter() - began, done.stdout
@@ -85,18 +87,18 @@ def seconds_of(command: list[str], told: dict[str, str]) -> tuple[float, str]:
 def plain(arrays: Path, weights: str | None, epochs: int, folder: Path) -> dict[str, float]:
     """One run of plain Keras."""
     words = ["-c", PLAIN, str(arrays), json.dumps(weights), str(folder / "plain.keras"), str(epochs)]
-    seconds, said = seconds_of(words, {"PYTHONPATH": os.pathsep.join(sys.path)})
+    seconds, said = seconds_of(words, {}, folder)
     return {"seconds": seconds, "dice": float(said.split()[-1])}
 
 
 def ours(data: str, weights: str | None, epochs: int, folder: Path) -> dict[str, float]:
     """One run of ours in a store of its own."""
-    store = f"sqlite:///{tempfile.mkdtemp(dir=folder)}/mlflow.db"
+    store = Path(tempfile.mkdtemp(dir=folder))  # which its models go into as well
+    address = f"sqlite:///{store}/mlflow.db"
     words = ["-m", "unetlab", "nuclei", "--data", data, "--trials", "1", "--epochs", str(epochs), "--fresh", "true"]
     words += ["--encoder-weights", weights or "none"]
-    told = {"MLFLOW_TRACKING_URI": store, "PYTHONPATH": os.pathsep.join(sys.path)}
-    seconds, _ = seconds_of(words, told)
-    client = mlflow.MlflowClient(store)
+    seconds, _ = seconds_of(words, {"MLFLOW_TRACKING_URI": address}, store)
+    client = mlflow.MlflowClient(address)
     found = client.search_runs([each.experiment_id for each in client.search_experiments()])
     scores = next(run.data.metrics for run in found if "test/dice" in run.data.metrics)
     return {"seconds": seconds, "dice": scores["test/dice"]}
@@ -110,6 +112,9 @@ def ours(data: str, weights: str | None, epochs: int, folder: Path) -> dict[str,
 def main(data: str, encoder_weights: str | None, epochs: int, repeats: int) -> None:
     """Prints a table and logs it to MLflow."""
     rows = []
+    # both ways run in a folder of their own
+    data = str(Path(data).absolute()) if Path(data).exists() else data
+    encoder_weights = encoder_weights and str(Path(encoder_weights).absolute())
     with tempfile.TemporaryDirectory(prefix="unetlab-whole-") as name:
         folder = Path(name)
         arrays = prepared(data, folder)

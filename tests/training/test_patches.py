@@ -136,5 +136,7 @@ def test_drawing_patches_does_not_map_all_images_at_once(tmp_path):
     masks.flush()
     images, masks = (np.load(tmp_path / f"{name}.npy", mmap_mode="r") for name in ("images", "masks"))
     before = resident()
-    batches = PatchBatches(images, masks, np.arange(256), RECIPE.changed({"channels": 3, "normalise": "percentile"}), 0, True)
+    batches = PatchBatches(
+        images, masks, np.arange(256), RECIPE.changed({"channels": 3, "normalise": "percentile"}), 0, True
+    )
     assert resident() - before < 20 and len(batches.levels) == 256  # of 64 MB
