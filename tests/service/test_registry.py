@@ -11,6 +11,7 @@ from fake_runs import log_finished_run, score_table
 from mlflow.tracking import MlflowClient
 
 from unetlab.errors import UserError
+from unetlab.service import pairing
 from unetlab.service.registry import register_run, rollback
 
 IDS = [f"image{i:02d}" for i in range(40)]
@@ -83,6 +84,41 @@ def test_an_equal_model_and_one_within_the_margin_stay_challengers(store):
     assert not register_run(finished_run(HARD + 0.008 + noise)).promoted  # seeds differ by as much
     better = register_run(finished_run(HARD + 0.02 + noise))
     assert better.promoted and better.figures["attempt"] == "5" and better.figures["margin"] == "0.01"
+
+
+def crowned_meanwhile(monkeypatch, *others: str) -> None:
+    """Each time a challenger is paired with the champion another version becomes champion, as long as there are any."""
+    real, left = pairing.pair, list(others)
+
+    def pair(*told):
+        if left:
+            MlflowClient().set_registered_model_alias("unetlab-tiny", "champion", left.pop(0))
+        return real(*told)
+
+    monkeypatch.setattr(pairing, "pair", pair)
+
+
+def test_a_challenger_meets_the_champion_that_was_named_while_it_was_compared(store, monkeypatch):
+    client = MlflowClient()
+    noise = np.random.default_rng(1).normal(0, 0.005, len(IDS))
+    for dice in (HARD, HARD - 0.01):
+        register_run(finished_run(dice))
+    crowned_meanwhile(monkeypatch, "2")
+    decision = register_run(finished_run(HARD + 0.03 + noise))
+    assert decision.promoted and decision.figures["champion"] == "2" and "better than version 2" in decision.reason
+    assert client.get_model_version("unetlab-tiny", "3").tags["previous_champion"] == "2"
+    assert client.get_model_version("unetlab-tiny", "2").tags["replaced_by"] == "3"
+    assert "replaced_by" not in client.get_model_version("unetlab-tiny", "1").tags
+
+
+def test_a_champion_that_changes_all_the_time_stays(store, monkeypatch):
+    noise = np.random.default_rng(1).normal(0, 0.005, len(IDS))
+    for dice in (HARD, HARD - 0.01):
+        register_run(finished_run(dice))
+    crowned_meanwhile(monkeypatch, *["2", "1"] * 5)
+    decision = register_run(finished_run(HARD + 0.03 + noise))
+    assert not decision.promoted and decision.gate == "refused" and champion() in "12"
+    assert "the champion changed 3 times while it was compared; register it again" in decision.reason
 
 
 @pytest.mark.parametrize("tag", ["dataset_digest", "split_digest"])

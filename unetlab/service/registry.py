@@ -23,6 +23,9 @@ BARRED = ("H002", "H003", "H005")
 """Health codes of a model that is no better than what needs no training, or was tested on what it has seen: it becomes
 champion on no account."""
 
+MOST_CHAMPIONS = 3
+"""That a challenger is compared with, one after the other, where another is named while it is."""
+
 TRIED = "challengers"
 """Tag of a champion's version: how many challengers have been tested against it."""
 
@@ -72,9 +75,10 @@ def register(run_id: str, margin: float = gate.MARGIN, accept: bool = False, rea
     answer for all pixels, or than Otsu's threshold; and none by itself that was scored against labels that no person
     gave. Else it becomes champion if there is none, or if it is shown to be better than the standing one by more than
     `margin` on the same test images, as `gate.judge` says. Where the champion was tested on other images, it is scored
-    on the challenger's first, less those it has seen (`pairing.pair`). Otherwise it stays challenger. Version tags and
-    description keep the decision and its figures. The run may still be going on, so that it can register its own model.
-    A server that was started for `@champion` goes on with the version it loaded until it is started again.
+    on the challenger's first, less those it has seen (`pairing.pair`). Where another champion is named meanwhile, that
+    one is to be beaten. Otherwise it stays challenger. Version tags and description keep the decision and its figures.
+    The run may still be going on, so that it can register its own model. A server that was started for `@champion` goes
+    on with the version it loaded until it is started again.
 
     Args:
         run_id: of the setup's run.
@@ -98,25 +102,21 @@ def register(run_id: str, margin: float = gate.MARGIN, accept: bool = False, rea
     barred = _barred(run_id)
     name = f"unetlab-{run.data.tags['setup']}"
     _ensure(client, name)
-    champion = _holder(client, name, CHAMPION)
     run = _run(run_id)  # its health is on it now
     created = client.create_model_version(
         name, source=f"models:/{model_id}", run_id=run_id, model_id=model_id, tags=_tags(run, model_id)
     )
     version = str(created.version)  # a number in some stores
     client.set_registered_model_alias(name, CHALLENGER, version)
-    made = _against_made_labels(run)
-    if barred or (made and not accept):
-        decision = Decision(name, version, False, barred or made, {}, "refused")
-    elif made and champion is None:
-        decision = Decision(name, version, True, f"accepted by a person: {made.partition(';')[0]}", {}, "accepted")
-    elif champion is None:
-        decision = Decision(name, version, True, "there was no champion", {}, "promoted")
+    champion = _holder(client, name, CHAMPION)
+    for _ in range(MOST_CHAMPIONS):
+        decision = _decide(client, name, version, run, champion, margin, accept, barred)
+        met, champion = champion, _holder(client, name, CHAMPION)  # a comparison may take minutes
+        if _version_of(champion) == _version_of(met):
+            break
     else:
-        decision = _decide(client, name, version, run_id, champion, margin, accept)
-        if made and decision.promoted:  # which it is by a person's word alone
-            said = f"accepted by a person: {made.partition(';')[0]}; it is {decision.reason}"
-            decision = replace(decision, reason=said, gate="accepted")
+        said = f"the champion changed {MOST_CHAMPIONS} times while it was compared; register it again"
+        decision = Decision(name, version, False, said, {}, "refused")
     _record(client, run, decision, champion)
     if decision.gate == "accepted":
         client.set_model_version_tag(name, version, "gate/reason", reason.strip()[:500])
@@ -169,6 +169,31 @@ def _against_made_labels(run: Run) -> str:
 
 
 def _decide(
+    client: MlflowClient,
+    name: str,
+    version: str,
+    run: Run,
+    champion: ModelVersion | None,
+    margin: float,
+    accept: bool,
+    barred: str,
+) -> Decision:
+    """What becomes of a version with that champion standing; `barred` as `_barred` says it."""
+    made = _against_made_labels(run)
+    if barred or (made and not accept):
+        return Decision(name, version, False, barred or made, {}, "refused")
+    if made and champion is None:
+        return Decision(name, version, True, f"accepted by a person: {made.partition(';')[0]}", {}, "accepted")
+    if champion is None:
+        return Decision(name, version, True, "there was no champion", {}, "promoted")
+    decision = _compare(client, name, version, run.info.run_id, champion, margin, accept)
+    if made and decision.promoted:  # which it is by a person's word alone
+        said = f"accepted by a person: {made.partition(';')[0]}; it is {decision.reason}"
+        return replace(decision, reason=said, gate="accepted")
+    return decision
+
+
+def _compare(
     client: MlflowClient,
     name: str,
     version: str,
@@ -253,6 +278,10 @@ def _holder(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
         if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             raise
         return None
+
+
+def _version_of(champion: ModelVersion | None) -> str:
+    return "" if champion is None else str(champion.version)
 
 
 def _run(run_id: str) -> Run:
