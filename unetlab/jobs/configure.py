@@ -107,8 +107,11 @@ class Configured:
 def configure(setup: Setup, options: Options, dataset: Dataset, card: DataCard, sides: Split) -> Configured:
     """Chooses view, scale, patch, encoder, batch, loss, augmentation, objects and epochs.
 
-    The rules, which look at training images only:
+    The rules, which look at training images only, but for the split:
 
+    - Split: whole scenes, drawn at random, so that nothing that was learnt is in validation or test. Sections of one
+      stack are alike from neighbour to neighbour, all of them one scene or few, and go in contiguous blocks with a
+      section left out between two sides (`jobs.sections` tells a stack; it is made before this is called).
     - Membranes or objects: where more than FOREGROUND of an average image is inside and that falls into more than
       CELLS parts that do not touch, lines part cells; V_rand ranks, pixels of thin lines weigh more, bends are learnt
       (tissue bends). Cells that touch have no line between them to learn, and are objects.
@@ -159,7 +162,7 @@ def configure(setup: Setup, options: Options, dataset: Dataset, card: DataCard, 
     at_once = cluster.at_once(options)
     trials = max(options.trials, at_once * int(options.minutes // 45) if options.minutes >= 90 else 1)
     setup = _batch(setup, replace(options, trials=trials), choices)
-    _scenes(len(np.unique(card.groups[sides.train])), choices)
+    _scenes(options.split, len(sides.train), len(np.unique(card.groups[sides.train])), choices)
     each = options.minutes / (math.ceil(trials / at_once) + options.refit)
     if not options.epochs:
         fitted = _epochs(setup, weights, dataset, sides, replace(options, trials=trials), each, choices)
@@ -345,11 +348,19 @@ def _batch(setup: Setup, options: Options, choices: list[Choice]) -> Setup:
     return replace(setup, recipe=setup.recipe.changed({"batch_size": batch}))
 
 
-def _scenes(count: int, choices: list[Choice]) -> None:
-    """How much there is to learn from, which nothing here can make up for."""
+def _scenes(split: str, images: int, scenes: int, choices: list[Choice]) -> None:
+    """How the sides are parted, and how much there is to learn from, which nothing here can make up for."""
+    if split == "blocks":
+        why = "neighbouring sections of one stack are much alike: a section between two sides is on neither"
+        choices.append(Choice("split", "blocks of sections", why))
+        why = "sections of one stack are much alike: those of another will help more than more minutes"
+        choices.append(Choice("sections to learn from", str(images), why))
+        return
+    why = "nothing that was learnt is in validation or test"
+    choices.append(Choice("split", "whole scenes, drawn at random", why))
     few_scenes = "it knows only what it has seen: more scenes will help more than more minutes"
-    why = few_scenes if count < KNOWN else "validation and test have scenes of their own"
-    choices.append(Choice("scenes to learn from", str(count), why))
+    why = few_scenes if scenes < KNOWN else "validation and test have scenes of their own"
+    choices.append(Choice("scenes to learn from", str(scenes), why))
 
 
 def _seconds(setup: Setup, weights: str | None, dataset: Dataset, options: Options) -> float:

@@ -25,6 +25,7 @@ from unetlab.jobs.known import refuse_unknown
 from unetlab.jobs.progress import SearchProgress
 from unetlab.jobs.recipe import of_classes, recipe_of, say_pointless
 from unetlab.jobs.search import Found, search_recipe
+from unetlab.jobs.sections import is_stack
 from unetlab.labels import made
 from unetlab.metrics import baselines, classes
 from unetlab.models import NETWORKS
@@ -89,7 +90,8 @@ def run_setup(
         worker.begin_early()
 
     # data -> check -> split
-    images = _look(setup, options, console)
+    images = _look(setup, options, console, setup.adapts and not own_tags)  # setups that are compared share a split
+    options = replace(options, split=images.split)
     if images.learnt.learnt_classes:
         setup = of_classes(setup, options, images.learnt, images.sides, console)
 
@@ -133,8 +135,9 @@ def run_setup(
 
 @dataclass(frozen=True)
 class Images:
-    """What a run learns from: the data, what is known of them, the sides, the scene of each image, and the labels that
-    are learnt and scored against, both the data's own unless labels are made."""
+    """What a run learns from: the data, what is known of them, the sides, the scene of each image, the labels that are
+    learnt and scored against, both the data's own unless labels are made, and how sides were made, as the option
+    `split` has it."""
 
     dataset: Dataset
     card: DataCard
@@ -142,19 +145,24 @@ class Images:
     scenes: np.ndarray
     learnt: Dataset
     truth: Dataset
+    split: str
 
 
-def _look(setup: Setup, options: Options, console: Console) -> Images:
-    """Opens, checks and splits the images, and makes labels where none are to be learnt."""
+def _look(setup: Setup, options: Options, console: Console, by_itself: bool = False) -> Images:
+    """Opens, checks and splits the images, `by_itself` one stack by blocks, and makes labels where none are to be
+    learnt."""
     twin_seed = options.seed if options.twin_seed is None else options.twin_seed
     dataset = open_dataset(options.data, twin_seed, setup.twin, **options.reading())
     card = check(dataset, options.groups)
     console.print(card.table())
     refuse_unusable(card, dataset.has_masks, options.labels)
+    if by_itself and is_stack(dataset, card):
+        options = replace(options, split="blocks")
+        console.print("sections of one stack: split in blocks of neighbours, with a gap between sides", highlight=False)
     scenes = _sections(dataset, card) if options.split == "blocks" else card.groups
     sides = _split(dataset, card, scenes, options)
     learnt = dataset if options.labels == "masks" else made.made_labels(dataset, options.labels, console)
-    return Images(dataset, card, sides, scenes, learnt, dataset if dataset.has_masks else learnt)
+    return Images(dataset, card, sides, scenes, learnt, dataset if dataset.has_masks else learnt, options.split)
 
 
 def _rounds(options: Options, images: Images) -> int:
