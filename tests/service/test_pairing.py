@@ -74,6 +74,22 @@ def test_where_nothing_is_left_the_reason_says_so(store, pairs):
     assert accepted.promoted and accepted.gate == "accepted" and "accepted by a person: version 1" in accepted.reason
 
 
+@pytest.mark.parametrize("accept", [{}, {"accept": True, "reason": "looked at it"}])
+def test_a_worse_challenger_of_one_image_that_is_left_is_not_crowned_by_a_person_s_word(store, pairs, accept):
+    register_run(trained(pairs, slice(0, 7), 0.9))  # trained on 7 to 11
+    decision = register_run(trained(pairs, slice(6, 12), 0.6), **accept)
+    assert not decision.promoted and decision.gate == "refused" and decision.figures["images"] == "1"
+    assert float(decision.figures["difference"]) < 0 and float(decision.figures["p"]) == 1
+    assert ("is not accepted either" in decision.reason) is bool(accept)
+
+
+def test_two_that_were_tested_on_the_same_one_image_are_compared(store, pairs):
+    register_run(trained(pairs, slice(0, 1), 0.8))
+    decision = register_run(trained(pairs, slice(0, 1), 0.7), accept=True, reason="we need one today")
+    assert not decision.promoted and float(decision.figures["difference"]) == pytest.approx(-0.1, abs=1e-4)
+    assert register_run(trained(pairs, slice(0, 1), 0.9), accept=True, reason="we need one today").gate == "accepted"
+
+
 def test_a_champion_whose_run_says_nothing_of_its_images_is_named(store, pairs):
     register_run(trained(pairs, slice(0, 5), 0.9, known=False))
     more = write_pairs(pairs.parent / "more", 12, seed=1)

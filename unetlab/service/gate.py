@@ -78,7 +78,7 @@ def least_scenes(at: float) -> int:
 
 
 def judge(differences: np.ndarray, scenes: np.ndarray | None, margin: float, attempt: int) -> Verdict:
-    """Judges the paired differences, float64 (images,), of two images or more.
+    """Judges the paired differences, float64 (images,), of one image or more; one scene has no interval, and p 1.
 
     Better means both: the 95 % interval lies above the margin, and the paired test over scenes says that a
     difference of just the margin is not enough, at the level of this attempt. The interval knows one level, 5 %; the

@@ -44,8 +44,8 @@ def pair(challenger: Record, name: str, champion: ModelVersion) -> Pair:
     code and as a run of role evaluation below the challenger's. Images whose scene the champion was trained or
     validated on are left out: on those it would be too good.
 
-    Raises UserError, which says why, where there are no two images to compare them on, and where the two tell other
-    classes apart.
+    Raises UserError, which says why, where there is no image to compare them on, and where the two tell other classes
+    apart. One image shows nothing, but its difference still bars a challenger that is worse.
     """
     _refuse_other_classes(challenger, name, champion)
     metric = gate.ranking_metric(challenger.tags)
@@ -63,8 +63,8 @@ def pair(challenger: Record, name: str, champion: ModelVersion) -> Pair:
     whence = replace(whence, tags={**whence.tags, "ranked_by": metric})  # scored for what the challenger is ranked by
     left, said = _unseen(whence, challenger, dataset, rows, scenes)
     what = f"version {champion.version}, the champion, was tested on other images, so it was scored on these"
-    if left.sum() < 2:
-        raise UserError(f"{what}, but {left.sum()} of {len(rows)} images are left{said}; register a run with more data")
+    if not left.any():
+        raise UserError(f"{what}, but 0 of {len(rows)} images are left{said}; register a run with more data")
     if mlflow.active_run() is None and "MLFLOW_RUN_ID" not in os.environ:
         mlflow.set_experiment(experiment_id=mlflow.MlflowClient().get_run(challenger.run_id).info.experiment_id)
     run_id, _, table = scoring.log(
@@ -99,8 +99,6 @@ def _refuse_other_classes(challenger: Record, name: str, champion: ModelVersion)
 def _pair(metric: str, own: pd.Series, other: pd.Series, sides: pd.DataFrame | None, who: str) -> Pair:
     if set(own.index) != set(other.index):
         raise UserError(f"it and {who} were not scored on the same test images; run it again")
-    if len(own) < 2:
-        raise UserError(f"{len(own)} test image says nothing")
     differences = (own - other.reindex(own.index)).to_numpy(np.float64)
     return Pair(metric, differences, _scenes(sides, own.index))
 
