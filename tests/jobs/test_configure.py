@@ -14,9 +14,11 @@ from tiny_setup import QUIET
 from experiments import load_setup
 from unetlab.data import open_dataset
 from unetlab.data.check import check
+from unetlab.data.scale import Objects
 from unetlab.data.split import split
 from unetlab.errors import UserError
-from unetlab.jobs import configure, run, trial
+from unetlab.jobs import configure, epochs, run, trial
+from unetlab.jobs.recipe import recipe_of
 from unetlab.models import NETWORKS
 from unetlab.options import Options
 from unetlab.setup import Recipe
@@ -136,19 +138,52 @@ def test_a_scale_that_is_asked_for_is_of_patches_also_of_photographs(configured,
         configured(one_large, told={"scale": scale, "view": "whole"})
 
 
+@pytest.mark.parametrize(
+    ("sizes", "side"), [([(90, 40)] * 3, 96), ([(64, 20), (64, 64), (300, 64)], 64), ([(900, 700)], 256)]
+)
+def test_a_patch_is_as_wide_as_most_images_and_not_wider_than_networks_look(sizes, side):
+    rows = range(len(sizes))
+    data, sides = SimpleNamespace(sizes=np.array(sizes)), SimpleNamespace(train=rows)
+    found = configure._patches(SETUP, Objects(20.0, 0.1, 0.0, 9.0, 0.1, 1), False, data, sides, Options(), [])
+    assert found["image_size"] == side
+
+
+@pytest.mark.parametrize("objects", ["recipe", "border", "watershed", "components"])
+@pytest.mark.parametrize("draw", [touching, one_large])
+def test_how_objects_of_classes_are_parted_is_said_as_it_is_trained(configured, tmp_path, draw, objects):
+    data = open_dataset(str(write(tmp_path / draw.__name__, draw)), masks="objects")
+    sides = SimpleNamespace(train=np.arange(len(data)))
+    seen = configure.objects_of(data, sides.train)
+    options, choices = Options(objects=objects), []
+    changes = configure._objects(seen, False, True, options, choices)
+    learnt = SimpleNamespace(learnt_classes=2)
+    setup = dataclasses.replace(SETUP, network="scratch", recipe=SETUP.recipe.changed({**changes, "classes": 2}))
+    trained = recipe_of(setup, options, None, learnt, sides).objects
+    said = "watershed" if "watershed" in choices[0].chosen else "components"
+    assert said == trained
+
+
 @pytest.mark.parametrize(("view", "side", "count"), [("patches", 2048, 100), ("whole", 640, 3000), ("whole", 256, 16)])
 @pytest.mark.parametrize("minutes", [1, 5, 90])
 def test_validation_never_takes_the_minutes_that_training_wants(monkeypatch, view, side, count, minutes):
-    monkeypatch.setattr(configure, "_seconds", lambda *_: 0.5)
+    monkeypatch.setattr(epochs, "seconds_a_step", lambda *_: 0.5)
     setup = dataclasses.replace(SETUP, recipe=SETUP.recipe.changed({"view": view}))
     train, validation = np.split(np.arange(count), [count * 4 // 5])
     data, sides = SimpleNamespace(sizes=np.full((count, 2), side)), SimpleNamespace(train=train, validation=validation)
-    found = configure._epochs(setup, None, data, sides, Options(minutes=minutes), minutes, [])
+    found, *_ = epochs.fit_in(setup, None, data, sides, Options(minutes=minutes), minutes)
     steps = 0.8 * 60 * minutes / 0.5
-    looked = min(found["draws"], configure._samples(setup.recipe, data, validation))
+    looked = min(found["draws"], epochs.samples(setup.recipe, data, validation))
     learnt, validated = (found["epochs"] * each / 8 for each in (found["draws"], looked / 3))
     assert 0.7 * steps < learnt + validated <= steps + 1 and validated <= learnt / 3 + 1
-    assert configure.EPOCHS[0] <= found["epochs"] <= configure.EPOCHS[1]
+    assert epochs.EPOCHS[0] <= found["epochs"] <= epochs.EPOCHS[1]
+
+
+@pytest.mark.parametrize(("draw", "drawn"), [(touching, "11 patches"), (one_large, "11 images")])
+def test_epochs_that_are_asked_for_are_said(configured, draw, drawn):
+    found = configured(draw, told={"epochs": 3})
+    row = found.frame().set_index("what").loc["training"]
+    assert row["chosen"] == f"3 epochs of {drawn}" and row["why"].startswith("as you asked, if 27 minutes")
+    assert found.setup.recipe.draws == 0  # which is every image once
 
 
 @pytest.mark.parametrize("minutes", [5, 30, 40])

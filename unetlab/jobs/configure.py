@@ -1,8 +1,6 @@
 """A recipe for data nobody has tuned one for: read off the data card, the images, the weights at hand, the clock."""
 
 import functools
-import hashlib
-import json
 import logging
 import math
 from collections.abc import Callable, Sequence
@@ -11,24 +9,22 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import tensorflow as tf
 from rich.table import Table
 
-from unetlab.data import Dataset, cache
+from unetlab.data import Dataset
 from unetlab.data.check import DataCard
 from unetlab.data.scale import Objects, objects_of, scale_for
 from unetlab.data.split import Split
 from unetlab.images.view import ALIGN, size_of
 from unetlab.inference.objects import METHODS
-from unetlab.jobs import cluster
+from unetlab.jobs import cluster, epochs
 from unetlab.jobs.early import refuse_numbers, scale_of
 from unetlab.metrics.baselines import few
 from unetlab.models import NETWORKS
 from unetlab.models.weights import encoders_at_hand, resolve_weights
 from unetlab.options import Options
 from unetlab.setup import Recipe, Setup
-from unetlab.training import fit, pace, patches
-from unetlab.training.memory import largest_batch, refuse_too_large
+from unetlab.training.memory import largest_batch
 
 log = logging.getLogger(__name__)
 
@@ -47,27 +43,17 @@ FEW, LARGE = 5, 0.1
 TOUCHING = 0.05
 """Share of images with touching objects from which a network is to tell them apart."""
 
-TRAINED = 0.8
-"""Share of a training's minutes that is spent in steps; the rest goes into tracing, scoring and logging."""
-
 ENDED = 0.9
 """Share of a training's minutes after which it ends where steps take longer than they did alone: scores at native size,
 how objects are parted, pictures and the test come after it."""
 
-VALIDATED = 0.15
-"""Share of the steps' time that validation after every epoch may take, as far as EPOCHS allows."""
-
-LOOK = 1 / 3
-"""Time of looking at an image or patch, beside that of learning from it."""
-
 KNOWN = 20
 """Scenes from which on more images of the same help about as much as more scenes."""
 
-EPOCHS = (8, 40)
-"""Between so many epochs the training is divided: fewer leave little choice of the best one, more are hard to read."""
-
 
 ASKED = "as you asked"
+
+IN_CLASSES = "a watershed within each class; validation chooses between it and components"
 
 MICROSCOPE = "patches are taken for parts of a microscope's field, where no direction is special"
 
@@ -117,7 +103,12 @@ def configure(setup: Setup, options: Options, dataset: Dataset, card: DataCard, 
       (tissue bends). Cells that touch have no line between them to learn, and are objects.
     - View: one or few large things are a photograph, whose whole is looked at, squeezed to PATCH; anything else is
       looked at in patches at its own scale, since squeezing loses what is small.
-    - Scale: 1, or such that a typical object lies between 12 and 48 pixels; membranes stay at 1, lines being thin.
+    - Patch: a square as wide as the median of the images' longer sides at that scale, up to a multiple of ALIGN, which
+      every pooling divides: a smaller one would cut what could be seen whole, a larger one be filled by mirroring. At
+      most PATCH, for the reason given there.
+    - Scale: 1, or such that a typical object lies between 12 and 48 pixels: smaller ones leave little to see to a
+      network that halves its input five times, and of larger ones a patch holds few whole, each at more time.
+      Membranes stay at 1, lines being thin.
     - Encoder: one with ImageNet weights, fine-tuned, learns from tens of images; its layers up to the second skip stay
       as they are, since edges and spots are everywhere the same and their steps take two fifths of the time. A search
       chooses among those of ENCODERS whose weights are at hand. Without any a plain U-Net of 16 filters, which learns
@@ -128,27 +119,31 @@ def configure(setup: Setup, options: Options, dataset: Dataset, card: DataCard, 
     - Batch: that of the recipe, halved until a step fits into this machine's memory, of which trainings that run at
       once have a share each. The memory of a cluster's workers, and of a GPU, is not known here.
     - Augmentation: mirror images and quarter turns (of photographs only left and right: they have a ground), size by a
-      third, brightness and contrast; noise and, but for membranes, blur in patches, since exposure and focus differ;
-      turns, shifts and hues in photographs, since cameras move and lights differ. Inverted and grey images where images
-      on dark and on light ground or grey and coloured ones are mixed. Membranes are never inverted: they are dark in
-      all sections or in none, however much of a section they fill. They are bent, since tissue bends.
+      third, brightness and contrast, since no two instruments magnify or expose alike; noise and, but for membranes,
+      blur in patches, since exposure and focus differ; turns, shifts and hues in photographs, since cameras move and
+      lights differ; hues in patches of coloured images too, since stains differ between laboratories. Inverted and
+      grey images where images on dark and on light ground or grey and coloured ones are mixed. Membranes are never
+      inverted: they are dark in all sections or in none, however much of a section they fill. They are bent, since
+      tissue bends.
     - Scenes: of how many it learns is said, and below KNOWN that more of them help more than more minutes do; nothing
       else follows from it, since no rule tried here made up for scenes that are missing.
     - Objects: where they touch in more than TOUCHING of the images, the network learns the borders between them too,
       and validation chooses between that, a watershed and plain components, and how sure of an object to be; of
       several classes, which have no second output, between the last two.
     - Smallest object: what is smaller than 99 of 100 objects of the training images is a speck, which stays in the
-      mask and is counted as no object.
-    - Trials: one, from 90 minutes on one for every 45, the first of which is this configuration; from then on so many
-      times more as workers train at once, which of one machine's processors have a share each.
+      mask and is counted as no object. Not of membranes: thin processes are cells as well, and V_rand counts them.
+    - Trials: one, from 90 minutes on one for every 45, the first of which is this configuration: with less than half as
+      much again as the 30 minutes that one training has by default a search would choose what learns fastest, not what
+      learns best. From then on so many times more as workers train at once, which of one machine's processors have a
+      share each.
     - Epochs: the time of a step is measured, once with this data on this machine (fresh=true measures again), also
-      where the workers of a cluster train; so many steps fit TRAINED of a training's minutes, divided so that
-      validation takes no more than VALIDATED of them. Where EPOCHS leaves no such division, an epoch looks at as much
-      of validation as it learns from. The learning rate decays to 0 by a cosine over just these, and sooner where
-      ENDED of the minutes would cut them off.
+      where the workers of a cluster train; so many steps fit epochs.TRAINED of a training's minutes, divided so that
+      validation takes no more than epochs.VALIDATED of them. Where epochs.EPOCHS leaves no such division, an epoch
+      looks at as much of validation as it learns from. The learning rate decays to 0 by a cosine over just these, and
+      sooner where ENDED of the minutes would cut them off.
 
-    View, scale and objects that the options name are taken as they are, and the rest is chosen to go with them: a scale
-    is of patches.
+    View, scale, objects and epochs that the options name are taken as they are, and the rest is chosen to go with them:
+    a scale is of patches, and a softmax over classes has no second output, so that a watershed stands for one.
 
     Raises UserError as `refuse_numbers` does, and for weights as `resolve_weights` does.
     """
@@ -164,10 +159,13 @@ def configure(setup: Setup, options: Options, dataset: Dataset, card: DataCard, 
     setup = _batch(setup, replace(options, trials=trials), choices)
     _scenes(options.split, len(sides.train), len(np.unique(card.groups[sides.train])), choices)
     each = options.minutes / (math.ceil(trials / at_once) + options.refit)
-    if not options.epochs:
-        fitted = _epochs(setup, weights, dataset, sides, replace(options, trials=trials), each, choices)
-        setup = replace(setup, recipe=setup.recipe.changed(fitted))
     minutes = max(0.01, round(ENDED * each, 2))  # 0 would be no limit
+    if options.epochs:
+        said = epochs.as_told(setup.recipe, options.epochs, dataset, sides, minutes)
+    else:
+        fitted, *said = epochs.fit_in(setup, weights, dataset, sides, replace(options, trials=trials), each)
+        setup = replace(setup, recipe=setup.recipe.changed(fitted))
+    choices.append(Choice("training", *said))
     return Configured(setup, replace(options, trials=trials), minutes, weights, tuple(choices))
 
 
@@ -276,16 +274,19 @@ def _patches(
 
 def _objects(seen: Objects, membranes: bool, several: bool, options: Options, choices: list[Choice]) -> dict[str, Any]:
     """How objects are parted."""
-    if options.objects != "recipe" and not (several and METHODS[options.objects].uses_head):
-        choices.append(Choice("objects", options.objects, ASKED))
-        return {"objects": options.objects}
+    if options.objects != "recipe":
+        if not (several and METHODS[options.objects].uses_head):
+            choices.append(Choice("objects", options.objects, ASKED))
+            return {"objects": options.objects}
+        why = f"{ASKED}, but for {options.objects}: a softmax over classes has no second output to learn it"
+        choices.append(Choice("objects", IN_CLASSES, why))
+        return {"objects": "watershed"}
     touch = f"objects touch in {seen.touching:.0%} of the images"
     if membranes or seen.touching <= TOUCHING:
         choices.append(Choice("objects", "connected components", "objects hardly ever touch"))
         return {}
     if several:
-        how = "a watershed within each class; validation chooses between it and components"
-        choices.append(Choice("objects", how, f"{touch}, and a softmax over classes has no second output"))
+        choices.append(Choice("objects", IN_CLASSES, f"{touch}, and a softmax over classes has no second output"))
         return {"objects": "watershed"}
     how = "borders learnt; validation chooses between them, a watershed and components"
     choices.append(Choice("objects", how, f"{touch}: a second output learns the borders between them"))
@@ -361,58 +362,3 @@ def _scenes(split: str, images: int, scenes: int, choices: list[Choice]) -> None
     few_scenes = "it knows only what it has seen: more scenes will help more than more minutes"
     why = few_scenes if scenes < KNOWN else "validation and test have scenes of their own"
     choices.append(Choice("scenes to learn from", str(scenes), why))
-
-
-def _seconds(setup: Setup, weights: str | None, dataset: Dataset, options: Options) -> float:
-    """How long a step takes, as first measured with this data on this machine: the same command chooses the same again,
-    and so can go on where it was interrupted."""
-    precision, found = pace.resolve(options.precision, setup.network, setup.recipe, weights)
-    step = f"{setup.network} {weights} {setup.recipe.flat()} {precision} {pace.machine()}"
-    key = hashlib.sha256(step.encode()).hexdigest()[:16]
-    path = dataset.folder / f"step-{key}.json"
-    if options.fresh or not path.exists():
-        if found is None or options.fresh or found.batch != setup.recipe.batch_size:
-            seconds = fit.seconds_a_step(NETWORKS[setup.network].build, setup.recipe, precision, weights)
-        else:
-            seconds = getattr(found, precision)
-        cache.write_text(path, json.dumps(seconds))
-    return float(json.loads(path.read_text()))
-
-
-def _epochs(
-    setup: Setup,
-    weights: str | None,
-    dataset: Dataset,
-    sides: Split,
-    options: Options,
-    minutes: float,
-    choices: list[Choice],
-) -> dict[str, Any]:
-    """Epochs, and what each draws, that fit the minutes."""
-    recipe = setup.recipe
-    if not options.scheduler:
-        refuse_too_large(NETWORKS[setup.network].build, recipe, options.precision)
-    seconds = _seconds(setup, weights, dataset, options)
-    if not options.scheduler and not tf.config.list_physical_devices("GPU"):  # they share the processors
-        seconds *= min(cluster.at_once(options), options.trials)
-    steps = max(1, int(TRAINED * 60 * minutes / seconds))
-    checked = _samples(recipe, dataset, sides.validation)
-    look = LOOK * checked / recipe.batch_size
-    epochs = min(steps, int(np.clip(VALIDATED * steps / look, *EPOCHS)))
-    left = steps / epochs - look
-    if left * recipe.batch_size < checked:
-        left = steps / epochs / (1 + LOOK)
-    draws = max(1, int(left)) * recipe.batch_size
-    what = "patches" if recipe.view == "patches" else "images"
-    whose = ", as this machine takes them" if options.scheduler else ""
-    why = f"{minutes:g} minutes at {1000 * seconds:.0f} ms a step of {recipe.batch_size}{whose}, validation taken off"
-    choices.append(Choice("training", f"{epochs} epochs of {draws:,} {what}", why))
-    return {"epochs": epochs, "draws": draws}
-
-
-def _samples(recipe: Recipe, dataset: Dataset, rows: Sequence[int] | np.ndarray) -> int:
-    """Images or patches that one look at the images `rows` takes."""
-    if recipe.view == "whole":
-        return len(rows)
-    sizes = np.array([size_of(dataset.sizes[row].tolist(), recipe) for row in rows])
-    return patches.covering(sizes, recipe.image_size)
