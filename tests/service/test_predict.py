@@ -19,6 +19,7 @@ from unetlab.service.loading import labels_of
 from unetlab.service.overlays import OUTLINE
 from unetlab.service.predict import predict_folder
 from unetlab.service.segmenting import segment_shard
+from unetlab.service.shards import in_turn
 
 
 @pytest.fixture
@@ -291,6 +292,21 @@ def test_a_killed_prediction_goes_on_and_answers_each_image_once(model, folder, 
     whole = predict_folder(model, folder, tmp_path / "whole")
     pd.testing.assert_frame_equal(found, whole)
     assert (out / "objects.csv").read_bytes() == (tmp_path / "whole" / "objects.csv").read_bytes()
+
+
+def test_two_predictions_into_one_folder_at_a_time_are_refused_and_into_two_are_not(model, folder, tmp_path):
+    met = []
+
+    def meanwhile(function, shards):
+        with pytest.raises(UserError, match=f"^a prediction into {tmp_path / 'out'} is being run by process") as second:
+            predict_folder(model, folder, tmp_path / "." / "out", threshold=0.3)  # whatever else it is told
+        met.append(str(second.value))
+        predict_folder(model, folder, tmp_path / "other")
+        yield from in_turn(function, shards)
+
+    table = predict_folder(model, folder, tmp_path / "out", spread=meanwhile)
+    assert len(met) == 1 and len(table) == 6 and (tmp_path / "other" / "predictions.csv").exists()
+    predict_folder(model, folder, tmp_path / "out")
 
 
 def test_a_person_s_own_folders_stay(model, folder, tmp_path):

@@ -13,8 +13,10 @@ from PIL import Image
 from taught_models import taught, tiny
 
 from unetlab.data import cache, open_dataset
+from unetlab.errors import UserError
 from unetlab.jobs.evaluate import evaluate
 from unetlab.service import scoring
+from unetlab.service.shards import in_turn
 from unetlab.tracking import read, thumbnails
 
 
@@ -90,6 +92,21 @@ def test_a_killed_evaluation_goes_on_and_scores_each_image_once(store, pairs, mo
     assert found.figures == whole.figures
     one, two = (read.table(read.find_one(each.run_id)) for each in (found, whole))
     pd.testing.assert_frame_equal(one, two)
+    assert not list((cache.root() / "scored").iterdir())
+
+
+def test_the_same_evaluation_begun_twice_is_refused_before_it_has_a_run(store, pairs):
+    model, met = tiny(), []
+
+    def meanwhile(function, shards):
+        runs = len(mlflow.search_runs())
+        with pytest.raises(UserError, match="^'evaluate .* on pairs', the same command, is being run by process"):
+            evaluate(model, str(pairs))
+        met.append(len(mlflow.search_runs()) - runs)
+        yield from in_turn(function, shards)
+
+    found = evaluate(model, str(pairs), spread=meanwhile)
+    assert met == [0] and read.find_one(found.run_id).metrics["test/images"] == 12
     assert not list((cache.root() / "scored").iterdir())
 
 

@@ -26,6 +26,7 @@ from mlflow.pyfunc import PyFuncModel
 from rich.console import Console
 from rich.progress import Progress
 
+from unetlab.data import cache
 from unetlab.errors import UserError, printable, unwritable
 from unetlab.images import codecs
 from unetlab.service import objects, overlays, shards
@@ -85,7 +86,7 @@ def predict_folder(
     Raises:
         UserError: if there are no images, none can be read, the model cannot be found or is none of unetlab's, the
             threshold is out of range or given to a model of classes, or `out` cannot be written, is where the images
-            lie, or holds in a folder of its outputs what predict has not written.
+            lie, is written into by another process, or holds in a folder of its outputs what predict has not written.
     """
     if threshold is not None and not 0 <= threshold <= 1:
         raise UserError(f"threshold must lie in [0, 1]. Received: {threshold}")
@@ -95,19 +96,20 @@ def predict_folder(
     if classes and threshold is not None:
         likeliest = f"{model} {in_words(classes)} and answers the likeliest"
         raise UserError(f"threshold={threshold:g}: {likeliest}, to which no threshold applies; leave it out")
-    _make_folders(images, out, classes)
-    parts = _unfinished(out, segmenter, paths, (threshold, channels, pages))
-    whole = Shard(
-        *(model, identity_of(segmenter), out.absolute(), parts.absolute(), threshold, batch, channels, pages),
-        first=0,
-        files=tuple(path.absolute() for path in paths),
-        names=tuple(names_of(paths)),
-        taken=frozenset(),
-        classes=classes,
-    )
     console = Console(stderr=True)
-    _segment_all(whole, spread, console)
-    table = _gathered(parts, out, classes)
+    with shards.alone(_lock_of(out), f"a prediction into {out}"):
+        _make_folders(images, out, classes)
+        parts = _unfinished(out, segmenter, paths, (threshold, channels, pages))
+        whole = Shard(
+            *(model, identity_of(segmenter), out.absolute(), parts.absolute(), threshold, batch, channels, pages),
+            first=0,
+            files=tuple(path.absolute() for path in paths),
+            names=tuple(names_of(paths)),
+            taken=frozenset(),
+            classes=classes,
+        )
+        _segment_all(whole, spread, console)
+        table = _gathered(parts, out, classes)
     _report(table, images, out, classes, console)
     return table
 
@@ -144,6 +146,11 @@ def _part(whole: Shard, like: Mapping[str, Sequence[str]], span: range) -> Shard
         names=some,
         taken=frozenset(other for name in some for other in like.get(name.casefold(), ())),
     )
+
+
+def _lock_of(out: Path) -> Path:
+    """What a process holds that writes into `out`; in the cache, since locks need not work where images lie."""
+    return cache.root() / "predicted" / f"{hashlib.sha256(str(out.resolve()).encode()).hexdigest()[:24]}.lock"
 
 
 def _unfinished(out: Path, segmenter: PyFuncModel, paths: Sequence[Path], told: tuple[Any, ...]) -> Path:

@@ -21,6 +21,7 @@ from unetlab.data import Dataset, cache
 from unetlab.data.dataset import stored
 from unetlab.errors import UserError
 from unetlab.metrics import classes, membranes, significance
+from unetlab.metrics.baselines import Rivals
 from unetlab.service import class_scoring, mask_scoring, shards
 from unetlab.service.gate import ranking_metric
 from unetlab.service.loading import class_names, identity_of, loaded
@@ -49,17 +50,17 @@ def score(
     rows: Sequence[int] | np.ndarray,
     model: str = "",
     spread: Spread = in_turn,
+    kept: Path | None = None,
 ) -> Sheet:
     """Scores a loaded model and its rivals on the images `rows` of a data set with masks, in shards of SHARD images.
 
-    With `model`, the address of the model, shards may be scored elsewhere, by `spread`, and what a killed command has
-    scored is kept in the cache and not scored again.
+    With `model`, the address of the model, shards may be scored elsewhere, by `spread`. What a killed command has
+    scored lies in the folder `kept`, if there is one, and is not scored again.
     """
     rows = [int(row) for row in rows]
     several = bool(class_names(segmenter.metadata))
     rivals = origin.rivals(dataset, rows, several)
-    lines = ranking_metric(origin.tags) == membranes.SCORES[0]
-    cut = float(origin.tags.get("validation_threshold", -1.0))
+    lines, cut = _lines_of(origin)
     shown = frozenset(rows[:: -(-len(rows) // thumbnails.MOST)])
 
     def shard(span: range) -> Shard:
@@ -67,14 +68,9 @@ def score(
         few = tuple(row for row in own if row in shown)
         return Shard(model, identity_of(segmenter), dataset.folder, own, few, rivals, lines, cut, span.start, several)
 
-    data = (dataset.digest, dataset.classes)
-    said = repr((origin.model_id or segmenter.metadata.model_uuid, data, rows, rivals, lines, cut, SHARD))
     with contextlib.ExitStack() as stack:
-        if model:
-            parts = cache.root() / "scored" / hashlib.sha256(said.encode()).hexdigest()[:24]
-            parts.mkdir(parents=True, exist_ok=True)
-        else:
-            parts = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="unetlab-")))
+        parts = kept or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="unetlab-")))
+        parts.mkdir(parents=True, exist_ok=True)
         todo = [shard(span) for span in shards.to_do(len(rows), SHARD, shards.done(parts))]
         function = score_shard if model else functools.partial(_scored, segmenter, dataset)
         console = Console(stderr=True)
@@ -86,9 +82,21 @@ def score(
             with cache.new_folder(shards.part(parts, each.first, len(each.rows))) as part:
                 np.savez(part / "scored.npz", **answer)
         sheet = _gathered(parts, dataset, rows)
-        if model:
-            shutil.rmtree(parts)
+        if kept is not None:
+            shutil.rmtree(kept)
     return sheet
+
+
+def _lines_of(origin: Origin) -> tuple[bool, float]:
+    """Whether membranes are scored, and the threshold of V_rand."""
+    return ranking_metric(origin.tags) == membranes.SCORES[0], float(origin.tags.get("validation_threshold", -1.0))
+
+
+def _kept(segmenter: PyFuncModel, origin: Origin, dataset: Dataset, rows: Sequence[int], rivals: Rivals) -> Path:
+    """Where in the cache the scores lie of this model and these images: of other rivals and thresholds elsewhere."""
+    data = (dataset.digest, dataset.classes)
+    told = (origin.model_id or segmenter.metadata.model_uuid, data, rows, rivals, *_lines_of(origin), SHARD)
+    return cache.root() / "scored" / hashlib.sha256(repr(told).encode()).hexdigest()[:24]
 
 
 def score_shard(shard: Shard) -> dict[str, np.ndarray]:
@@ -209,11 +217,13 @@ def log(
         split_digest: of these images; runs of the same data and images are compared.
         tags, params: besides those that every evaluation has.
         below: id of the run that it is a child of; None for the active run, or none.
-        model, spread: as `score` takes them.
+        model, spread: as `score` takes them; with `model` what a killed command has scored is kept in the cache.
 
-    Returns the run's id, its metrics and its score table.
+    Returns the run's id, its metrics and its score table. Raises UserError, before there is a run, if another process
+    scores the same.
     """
-    several = bool(class_names(segmenter.metadata))
+    several, rows = bool(class_names(segmenter.metadata)), [int(row) for row in rows]
+    rivals = origin.rivals(dataset, rows, several)
     own = {
         "role": "evaluation",
         "setup": origin.setup,
@@ -221,18 +231,22 @@ def log(
         "dataset_digest": dataset.digest,
         "split_digest": split_digest,
         "evaluated_run": origin.run_id or "unknown",
-        **origin.rivals(dataset, rows, several).tags(),
+        **rivals.tags(),
         **({"classes": ", ".join(dataset.classes[1:])} if several else {}),
     }
     if origin.model_id:
         own["final_model"] = origin.model_id
     if below is not None:  # a tag, since that run may be finished and is not to be opened again
         own["mlflow.parentRunId"] = below
-    with write.run(name, tags={**own, **tags}, params=params) as active:
+    kept = _kept(segmenter, origin, dataset, rows, rivals) if model else None
+    with contextlib.ExitStack() as stack:
+        if kept is not None:
+            stack.enter_context(shards.alone(kept.with_suffix(".lock"), f"{name!r}, the same command,"))
+        active = stack.enter_context(write.run(name, tags={**own, **tags}, params=params))
         given = write.split_input(dataset.name, dataset.digest, "test", len(rows), split_digest)
         mlflow.log_inputs([given], ["testing"], [None])
         write.log_table(_sides(dataset, rows, scenes), SIDES)
-        sheet = score(segmenter, origin, dataset, rows, model, spread)
+        sheet = score(segmenter, origin, dataset, rows, model, spread, kept)
         found = summarise(sheet, scenes)
         mlflow.log_metrics(found, model_id=origin.model_id, dataset=given)
         write.log_table(sheet.table, "scores/test.csv")

@@ -4,8 +4,11 @@ A shard's answer is a folder named after its first image and how many it has, wh
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from unetlab.tracking.lock import Lock
 
 Spread = Callable[[Callable[[Any], Any], Sequence[Any]], Iterator[tuple[Any, Any, str]]]
 """(function, shards) -> each shard once the function has done it, in any order: shard, answer, and "", or why the
@@ -16,6 +19,17 @@ def in_turn(function: Callable[[Any], Any], shards: Sequence[Any]) -> Iterator[t
     """One after the other, in this process."""
     for shard in shards:
         yield shard, function(shard), ""
+
+
+@contextmanager
+def alone(lock: Path, what: str) -> Iterator[None]:
+    """Keeps other processes that name the same file from the same work meanwhile: its parts lie in one place.
+
+    Raises UserError that says `what` is being done by whom, Stopped where there is no writing.
+    """
+    with Lock(lock, what).take():
+        yield
+    lock.unlink(missing_ok=True)
 
 
 def part(folder: Path, first: int, count: int) -> Path:
