@@ -15,7 +15,7 @@ from taught_models import taught, tiny
 from unetlab.data import cache, open_dataset
 from unetlab.errors import UserError
 from unetlab.jobs.evaluate import evaluate
-from unetlab.service import scoring
+from unetlab.service import mask_scoring, pages, scoring
 from unetlab.service.shards import in_turn
 from unetlab.tracking import read, thumbnails
 
@@ -108,6 +108,16 @@ def test_the_same_evaluation_begun_twice_is_refused_before_it_has_a_run(store, p
     found = evaluate(model, str(pairs), spread=meanwhile)
     assert met == [0] and read.find_one(found.run_id).metrics["test/images"] == 12
     assert not list((cache.root() / "scored").iterdir())
+
+
+def test_large_images_are_sent_a_few_at_a_time_and_change_nothing(store, pairs, monkeypatch):
+    model, sent = tiny(), []
+    real = mask_scoring.score_some
+    monkeypatch.setattr(mask_scoring, "score_some", lambda *told: sent.append(len(told[2])) or real(*told))
+    whole = evaluate(model, str(pairs))
+    monkeypatch.setattr(pages, "BATCH_PIXELS", 40 * 40 * 5)
+    found = evaluate(model, str(pairs))
+    assert sent == [8, 4, 5, 5, 2] and found.figures == whole.figures
 
 
 def test_of_many_images_some_get_thumbnails(store, pairs, monkeypatch):

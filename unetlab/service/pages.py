@@ -1,14 +1,17 @@
 """The images of a folder, page by page, and names for what is made of them."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from unetlab.errors import UserError
 from unetlab.images import codecs
+
+T = TypeVar("T")
 
 BATCH_PIXELS = 16_000_000
 """A batch ends early once its images have so many pixels together, so that memory stays bounded."""
@@ -28,6 +31,11 @@ class Item:
     mode: str = ""
     error: str = ""
     large: Path | None = None
+
+    @property
+    def pixels(self) -> int:
+        """Of its image, 0 where there is none in memory."""
+        return 0 if self.image is None else self.image.shape[0] * self.image.shape[1]
 
 
 def images_of(images: Path) -> list[Path]:
@@ -117,12 +125,12 @@ def _paged(name: str, number: int, taken: set[str]) -> str:
     return paged
 
 
-def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+def batches(items: Iterable[T], size: int, pixels_of: Callable[[T], int]) -> Iterator[list[T]]:
     """Lists of at most `size` items and, past the first, of at most BATCH_PIXELS pixels."""
-    waiting: list[Item] = []
+    waiting: list[T] = []
     held = 0
     for item in items:
-        count = 0 if item.image is None else item.image.shape[0] * item.image.shape[1]
+        count = pixels_of(item)
         if waiting and (len(waiting) == size or held + count > BATCH_PIXELS):
             yield waiting
             waiting, held = [], 0

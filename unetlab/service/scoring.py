@@ -22,7 +22,7 @@ from unetlab.data.dataset import stored
 from unetlab.errors import UserError
 from unetlab.metrics import classes, membranes, significance
 from unetlab.metrics.baselines import Rivals
-from unetlab.service import class_scoring, mask_scoring, shards
+from unetlab.service import class_scoring, mask_scoring, pages, shards
 from unetlab.service.gate import ranking_metric
 from unetlab.service.loading import class_names, identity_of, loaded
 from unetlab.service.seen import SIDES, Origin
@@ -31,6 +31,7 @@ from unetlab.service.sheets import Shard, Sheet
 from unetlab.tracking import figures, thumbnails, write
 
 BATCH = 8
+"""Images that the model sees at once, and fewer of large ones: of `pages.BATCH_PIXELS` pixels together."""
 
 SHARD = 64
 """Images that are scored, or are not, together."""
@@ -114,8 +115,8 @@ def _stored(folder: Path) -> Dataset:
 def _scored(segmenter: PyFuncModel, dataset: Dataset, shard: Shard) -> dict[str, np.ndarray]:
     score_some = class_scoring.score_some if shard.classes else mask_scoring.score_some
     tables, small, confusions = [], [], []
-    for start in range(0, len(shard.rows), BATCH):
-        some = score_some(segmenter, dataset, shard.rows[start : start + BATCH], shard)
+    for few in pages.batches(shard.rows, BATCH, lambda i: math.prod(dataset.sizes[i].tolist())):
+        some = score_some(segmenter, dataset, few, shard)
         tables.append(some.table)
         small += some.pictures
         if some.confusion is not None:

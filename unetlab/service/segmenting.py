@@ -76,7 +76,7 @@ def segment_shard(shard: Shard) -> None:
     )
     with cache.new_folder(shards.part(shard.parts, shard.first, len(shard.files))) as part:
         objects.begin_tables(part, shard.classes)
-        batches = pages.batches(items, shard.batch)
+        batches = pages.batches(items, shard.batch, lambda item: item.pixels)
         _write_rows(part, [row for some in batches for row in _segment(segmenter, some, shard, part, params)])
 
 
