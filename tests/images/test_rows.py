@@ -50,3 +50,39 @@ def test_a_full_disk_is_not_called_a_damaged_file(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: Full())
     with pytest.raises(codecs.PixelError, match="unpacked beside the results first: No space left on device"):
         rows.Rows(path, tmp_path)
+
+
+def _says_less(path, bytes_of, height, channels=1):
+    """An uncompressed TIFF of one strip that says it is `height` rows and `bytes_of` bytes, and ends there."""
+    shape = (64, 64, channels) if channels > 1 else (64, 64)
+    tifffile.imwrite(path, np.zeros(shape, np.uint8), photometric="rgb" if channels > 1 else "minisblack")
+    with tifffile.TiffFile(path) as opened:
+        page = opened.pages[0]
+        start = page.dataoffsets[0]
+        tags = {name: page.tags[name].valueoffset for name in ("StripByteCounts", "ImageLength", "RowsPerStrip")}
+        kinds = {name: page.tags[name].dtype for name in tags}
+    data = bytearray(path.read_bytes()[: start + bytes_of])
+    for name, value in (("StripByteCounts", bytes_of), ("ImageLength", height), ("RowsPerStrip", height)):
+        data[tags[name] : tags[name] + (2 if kinds[name] == 3 else 4)] = value.to_bytes(
+            2 if kinds[name] == 3 else 4, "little"
+        )
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(("bytes_of", "height"), [(100, 64), (64 * 64 - 1, 64), (64 * 64, 6400)])
+def test_a_strip_that_does_not_hold_its_rows_is_a_damaged_file(tmp_path, bytes_of, height, channels):
+    path = tmp_path / "cut.tif"
+    _says_less(path, bytes_of, height, channels)
+    with pytest.raises(codecs.PixelError, match="^truncated or damaged TIFF$"):
+        rows.Rows(path, tmp_path)
+
+
+def test_a_file_that_is_cut_while_it_is_read_is_a_damaged_file(tmp_path):
+    path = tmp_path / "whole.tif"
+    tifffile.imwrite(path, np.zeros((64, 64), np.uint8), photometric="minisblack")
+    with rows.Rows(path, tmp_path) as opened:
+        with path.open("r+b") as file:
+            file.truncate(opened.start + 100)
+        with pytest.raises(codecs.PixelError, match="^truncated or damaged TIFF$"):
+            opened.read(0, 64)

@@ -26,6 +26,8 @@ MOST = 2**34
 SPACE = 2**21
 """Pixels that are looked at together, where a network does not ask for more."""
 
+DAMAGED = "truncated or damaged TIFF"
+
 
 class Rows:
     """The one image of a TIFF of 8 or 16 bits, (h, w, 1 or 3), a range of rows at a time.
@@ -52,7 +54,7 @@ class Rows:
             self.close()
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise PixelError(f"it is to be unpacked beside the results first: {error.strerror}") from error
-            raise PixelError("truncated or damaged TIFF") from error
+            raise PixelError(DAMAGED) from error
 
     def _open(self, scratch: Path) -> None:
         page = _page(self.file)
@@ -60,10 +62,14 @@ class Rows:
         self.mode = f"{page.dtype} {'grey' if self.shape[2] == 1 else 'RGB'}"
         self.dtype, self.table = page.dtype.newbyteorder(page.parent.byteorder), None
         ends = [start + count for start, count in zip(page.dataoffsets, page.databytecounts, strict=False)]
-        if not ends or max(ends) > self.file.seek(0, io.SEEK_END):
-            raise PixelError("truncated or damaged TIFF")
+        length = self.file.seek(0, io.SEEK_END)
+        if not ends or max(ends) > length:
+            raise PixelError(DAMAGED)
         if page.is_contiguous:
             self.start = int(page.dataoffsets[0])
+            # a strip may say that it is shorter than the rows that it is said to hold
+            if self.start + math.prod(self.shape) * self.dtype.itemsize > length:
+                raise PixelError(DAMAGED)
         else:
             self._copy(page, scratch)
         if page.dtype != np.uint8:
@@ -101,11 +107,13 @@ class Rows:
         return found if self.table is None else self.table[found]
 
     def stored(self, first: int, last: int) -> np.ndarray:
-        """The same rows with the file's own values, uint8 or uint16."""
+        """The same rows with the file's own values, uint8 or uint16. Raises PixelError for a file that was cut."""
         _, width, samples = self.shape
         line = width * samples * self.dtype.itemsize
         self.file.seek(self.start + first * line)
         data = self.file.read((last - first) * line)
+        if len(data) < (last - first) * line:  # cut since it was opened
+            raise PixelError(DAMAGED)
         return np.frombuffer(data, self.dtype).reshape(last - first, width, samples)
 
     def close(self) -> None:
