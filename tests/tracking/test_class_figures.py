@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from unetlab.images.palette import colours
-from unetlab.tracking import class_figures
+from unetlab.tracking import class_figures, figures
 
 NAMES = ("background", "nuclei", "mitoses", "debris $5")
 
@@ -43,6 +43,15 @@ def test_a_panel_has_four_pictures_an_image_and_a_legend_of_all_classes():
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["nuclei", "mitoses", r"debris \$5"]
     pixels = drawn(figure)
     assert all(count(pixels, colour) > 50 for colour in colours(3)[1:])
+
+
+def test_large_images_are_drawn_with_every_so_many_th_pixel_and_all_errors_are_counted():
+    truth = np.zeros((2 * figures.SHOWN + 1, 300), np.uint8)
+    truth[1, :7] = 1
+    row = {"id": "a", "image": np.zeros((*truth.shape, 3), np.uint8), "truth": truth, "found": 0 * truth, "dice": 0.0}
+    figure = class_figures.class_panel([row], NAMES)
+    assert [axes.get_images()[0].get_array().shape for axes in figure.axes] == [(683, 100, 3)] * 4
+    assert "7 px" in figure.axes[3].get_title()
 
 
 @pytest.mark.parametrize("k", [3, 30])

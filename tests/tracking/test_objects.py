@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from unetlab.tracking import objects
 from unetlab.tracking.objects import COLOURS, FALSE, HIT, MISSED, SHOWN, coloured, crowded, matched, object_panel
 
 
@@ -60,6 +61,26 @@ def test_a_panel_of_objects_is_drawn_for_images_with_and_without(shape):
     assert titles[0].startswith("best: aaa") and "1 true object" in titles[0] and titles[2].startswith("AP50 1.000")
     assert ("a part is shown" in titles[0]) == (max(shape) > SHOWN)
     figure.canvas.draw()
+
+
+def test_only_the_part_that_is_shown_is_coloured_and_hits_are_those_of_whole_objects(monkeypatch):
+    truth, found = np.zeros((2000, 900), np.uint16), np.zeros((2000, 900), np.uint16)
+    for k in range(20):
+        truth[1200 + 12 * k : 1208 + 12 * k, 20:28] = k + 1
+    rows, _ = crowded(truth)
+    # above its half that is shown it was not found: within the part alone it would be a hit
+    truth[rows.start - 200 : rows.start + 20, 60:80], found[rows.start : rows.start + 20, 60:80] = 90, 1
+    assert crowded(truth)[0] == rows
+    drawn = []
+    monkeypatch.setattr(
+        objects, "_backdrop", lambda image: drawn.append(image.shape) or np.zeros(image.shape, np.uint8)
+    )
+    row = {"id": "a", "image": np.zeros((2000, 900, 3), np.uint8), "truth": truth, "found": found}
+    figure = object_panel([row])
+    assert drawn == [(SHOWN, SHOWN, 3)] * 3
+    picture = figure.axes[2].get_images()[0].get_array()
+    colours = {tuple(colour) for colour in np.unique(picture[:25, 55:85].reshape(-1, 3), axis=0).tolist()}
+    assert FALSE in colours and HIT not in colours
 
 
 def test_the_most_crowded_part_of_a_large_image_is_shown():

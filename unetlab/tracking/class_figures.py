@@ -13,7 +13,7 @@ from skimage.segmentation import find_boundaries
 from unetlab.errors import printable
 from unetlab.images import geometry
 from unetlab.images.palette import colours
-from unetlab.tracking.figures import caption, row_heights
+from unetlab.tracking.figures import SHOWN, caption, row_heights
 
 SHARE = 0.45
 """Of a class's colour in what is shown within its outline."""
@@ -44,19 +44,22 @@ def class_panel(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Figu
     """One line an image: image, true classes, found classes, and where the found class is wrong.
 
     Each row holds id (str), image (uint8 (h, w, 1 or 3)), truth and found (index maps (h, w)) and dice; an optional
-    label, such as "best", starts the line's title. `names` are those of the classes, background first.
+    label, such as "best", starts the line's title. `names` are those of the classes, background first. Large ones are
+    drawn with every so many-th pixel, and errors are counted before.
     """
     heights = row_heights([row["truth"] for row in rows], 3.6)
     figure = _figure(15.5, sum(heights) + 0.9)
     for line, row in zip(figure.subplots(len(rows), 4, squeeze=False, height_ratios=heights), rows, strict=True):
-        truth, found, k = row["truth"], row["found"], len(names) - 1
+        said, k = _errors(row["truth"] != row["found"]), len(names) - 1
+        step = -(-max(row["truth"].shape) // SHOWN)
+        image, truth, found = (row[name][::step, ::step] for name in ("image", "truth", "found"))
         wrong = truth != found
         label = f"{row['label']}: " if "label" in row else ""
         drawn = (
-            (row["image"], f"{label}{caption(row['id'])}\nmean Dice {row['dice']:.3f}"),
-            (coloured(row["image"], truth, k), "truth"),
-            (coloured(row["image"], found, k), "found"),
-            (colours(k)[np.where(wrong, truth, 0)] + np.where(wrong & (truth == 0), 110, 0)[..., None], _errors(wrong)),
+            (image, f"{label}{caption(row['id'])}\nmean Dice {row['dice']:.3f}"),
+            (coloured(image, truth, k), "truth"),
+            (coloured(image, found, k), "found"),
+            (colours(k)[np.where(wrong, truth, 0)] + np.where(wrong & (truth == 0), 110, 0)[..., None], said),
         )
         for place, (axes, (picture, title)) in enumerate(zip(line, drawn, strict=True)):
             shown = backdrop(picture) if place == 0 else picture.astype(np.uint8)

@@ -47,13 +47,16 @@ def coloured(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return shown
 
 
-def matched(image: np.ndarray, labels: np.ndarray, truth: np.ndarray) -> np.ndarray:
+def matched(
+    image: np.ndarray, labels: np.ndarray, truth: np.ndarray, hit: tuple[np.ndarray, np.ndarray] | None = None
+) -> np.ndarray:
     """An image, darkened, with outlines: found and true white, missed green, false magenta; uint8 (h, w, 3).
 
-    A found object is true if it overlaps a true one with an intersection over union greater than one half.
+    A found object is true if it overlaps a true one with an intersection over union greater than one half; of a part of
+    an image `hit` says which are, as `hit_objects` has it of the whole.
     """
     shown = _backdrop(image) // 2
-    true, found = hit_objects(truth, labels)
+    true, found = hit_objects(truth, labels) if hit is None else hit
     for each, hits, colour in ((truth, true, MISSED), (labels, found, FALSE)):
         shown[find_boundaries(each, mode="inner") & ~np.isin(each, hits)] = colour
     shown[find_boundaries(labels, mode="inner") & np.isin(labels, found)] = HIT
@@ -72,17 +75,17 @@ def object_panel(rows: Sequence[Mapping[str, Any]]) -> Figure:
     for line, row in zip(figure.subplots(len(rows), 3, squeeze=False, height_ratios=heights), rows, strict=True):
         scores = score_objects(row["found"], row["truth"])
         label = f"{row['label']}: " if "label" in row else ""
-        image, truth, found = row["image"], row["truth"], row["found"]
-        place = crowded(truth)
-        part = ", a part is shown" if max(truth.shape) > SHOWN else ""
+        part = ", a part is shown" if max(row["truth"].shape) > SHOWN else ""
+        hit, place = hit_objects(row["truth"], row["found"]), crowded(row["truth"])
+        image, truth, found = (row[name][place] for name in ("image", "truth", "found"))  # colours take much memory
         titles = (
             f"{label}{caption(row['id'], 30)}\n{scores['count_true']:,} true objects{part}",
             f"{scores['count_predicted']:,} found",
             f"AP50 {scores['ap50']:.3f}, AP_dsb {scores['ap_dsb']:.3f}",
         )
-        drawn = (coloured(image, truth), coloured(image, found), matched(image, found, truth))
+        drawn = (coloured(image, truth), coloured(image, found), matched(image, found, truth, hit))
         for axes, title, picture in zip(line, titles, drawn, strict=True):
-            axes.imshow(picture[place], interpolation="nearest")
+            axes.imshow(picture, interpolation="nearest")
             axes.set_title(title, fontsize=10)
             axes.set_axis_off()
     figure.suptitle(
