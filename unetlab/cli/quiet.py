@@ -8,7 +8,6 @@ from unetlab.jobs.worker import import_tensorflow as import_tensorflow
 
 SETTINGS = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
-    "TF_FORCE_GPU_ALLOW_GROWTH": "true",  # else the first process takes all of a GPU, and trials have one of their own
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
