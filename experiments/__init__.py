@@ -21,3 +21,17 @@ def load_setup(name: str) -> Setup:
     if name not in SETUPS:
         raise UserError(f"setup must be one of {', '.join(SETUPS)}. Received: {name!r}")
     return SETUPS[name]
+
+
+def setups_named(text: str) -> tuple[str, ...]:
+    """The setups of a comma-separated list, or all.
+
+    Raises UserError for an unknown name, and for fewer than two.
+    """
+    names = tuple(SETUPS) if text == "all" else tuple(dict.fromkeys(n.strip() for n in text.split(",") if n.strip()))
+    for name in names:
+        if name not in SETUPS:
+            raise UserError(f"setups must be `all` or names out of {', '.join(SETUPS)}. Received: {name!r}")
+    if len(names) < 2:
+        raise UserError(f"a showdown needs two setups or more, such as nuclei,nuclei-scratch. Received: {text!r}")
+    return names

@@ -133,6 +133,11 @@ def imported(folder: Path, *arguments: str) -> tuple[int, set[str], str, str]:
         (["nuclei", "--trials", "many"], "'many' is not a valid integer range"),
         (["check", "--data", "/no/such/folder"], "no folder or zip at /no/such/folder"),
         (["evaluate", "--model", "m", "--data", "/no/such/folder"], "no folder or zip at /no/such/folder"),
+        (["predict", "--model", "m", "--images", "/no/such", "--out", "o"], "no folder or image at /no/such"),
+        (["live", "--source", "/no/such"], "there is no such file or folder"),
+        (["showdown", "--setups", "nuclei,typo"], "Received: 'typo'"),
+        (["showdown", "--setups", "nuclei,auto", "--minutes", "0"], "minutes, which must be above 0"),
+        (["reproduce", "--nuclei", "/no/such/folder"], "no folder or zip at /no/such/folder"),
     ],
 )
 def test_a_mistake_is_told_before_the_libraries_that_take_seconds(arguments, message, tmp_path):

@@ -11,6 +11,7 @@ from fake_runs import IDS, difficulty, score_table
 from mlflow.tracking import MlflowClient
 from rich.console import Console
 
+from experiments import setups_named
 from unetlab.errors import UserError
 from unetlab.jobs import showdown
 from unetlab.jobs.run import PART, Summary
@@ -219,11 +220,11 @@ def test_resumed_under_mlflow_run_the_first_showdown_goes_on(store, plan, scored
 )
 def test_setups_that_make_no_showdown(text, message):
     with pytest.raises(UserError, match=message):
-        showdown.setups_named(text)
+        setups_named(text)
 
 
 def test_all_setups_can_be_named_at_once():
-    assert showdown.setups_named("all") == ("nuclei", "nuclei-scratch", "latex", "pseudo-label", "drosophila", "auto")
+    assert setups_named("all") == ("nuclei", "nuclei-scratch", "latex", "pseudo-label", "drosophila", "auto")
 
 
 def test_auto_without_minutes_is_refused_before_the_others_are_trained(store, plan, monkeypatch):

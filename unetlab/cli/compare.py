@@ -40,15 +40,22 @@ def showdown(setups: str, repeats: int, **values: Any) -> None:
 
     With data=synthetic all have the twin of nuclei.
     """
+    from experiments import load_setup, setups_named
+    from unetlab.jobs.early import refuse_missing, refuse_numbers
+
+    named, told = setups_named(setups), Options(**values)
+    refuse_missing(told.data)  # before TensorFlow, which takes seconds
+    for name in named:
+        refuse_numbers(load_setup(name), told)
     quiet.import_tensorflow()
     from rich.console import Console
 
     from unetlab.comparison import report
     from unetlab.jobs.interrupt import interruptible
-    from unetlab.jobs.showdown import Plan, setups_named
+    from unetlab.jobs.showdown import Plan
     from unetlab.jobs.showdown import showdown as run
 
-    plan = Plan(setups_named(setups), Options(**values), repeats)
+    plan = Plan(named, told, repeats)
     with interruptible(plan.command() + stalls(plan.told.stall)):
         comparison, run_id = run(plan)
     Console().print(report.table(comparison))
@@ -61,6 +68,11 @@ def reproduce(nuclei: str, kitchen: str, sections: str, latex: str, **values: An
 
     Public data that cannot be had are replaced by the built-in twin, and the table says so. Hours on two cores.
     """
+    from unetlab.data.dataset import refuse_missing
+
+    for choice in (nuclei, kitchen, sections, latex):
+        if choice != "auto":
+            refuse_missing(choice)  # before TensorFlow, which takes seconds
     quiet.import_tensorflow()
     from rich.console import Console
 

@@ -80,6 +80,9 @@ def predict(
 
     A model of classes writes their maps too, a legend, and a count of each class.
     """
+    from unetlab.service.pages import images_of
+
+    images_of(images)  # before TensorFlow, which takes seconds
     quiet.import_tensorflow()
     from unetlab.jobs.cluster import spreading
     from unetlab.service.predict import predict_folder
@@ -112,6 +115,12 @@ def live(**values: Any) -> None:
 
     The page takes images, stacks and videos that are dropped onto it too. With --out there is no page, but files.
     """
+    from unetlab.service.live.source import Frames, open_source
+
+    if values["source"]:  # before TensorFlow, which takes seconds
+        found = open_source(values["source"], values["channels"], values["pages"])
+        if isinstance(found, Frames):
+            found.close()
     quiet.import_tensorflow()
     from unetlab.service.live.run import live as shown
 

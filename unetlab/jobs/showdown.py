@@ -12,10 +12,9 @@ import mlflow
 from mlflow.tracking import MlflowClient
 from rich.console import Console
 
-from experiments import SETUPS, load_setup
+from experiments import load_setup
 from unetlab.comparison import compare, report
 from unetlab.data import open_dataset
-from unetlab.errors import UserError
 from unetlab.jobs.early import refuse_numbers
 from unetlab.jobs.resume import alone, end, runs_where, stand_aside, stoppable
 from unetlab.jobs.run import Summary, run_setup
@@ -57,20 +56,6 @@ class Plan:
         """What each setup is told in a repeat."""
         data = "synthetic-nuclei" if self.told.data == "synthetic" else self.told.data
         return replace(self.told, data=data, seed=self.told.seed + repeat, twin_seed=self.told.seed)
-
-
-def setups_named(text: str) -> tuple[str, ...]:
-    """The setups of a comma-separated list, or all.
-
-    Raises UserError for an unknown name, and for fewer than two.
-    """
-    names = tuple(SETUPS) if text == "all" else tuple(dict.fromkeys(n.strip() for n in text.split(",") if n.strip()))
-    for name in names:
-        if name not in SETUPS:
-            raise UserError(f"setups must be `all` or names out of {', '.join(SETUPS)}. Received: {name!r}")
-    if len(names) < 2:
-        raise UserError(f"a showdown needs two setups or more, such as nuclei,nuclei-scratch. Received: {text!r}")
-    return names
 
 
 @stoppable()
