@@ -1,11 +1,14 @@
 """Comparison of runs that tell classes apart."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
-from fake_runs import IDS, difficulty, log_setup_run, score_table
+from fake_runs import IDS, difficulty, log_setup_run, score_table, write_artifacts
+from mlflow.tracking import MlflowClient
 
-from unetlab.comparison import report
+from unetlab.comparison import behind, report
 from unetlab.comparison.compare import compare
 from unetlab.errors import UserError
 from unetlab.metrics import significance
@@ -85,6 +88,17 @@ def test_the_report_names_classes_and_draws_them_in_their_colours(store):
     page = report.html(compare())
     assert "Dice of eggs" in page and "#e69f00" in page and "#56b4e9" in page
     assert "of classes over all pairs and classes" in page and "Outlines:" not in page
+
+
+def test_a_comma_in_a_class_s_name_parts_it_not(store):
+    base = difficulty()
+    kept = json.dumps({"classes": {"background": 0.7, "cell, dividing": 0.2, "debris": 0.1}}).encode()
+    runs = [log_setup_run(f"s{k}", base - 0.05 * k, tags={"classes": "cell, dividing, debris"}) for k in range(2)]
+    found = compare(runs)
+    assert [name for name, _ in behind.legend(found)] == ["cell", "dividing", "debris"]  # a run without such a card
+    for run_id in runs:
+        write_artifacts(MlflowClient().get_run(run_id), {"data_card.json": kept})
+    assert behind.legend(found) == [("cell, dividing", "#e69f00"), ("debris", "#56b4e9")]
 
 
 def test_repeats_over_splits_compare_classes_too(store):

@@ -90,9 +90,17 @@ def cost_plot(comparison: Comparison) -> str:
 
 def legend(comparison: Comparison) -> list[tuple[str, str]]:
     """The classes that the contenders tell apart, each with its colour as #rrggbb; empty where they learn one mask."""
-    said = next((own[0].tags.get("classes", "") for own in comparison.records if own), "")
-    names = said.split(", ") if said else []
+    first = next((own[0] for own in comparison.records if own), None)
+    names = _class_names(first) if first is not None else []
     return [(name, "#" + bytes(colour).hex()) for name, colour in zip(names, colours(len(names))[1:], strict=True)]
+
+
+def _class_names(record: Record) -> list[str]:
+    """The foreground classes of a run: its tag, whose names may have commas in them, as its data card parts them."""
+    said = record.tags.get("classes", "")
+    card = (read.json_artifact(record, "data_card.json") if said else None) or {}
+    known = list(card.get("classes", {}))[1:]
+    return known if ", ".join(known) == said else said.split(", ")
 
 
 def trials_plot(comparison: Comparison) -> str:
