@@ -4,12 +4,16 @@
 
 Every figure is a ratio of two things measured side by side in this run, a pair a repeat, with its spread: training
 steps beside plain Keras and PyTorch (`benchmarks.steps`), the format that `precision=auto` takes beside the better one
-(`benchmarks.precision`), scores at native size beside the plain way to have them (`benchmarks.scoring`). What takes a
-server, a search or another version has commands of its own: `benchmarks.serving`, `search_time`, `against`, `growth`.
+(`benchmarks.precision`), scores at native size beside the plain way to have them (`benchmarks.scoring`), a second start
+beside the first (`benchmarks.starts`), training with tracking beside the same without (`benchmarks.tracking`), a served
+answer beside what the bare call allows it (`benchmarks.serving`), and a whole run of `nuclei` beside plain Keras
+(`benchmarks.whole_run`). What takes a search, another version or real images has commands of its own: `search_time`,
+`search_quality`, `against`, `quality`, `growth`.
 """
 
 import importlib.util
 import statistics
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,8 +25,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from benchmarks import precision, scoring, steps
-from benchmarks.log import logged
+from benchmarks import precision, scoring, serving, starts, steps, tracking, whole_run
+from benchmarks.log import EXPERIMENT, logged
 from benchmarks.scoring import spread
 from unetlab.cli.base import OneLineErrors
 from unetlab.data import open_dataset
@@ -32,6 +36,9 @@ SCORING = 5.0
 
 PRECISION = 0.95
 """Of the better format's speed that `precision=auto` is to have."""
+
+START, TRACKING, WHOLE = 20.0, 0.98, 3.0
+"""Times faster that a second start is to be, times as fast a training that is tracked, and a whole run."""
 
 
 class Row(NamedTuple):
@@ -62,6 +69,20 @@ def row_of_precision(name: str, length: int, repeats: int) -> Row:
     """What auto chose for a case of `benchmarks.precision`, beside the better format by a second look."""
     shares = [precision.looked_at_twice(*precision.CASES[name], length)["share"] for _ in range(repeats)]
     return Row(f"precision=auto: {name}", "the better format", shares, PRECISION)
+
+
+def rows_of_a_run(data: str, repeats: int) -> Iterator[Row]:
+    """What a run has around its steps."""
+    starts_of = starts.compared(data, repeats)
+    yield Row("a second start", "the first", [first[0] / second[0] for first, second in starts_of], START)
+    rounds = max(1, int(50 / tracking.worked(50)))
+    found = [tracking.measured(8, rounds) for _ in range(repeats)]
+    yield Row("training with tracking", "without", [plain / tracked for _, tracked, plain in found], TRACKING)
+    calls, answers, _ = serving.latencies("full", 50, repeats)
+    within = [serving.allowed(call) / answer for call, answer in zip(calls, answers, strict=True)]
+    yield Row("a served PNG of 256x256", "1.5 bare calls and 10 ms", within, 1.0)
+    runs = whole_run.compared(data, None, 10, repeats)
+    yield Row("nuclei, a whole run, random weights", "plain Keras", whole_run.faster(runs), WHOLE)
 
 
 def picture(rows: list[Row]) -> Figure:
@@ -104,6 +125,9 @@ def main(repeats: int, length: int, data: str, out: Path | None) -> None:
     for side in track(scoring.SIDES, "scores", console=console):
         found = scoring.compared(dataset, side, repeats)
         told(Row(f"scores at {side}x{side}", "the plain way", found["ratio"], SCORING))
+    mlflow.set_experiment(EXPERIMENT)
+    for row in track(rows_of_a_run(data, repeats), "a run", total=4, console=console):
+        told(row)
     table = Table("what", "beside", "times as fast", "asked", title=f"{repeats} repeats")
     for row in rows:
         table.add_row(row.what, row.beside, spread(row.faster, 2), f"{row.asked:.2f}")

@@ -51,21 +51,27 @@ def seconds_of_help() -> float:
     return time.perf_counter() - started
 
 
-@click.command(cls=OneLineErrors)
-@click.option("--data", default="synthetic", show_default=True, help="Images, with masks or without.")
-@click.option("--repeats", type=click.IntRange(1), default=5, show_default=True)
-def main(data: str, repeats: int) -> None:
-    """Seconds of a first and a second start, and their ratio; seconds of --help."""
+def compared(data: str, repeats: int) -> list[list[list[float]]]:
+    """Pairs of a first and a second start: of each seconds on the clock and of the processor, images and scenes."""
     refuse_missing(data)
     if data in public.SOURCES:
         public.fetch(data)  # a download is no part of a start
-    helped = [seconds_of_help() for _ in range(repeats)]
     starts: list[list[list[float]]] = []
     for _ in range(repeats):
         with tempfile.TemporaryDirectory() as cache:
             if (there := kept.root() / "downloads").exists():
                 (Path(cache) / "downloads").symlink_to(there.resolve())
             starts.append([cast(list[float], measure(START, data, cache)["found"]) for _ in range(2)])
+    return starts
+
+
+@click.command(cls=OneLineErrors)
+@click.option("--data", default="synthetic", show_default=True, help="Images, with masks or without.")
+@click.option("--repeats", type=click.IntRange(1), default=5, show_default=True)
+def main(data: str, repeats: int) -> None:
+    """Seconds of a first and a second start, and their ratio; seconds of --help."""
+    starts = compared(data, repeats)
+    helped = [seconds_of_help() for _ in range(repeats)]
     images, scenes = (int(each) for each in starts[0][0][2:])
     table = Table("time", "first, s", "second, s", "times faster")
     table.title = f"starts on {images:,} images of {scenes:,} scenes, {repeats} repeats"

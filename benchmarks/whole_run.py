@@ -104,6 +104,25 @@ def ours(data: str, weights: str | None, epochs: int, folder: Path) -> dict[str,
     return {"seconds": seconds, "dice": scores["test/dice"]}
 
 
+def compared(data: str, encoder_weights: str | None, epochs: int, repeats: int) -> pd.DataFrame:
+    """Columns way, repeat, seconds and dice of both ways in turn, each in a folder of its own."""
+    data = str(Path(data).absolute()) if Path(data).exists() else data
+    weights, rows = encoder_weights and str(Path(encoder_weights).absolute()), []
+    with tempfile.TemporaryDirectory(prefix="unetlab-whole-") as name:
+        folder = Path(name)
+        arrays = prepared(data, folder)
+        for repeat in range(repeats):
+            rows.append({"way": "plain Keras", "repeat": repeat, **plain(arrays, weights, epochs, folder)})
+            rows.append({"way": "ours", "repeat": repeat, **ours(data, weights, epochs, folder)})
+    return pd.DataFrame(rows)
+
+
+def faster(frame: pd.DataFrame) -> list[float]:
+    """How many times as fast ours is, a number a repeat."""
+    wide = frame.pivot(index="repeat", columns="way", values="seconds")
+    return list(wide["plain Keras"] / wide["ours"])
+
+
 @click.command(cls=OneLineErrors)
 @click.option("--data", default="synthetic", show_default=True, help="Images with masks.")
 @click.option("--encoder-weights", help="A file of weights of MobileNetV2; without it, random ones.")
@@ -111,22 +130,11 @@ def ours(data: str, weights: str | None, epochs: int, folder: Path) -> dict[str,
 @click.option("--repeats", type=click.IntRange(1), default=5, show_default=True)
 def main(data: str, encoder_weights: str | None, epochs: int, repeats: int) -> None:
     """Prints a table and logs it to MLflow."""
-    rows = []
-    # both ways run in a folder of their own
-    data = str(Path(data).absolute()) if Path(data).exists() else data
-    encoder_weights = encoder_weights and str(Path(encoder_weights).absolute())
-    with tempfile.TemporaryDirectory(prefix="unetlab-whole-") as name:
-        folder = Path(name)
-        arrays = prepared(data, folder)
-        for repeat in range(repeats):
-            rows.append({"way": "plain Keras", "repeat": repeat, **plain(arrays, encoder_weights, epochs, folder)})
-            rows.append({"way": "ours", "repeat": repeat, **ours(data, encoder_weights, epochs, folder)})
-    frame = pd.DataFrame(rows)
+    frame = compared(data, encoder_weights, epochs, repeats)
     table = Table("way", "s, whole run", "Dice of the test images", title=f"nuclei, {epochs} epochs, {repeats} repeats")
     for way, part in frame.groupby("way", sort=False):
         table.add_row(str(way), spread(list(part["seconds"])), spread(list(part["dice"]), 4))
-    wide = frame.pivot(index="repeat", columns="way", values="seconds")
-    ratios = list(wide["plain Keras"] / wide["ours"])
+    ratios = faster(frame)
     Console().print(table)
     Console().print(f"ours is {spread(ratios, 2)} times as fast; 3 is asked", highlight=False)
     with logged("whole run"):
