@@ -14,6 +14,7 @@ import tifffile
 from tifffile import PHOTOMETRIC, PLANARCONFIG
 
 from . import depth, geometry, tiff, view
+from .axes import choose_channels, choose_pages, words
 from .contract import MAX_PIXELS, PixelError
 from .directories import walk
 
@@ -35,18 +36,20 @@ class Rows:
     Args:
         path: of the file.
         scratch: a folder for the pixels of a file that is not stored row after row; what is put there has no name.
+        channels: which of its samples make the image, as `axes.choose_channels` takes them.
+        pages: which pages, as `axes.choose_pages` takes them: of one, all or the first.
 
     Attributes:
         shape: (h, w, 1 or 3).
         mode: as `Pages` has it.
 
-    Raises PixelError for what is no such image, truncated or damaged.
+    Raises PixelError for what is no such image, truncated or damaged, and for channels and pages that it has not.
     """
 
-    def __init__(self, path: Path, scratch: Path) -> None:
+    def __init__(self, path: Path, scratch: Path, channels: str = "", pages: str = "all") -> None:
         self.file: BinaryIO = path.open("rb")
         try:
-            self._open(scratch)
+            self._open(scratch, channels, pages)
         except PixelError:
             self.close()
             raise
@@ -56,10 +59,13 @@ class Rows:
                 raise PixelError(f"it is to be unpacked beside the results first: {error.strerror}") from error
             raise PixelError(DAMAGED) from error
 
-    def _open(self, scratch: Path) -> None:
+    def _open(self, scratch: Path, channels: str, pages: str) -> None:
         page = _page(self.file)
-        self.shape = (int(page.imagelength), int(page.imagewidth), int(page.samplesperpixel))
-        self.mode = f"{page.dtype} {'grey' if self.shape[2] == 1 else 'RGB'}"
+        self.samples = int(page.samplesperpixel)
+        choose_pages(pages, 1)
+        self.chosen = choose_channels(channels, self.samples, planes=False)
+        self.shape = (int(page.imagelength), int(page.imagewidth), len(self.chosen))
+        self.mode = f"{page.dtype} {words(self.chosen)}"
         self.dtype, self.table = page.dtype.newbyteorder(page.parent.byteorder), None
         ends = [start + count for start, count in zip(page.dataoffsets, page.databytecounts, strict=False)]
         length = self.file.seek(0, io.SEEK_END)
@@ -68,7 +74,7 @@ class Rows:
         if page.is_contiguous:
             self.start = int(page.dataoffsets[0])
             # a strip may say that it is shorter than the rows that it is said to hold
-            if self.start + math.prod(self.shape) * self.dtype.itemsize > length:
+            if self.start + math.prod(self.shape[:2]) * self.samples * self.dtype.itemsize > length:
                 raise PixelError(DAMAGED)
         else:
             self._copy(page, scratch)
@@ -85,7 +91,7 @@ class Rows:
 
     def _copy(self, page: Any, scratch: Path) -> None:
         """Decodes strip by strip, or tile by tile, into a file without a name."""
-        height, width, samples = self.shape
+        (height, width), samples = self.shape[:2], self.samples
         copy = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115, `close` does
         pixel = samples * page.dtype.itemsize
         copy.truncate(height * width * pixel)
@@ -108,13 +114,14 @@ class Rows:
 
     def stored(self, first: int, last: int) -> np.ndarray:
         """The same rows with the file's own values, uint8 or uint16. Raises PixelError for a file that was cut."""
-        _, width, samples = self.shape
-        line = width * samples * self.dtype.itemsize
+        width = self.shape[1]
+        line = width * self.samples * self.dtype.itemsize
         self.file.seek(self.start + first * line)
         data = self.file.read((last - first) * line)
         if len(data) < (last - first) * line:  # cut since it was opened
             raise PixelError(DAMAGED)
-        return np.frombuffer(data, self.dtype).reshape(last - first, width, samples)
+        found = np.frombuffer(data, self.dtype).reshape(last - first, width, self.samples)
+        return found if self.chosen == tuple(range(self.samples)) else found[:, :, list(self.chosen)]
 
     def close(self) -> None:
         """Closes the file; reading is over then."""

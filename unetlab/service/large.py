@@ -182,9 +182,16 @@ class TiledTiff:
 
 
 def segment(
-    predictor: Predictor, path: Path, out: Path, tables: Path, name: str, threshold: float | None
+    predictor: Predictor,
+    path: Path,
+    out: Path,
+    tables: Path,
+    name: str,
+    threshold: float | None,
+    channels: str = "",
+    pages: str = "all",
 ) -> dict[str, Any]:
-    """Segments a TIFF too large for memory.
+    """Segments a TIFF too large for memory, of `channels` and `pages` as `Rows` takes them.
 
     Writes below `out` masks/<name>.tif (0 and 255) and labels/<name>.tif (32 bits), both in tiles, and adds its objects
     to the objects.csv in `tables`; with classes classes/<name>.tif too, indices with a palette, and their counts to the
@@ -195,7 +202,7 @@ def segment(
 
     Raises PixelError as `Rows` does.
     """
-    with Rows(path, out) as image:
+    with Rows(path, out, channels, pages) as image:
         (height, width), found = image.shape[:2], _Found(predictor, image, tables, name)
         with tempfile.TemporaryFile(dir=out) as waiting:
             # not made of the labels: specks are in the mask and belong to no object

@@ -64,13 +64,13 @@ def segment_shard(shard: Shard) -> None:
         )
     segmenter = loaded(shard.model, mlflow.get_tracking_uri(), shard.identity)
     params = {} if shard.threshold is None else {"threshold": shard.threshold}
-    plain = not shard.channels and shard.pages == "all" and predictor_of(segmenter) is not None
+    by_rows = predictor_of(segmenter) is not None
     items = (
         item
         for path, name in zip(shard.files, shard.names, strict=True)
         for item in (
             [pages.Item(path.name, name, large=path)]
-            if plain and rows.by_rows(path)
+            if by_rows and rows.by_rows(path)
             else pages.read(path, name, set(shard.taken), shard.channels, shard.pages)
         )
     )
@@ -134,13 +134,14 @@ def _segment_large(
     """The same for one that is too large to be looked at whole; says what is missing of it."""
     assert item.large is not None
     try:
-        found = large.segment(predictor_of(segmenter), item.large, shard.out, part, item.name, params.get("threshold"))
+        cut, asked = params.get("threshold"), (shard.channels, shard.pages)
+        found = large.segment(predictor_of(segmenter), item.large, shard.out, part, item.name, cut, *asked)
     except codecs.PixelError as error:
         return {"file": item.file, "page": item.page, "error": str(error)}
-    cut = f"; objects too tall to wait for were cut {found['cut']} times" if found["cut"] else ""
+    tall = f"; objects too tall to wait for were cut {found['cut']} times" if found["cut"] else ""
     size = f"{found['width']} x {found['height']} pixels"
     Console(stderr=True).print(
-        f"{printable(item.file)}: {size}, so its mask is a TIFF and there is no overlay{cut}",
+        f"{printable(item.file)}: {size}, so its mask is a TIFF and there is no overlay{tall}",
         highlight=False,
         soft_wrap=True,
         markup=False,
