@@ -7,8 +7,8 @@ logged as `configuration.csv`; the rules stand in `unetlab.jobs.configure`.
 
 The recipe here is what does not depend on the data: Adam at 2e-3 decaying by a cosine, batches of 8, images
 stretched between their percentiles, a decoder of 256 channels and fewer on the way up, which after as many steps finds
-more than one of 96, and batch normalisations that keep their moments from the middle of a training on: those of eight
-patches are far from those of the next eight, and a network is served with none of both. With more minutes a search
+more than one of 96, and batch normalisations that keep their moments from the middle of a training on, since those of
+eight patches are far from those of the next eight, and the served network uses neither. With more minutes a search
 goes on around the configuration.
 
     mlflow run . -e auto --env-manager local -P data=FOLDER -P minutes=30

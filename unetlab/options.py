@@ -95,7 +95,7 @@ class Options:
     )
     minutes: float = _said(
         0.0,
-        "After which no trial of a search begins; also the most for one training. The first trial always runs. "
+        "No trial of a search begins after so many, and no training takes longer. The first trial always runs. "
         "0: no limit. Of auto: for all of it, divided among trainings.",
         low=0,
         shared=False,
@@ -386,7 +386,7 @@ JOBS: Mapping[str, tuple[Option, ...]] = MappingProxyType(
             Option("out", None, "No page: overlays into this folder, or a video such as overlays.mp4.", kind=Path),
             Option("threshold", None, "To begin with, instead of the model's own.", kind=float, low=0, high=1),
             *_of("channels", "pages"),
-            Option("export", "", "Of the model, such as litert-int8: its network answers, which is faster."),
+            Option("export", "", "An export of the model, such as litert-int8, whose network answers: faster."),
             Option("port", 8090, "Of the page, on this machine only.", kind=int, low=1, high=65535),
         ),
         "ui": (Option("port", 5000, "Port of the MLflow UI.", kind=int, low=1, high=65535),),

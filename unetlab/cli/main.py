@@ -35,7 +35,7 @@ COMMANDS = (
 def main(context: click.Context) -> None:
     """Honest, tracked comparison of U-Net image segmentation.
 
-    Each command has a --help of its own. Those that leave a run are entry points of the MLproject too:
+    Each command has a --help of its own. All but ui, server and mlproject are entry points of the MLproject too:
 
     \b
     mlflow run . -e nuclei --env-manager local -P data=FOLDER -P trials=12

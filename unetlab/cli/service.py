@@ -39,7 +39,7 @@ def evaluate(
 def register(run: str, margin: float, accept: bool, reason: str) -> None:
     """Register a run's final model as unetlab-<setup>: champion if shown to beat the standing one, else challenger.
 
-    Nobody becomes champion that is not better than Otsu's threshold and one answer for all pixels (H002, H003), or that
+    No model becomes champion that is not better than Otsu's threshold and one answer for all pixels (H002, H003), or that
     was tested on what it was trained on (H005).
     """
     quiet.import_tensorflow()
@@ -76,7 +76,7 @@ def predict(
     workers: int,
     scheduler: str,
 ) -> None:
-    """Segment a folder of images with a logged or registered model; of a stack every page: masks/<name>-000.png on.
+    """Segment a folder of images with a logged or registered model; of a stack every page: masks/<name>-000.png and so on.
 
     A model of classes writes their maps too, a legend, and a count of each class.
     """
@@ -91,7 +91,7 @@ def predict(
         predict_folder(model, images, out, threshold, channels=channels, pages=pages, spread=spread)
 
 
-@command("export", "--model models:/unetlab-nuclei@champion --format litert --precision int8")
+@command("export", "--model models:/unetlab-auto@champion --format litert --precision int8")
 def export(model: str, format: str, precision: str, data: str, allow_loss: float) -> None:
     """Write a model's network for another runtime, check it against Keras on its test images, and time both.
 
@@ -111,7 +111,7 @@ def export(model: str, format: str, precision: str, data: str, allow_loss: float
 
 @command("live", "--model models:/unetlab-nuclei@champion --source FOLDER")
 def live(**values: Any) -> None:
-    """Show frames with their masks on a page of this machine, at the rate it can: files, a video or the camera.
+    """Show frames with their masks on a page of this machine, as fast as it can: files, a video or the camera.
 
     The page takes images, stacks and videos that are dropped onto it too. With --out there is no page, but files.
     """

@@ -34,7 +34,7 @@ class Finding:
     """Something to know about a data set.
 
     Args:
-        code: "D..." as the documentation lists it.
+        code: "D...".
         severity: "error" (training is refused), "warning" or "notice".
         message: what was found, with counts and examples.
         remedy: what to do.
