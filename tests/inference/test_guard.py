@@ -136,12 +136,29 @@ def test_a_limit_that_is_none_is_told(value, monkeypatch):
 
 
 @pytest.fixture
-def served(store, monkeypatch):
-    """A model loaded as MLflow's scoring server loads it, which takes 5,000 pixels a request."""
+def server(store, monkeypatch):
+    """What loads a model as MLflow's scoring server loads it, which takes 5,000 pixels a request."""
     monkeypatch.setenv(scoring_server._SERVER_MODEL_PATH, "somewhere")
     monkeypatch.setenv("UNETLAB_MAX_PIXELS", "5000")
     monkeypatch.setattr(fastapi, "FastAPI", fastapi.FastAPI)  # so that it is put back
-    return mlflow.pyfunc.load_model(log_tiny().model_uri)
+    return lambda **changes: mlflow.pyfunc.load_model(log_tiny(**changes).model_uri)
+
+
+@pytest.fixture
+def served(server):
+    """A model in that server."""
+    return server()
+
+
+def test_an_image_that_the_network_enlarges_counts_as_it_sees_it(server):
+    enlarging = server(view="patches", scale=2.0)
+    request = pd.DataFrame({"image": [encoded(blob(40, 40))]})  # 6,400 pixels of the network
+    with pytest.raises(MlflowException, match=r"^row 0: the images .* more pixels than this server takes \(5,000\)"):
+        enlarging.predict(request)
+    two = pd.DataFrame({"image": [encoded(blob(30, 30))] * 2})  # 3,600 each
+    with pytest.raises(MlflowException, match="^row 1: the images"):
+        enlarging.predict(two)
+    assert len(enlarging.predict(two[:1])) == 1
 
 
 @pytest.mark.parametrize(

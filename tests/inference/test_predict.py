@@ -185,6 +185,30 @@ def test_a_large_image_is_answered_in_bands_as_one_in_one_piece(heads, monkeypat
     assert len(asked) == 1  # two looks would cost more than they save
 
 
+def test_an_image_that_is_enlarged_is_counted_as_the_network_sees_it(monkeypatch):
+    own = recipe(scale=4.0)
+    images = [image_of(40, 50), image_of(150, 100, seed=1), image_of(50, 40, seed=2), image_of(30, 30, seed=3)]
+    predictor = Predictor(bright, own)
+    whole = predictor.answers(images)
+    monkeypatch.setattr(predict, "IN_BANDS", 100_000)  # 15,000 pixels, which the network sees as 240,000
+    monkeypatch.setattr(predict, "WINDOW", 60_000)
+    banded, at_once = [], []
+    bands, several = predictor.native_bands, predictor._answers_at_once
+    monkeypatch.setattr(
+        predictor, "native_bands", lambda image, *told: banded.append(image.shape) or bands(image, *told)
+    )
+    monkeypatch.setattr(
+        predictor, "_answers_at_once", lambda some, *told: at_once.append(len(some)) or several(some, *told)
+    )
+    for one, other in zip(whole, predictor.answers(images), strict=True):
+        assert np.mean(one.mask != other.mask) < 1e-3
+    assert [shape[:2] for shape in banded] == [(150, 100)] and at_once == [2, 1]
+    assert predict.most_pixels((40, 50), own) == 160 * 200
+    assert (
+        predict.most_pixels((40, 50), recipe(scale=0.5)) == predict.most_pixels((40, 50), recipe(view="whole")) == 2000
+    )
+
+
 def test_objects_it_is_not_sure_of_stay_in_the_mask_and_are_none(monkeypatch):
     image = np.zeros((64, 96, 1), np.uint8)
     image[8:24, 8:24], image[30:50, 30:50], image[10:60, 60:90] = 150, 200, 250

@@ -20,10 +20,11 @@ BATCH = 8
 """Squares the network sees at once, so that memory does not grow with what is asked."""
 
 WINDOW = 2**24
-"""Pixels of images of any sizes that are gathered so that those of one size are seen together."""
+"""Pixels of images of any sizes that are gathered so that those of one size are seen together, or answered at once."""
 
 IN_BANDS = 2**22
-"""Pixels of an image above which it is answered band by band, as far as objects let it."""
+"""Pixels of an image, as `most_pixels` counts them, above which it is answered band by band, as far as objects let
+it."""
 
 Threshold = float | Literal["mean"]
 
@@ -219,13 +220,17 @@ class Predictor:
         cut, _ = self._cut(threshold)
         # the mean is known only once all has been seen, and then seen again
         once = self.recipe.view == "patches" and (cut != "mean" or bool(self.recipe.classes))
-        banded = [once and _pixels(image) > IN_BANDS for image in images]
-        others = [image for image, large in zip(images, banded, strict=True) if not large]
-        found = iter(self._answers_at_once(others, threshold) if others else [])
+        banded = [once and self._most(image) > IN_BANDS for image in images]
+        others = (image for image, large in zip(images, banded, strict=True) if not large)
+        parts = _parts(others, WINDOW, self._most)
+        found = iter([answer for part in parts for answer in self._answers_at_once(part, threshold)])
         return [
             self._answer_in_bands(image, threshold) if large else next(found)
             for image, large in zip(images, banded, strict=True)
         ]
+
+    def _most(self, image: np.ndarray) -> int:
+        return most_pixels(image.shape[:2], self.recipe)
 
     def _answers_at_once(self, images: Sequence[np.ndarray], threshold: Threshold | None) -> list[Answer]:
         maps = self.maps([view.fitted(image, self.recipe) for image in images])
@@ -275,6 +280,13 @@ class Predictor:
     def _in_classes(self, classes: np.ndarray) -> Answer:
         labels, object_classes = class_objects_at(classes, self.recipe)
         return Answer(classes > 0, labels, classes, object_classes)
+
+
+def most_pixels(size: Sequence[int], recipe: Prepared) -> int:
+    """Pixels of an image of that height and width as it is stored or, in patches, at the scale at which the network
+    works on it, whichever are more: an image that is enlarged takes the memory and the time of the larger one."""
+    worked_on = size if recipe.view == "whole" else view.size_of(size, recipe)
+    return max(size[0] * size[1], worked_on[0] * worked_on[1])
 
 
 def _pixels(image: np.ndarray) -> int:

@@ -21,11 +21,11 @@ from mlflow.pyfunc import PythonModel
 try:  # the copies beside this file in a logged model
     from unetlab_served.images import codecs, palette, view
     from unetlab_served.inference import guard
-    from unetlab_served.inference.predict import Answer, Predictor, Threshold
+    from unetlab_served.inference.predict import Answer, Predictor, Threshold, most_pixels
 except ModuleNotFoundError:
     from unetlab.images import codecs, palette, view
     from unetlab.inference import guard
-    from unetlab.inference.predict import Answer, Predictor, Threshold
+    from unetlab.inference.predict import Answer, Predictor, Threshold, most_pixels
 
 OWN_THRESHOLD = -1.0
 """The `threshold` that stands for the model's own."""
@@ -100,12 +100,14 @@ class Segmenter(PythonModel):
                 error_code=INVALID_PARAMETER_VALUE,
             )
         choice = asked.get("channels", ""), asked.get("pages", "all")
-        images, left, look = [], self.most, self.predictor.recipe.image_size**2
+        recipe, images, left = self.predictor.recipe, [], self.most
+        look = recipe.image_size**2
         for row, data in enumerate(model_input["image"]):
             # however small, an image costs a look of the network's, but the first is always looked at
-            images.append(_decode(row, data, *choice, left if row == 0 or left is None or left >= look else 0))
+            most = left if row == 0 or left is None or left >= look else 0
+            images.append(_decode(row, data, *choice, recipe, most))
             if left is not None:
-                left -= max(images[-1].shape[0] * images[-1].shape[1], look)
+                left -= max(most_pixels(images[-1].shape[:2], recipe), look)
         rows = []
         for start in range(0, len(images), BATCH):
             chunk = images[start : start + BATCH]
@@ -114,11 +116,11 @@ class Segmenter(PythonModel):
         return pd.DataFrame(rows, columns=list(CLASS_COLUMNS if names else COLUMNS))
 
 
-def _decode(row: int, data: bytes, channels: str, pages: str, left: int | None) -> np.ndarray:
+def _decode(row: int, data: bytes, channels: str, pages: str, recipe: Any, left: int | None) -> np.ndarray:
     try:
         with codecs.open_pages(bytes(memoryview(data)), channels, pages) as opened:
             # samples and bits beyond those of a colour image of 16 bits count as pixels
-            if left is not None and max(1, opened.size[0] * opened.size[1], opened.weight // 8) > left:
+            if left is not None and max(1, most_pixels(opened.size, recipe), opened.weight // 8) > left:
                 many = "the images of the request have more pixels than this server takes"
                 raise codecs.PixelError(f"{many} ({guard.limit('UNETLAB_MAX_PIXELS'):,}); send fewer, or in tiles")
             if opened.count > 1:
