@@ -124,7 +124,7 @@ def exponent(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:
 
 
 def picture(curves: dict[str, dict[int, list[Cost]]]) -> Figure:
-    """Both costs against both sizes, on axes of logarithms."""
+    """Both costs against both sizes: seconds on axes of logarithms, memory from 0, where little growth looks little."""
     figure = Figure(figsize=(9.6, 6.4), layout="constrained")
     axes = figure.subplots(2, 2)
     for column, (name, points) in zip(axes.T, curves.items(), strict=True):
@@ -135,7 +135,11 @@ def picture(curves: dict[str, dict[int, list[Cost]]]) -> Figure:
             middle = [float(np.median(each)) for each in values.values()]
             b, error = exponent(list(values), middle)
             axis.plot(list(values), middle, "o-", label=f"exponent {b:.2f} ± {error:.2f}")
-            axis.set(xscale="log", yscale="log", xlabel=name, ylabel=words)
+            axis.set(xscale="log", xlabel=name, ylabel=words)
+            if field == "seconds":
+                axis.set_yscale("log")
+            else:
+                axis.set_ylim(0, 1.2 * max(max(each) for each in values.values()))
             axis.legend()
     return figure
 
