@@ -31,6 +31,19 @@ def test_h007_counts_scorings_of_a_split_in_all_experiments_by_evaluations_and_b
     assert finding.code == "H007" and "3 models were scored" in finding.explanation
 
 
+def test_h007_counts_a_model_once_however_often_it_was_scored(store):
+    client = mlflow.MlflowClient()
+    first = log_setup_run("a", difficulty(), tags={"final_model": "m-1"})
+    again = [log_setup_run("a", difficulty(), tags={"final_model": model}) for model in ("m-1", "m-2", "m-2")]
+    for run_id in again:
+        client.set_tag(run_id, "role", "evaluation")
+    data = examine.gather(find_one(first))
+    assert data.test_scorings == 2 and data.peers.shape == (1, 30)
+    assert [examine.gather(find_one(run_id)).test_scorings for run_id in again] == [2, 2, 2]
+    log_setup_run("b", difficulty())  # does not say which model is its own
+    assert examine.gather(find_one(first)).test_scorings == 3
+
+
 def test_a_run_in_mlflow_is_checked_and_tagged(store):
     trials = trials_csv(learning_rate=[1e-4, 1e-3, 1e-2], loss=["bce", "dice", "bce"])
     run_id = log_setup_run("a", difficulty(), artifacts={"search/trials.csv": trials}, finals=2)

@@ -98,13 +98,22 @@ def _seen(tag: str) -> str:
 
 def _scorings(record: Record, below: Sequence[Run], others: Sequence[Record]) -> int:
     """How often the test split was scored: by this run as often as final runs below carry test scores, or its own
-    history does, whichever is more, and once by each other."""
+    history does, whichever is more, and once by each other model."""
     history = MlflowClient().get_metric_history(record.run_id, "test/native_dice")
     finals = [run for run in below if run.data.tags.get("role") == "final"]
     return max(sum("test/dice" in run.data.metrics for run in finals), len(history), 1) + len(others)
 
 
 def _tested_alike(record: Record) -> list[Record]:
+    """A run each of the other models of the store with scores of the same test split of the same data."""
+    models: dict[str, Record] = {}
+    for each in _scored_alike(record):
+        models.setdefault(each.tags.get("final_model", each.run_id), each)
+    models.pop(record.tags.get("final_model", ""), None)  # its own, scored again
+    return list(models.values())
+
+
+def _scored_alike(record: Record) -> list[Record]:
     """Other runs of the store with scores of the same test split of the same data, by their digests: of all setups and
     experiments, deleted ones too, since those scores have been looked at as well."""
     same = {name: record.tags.get(name, "") for name in ("dataset_digest", "split_digest")}
