@@ -1,0 +1,81 @@
+"""What the options make of a recipe, and what is said of it."""
+
+import dataclasses
+import io
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from conftest import write_pairs
+from PIL import Image
+from rich.console import Console
+from tiny_setup import QUIET, RECIPE, TINY, final_of
+
+from experiments import SETUPS
+from unetlab.data import open_dataset
+from unetlab.jobs.recipe import recipe_of, say_pointless
+from unetlab.jobs.run import run_setup
+from unetlab.metrics import baselines
+from unetlab.options import Options
+
+APART, TOUCHING = np.zeros((2, 40, 40), np.uint8)
+APART[5:15, 5:15] = TOUCHING[5:15, 5:15] = 1
+APART[25:35, 25:35] = TOUCHING[5:15, 15:25] = 2
+
+
+def learnt(*labels):
+    return SimpleNamespace(objects=lambda row: labels[row], learnt_classes=0)
+
+
+def sides(n):
+    return SimpleNamespace(train=np.arange(n))
+
+
+@pytest.mark.parametrize(("last", "pointless"), [(APART, True), (TOUCHING, False)])
+def test_borders_are_pointless_only_where_no_training_image_has_any(monkeypatch, last, pointless):
+    monkeypatch.setattr(baselines, "MOST_IMAGES", 2)  # of four, which are the first and the last
+    console = Console(file=io.StringIO(), width=200)
+    recipe = RECIPE.changed({"objects": "border"})
+    say_pointless(recipe, learnt(APART, last, APART, APART), sides(4), console)
+    assert ("objects=border is pointless here: no two objects touch" in console.file.getvalue()) == pointless
+    say_pointless(RECIPE, learnt(APART), sides(1), console)  # which learns none
+    assert console.file.getvalue().count("pointless") == pointless
+
+
+def test_nobody_looks_on_once_objects_touch():
+    looked, data = [], learnt(APART, TOUCHING, APART)
+    seen = SimpleNamespace(objects=lambda row: (looked.append(row), data.objects(row))[1])
+    say_pointless(RECIPE.changed({"objects": "distance"}), seen, sides(3), Console(file=io.StringIO()))
+    assert looked == [0, 1]
+
+
+@pytest.mark.parametrize(("side", "scale"), [(10, 1.06), (4, 2.0), (20, 1.0), (80, 0.53)])
+def test_a_scale_of_any_setup_is_read_off_the_training_images(side, scale):
+    labels = np.zeros((100, 100), np.uint8)
+    labels[:side, :side] = 1
+    other = np.zeros((100, 100), np.uint8)
+    other[:2, :2] = 1  # a speck beside it
+    trained = recipe_of(TINY, Options(view="patches", scale="auto"), None, learnt(labels, other), sides(2))
+    assert (trained.view, trained.scale) == ("patches", scale)
+    told = recipe_of(TINY, Options(view="patches", scale="0.5"), None, learnt(labels), sides(1))
+    assert told.scale == 0.5 and recipe_of(TINY, Options(), None, learnt(labels), sides(1)).scale == 1.0
+
+
+def test_whole_sections_learn_lines_and_bends_where_the_search_of_drosophila_asks_for_them(store, tmp_path, light):
+    folder = write_pairs(tmp_path / "sections")
+    for k, path in enumerate((folder / "masks").iterdir()):  # two cells, and a line between them
+        cells = np.full((40, 40), 255, np.uint8)
+        cells[:, 15 + k % 5 : 17 + k % 5] = 0
+        Image.fromarray(cells).save(path)
+    small = SETUPS["drosophila"].recipe.changed({"image_size": 32, "epochs": 1, "filters": 2, "depth": 2})
+    asked = small.changed({"border_weight": 10.0, "elastic": 0.05})
+    plain, gaps = (open_dataset(str(folder)).fitted(each).masks for each in (small, asked))
+    assert plain.shape[-1] == 1 and gaps.shape[-1] == 2 and (gaps[..., 1].max(axis=(1, 2)) > 0).all()
+    summary = run_setup(
+        dataclasses.replace(TINY, recipe=asked, membranes=True),
+        Options(data=str(folder), precision="float32", models="best"),
+        QUIET,
+    )
+    trained = final_of(summary.run_id).data.params
+    assert (trained["view"], trained["border_weight"], trained["elastic"]) == ("whole", "10.0", "0.05")
+    assert np.isfinite(summary.figures["test/native_v_rand"])
