@@ -138,8 +138,8 @@ class Options:
     )
     scale: str = _said(
         "recipe",
-        "Of patches: pixels of the network per pixel of the image, such as 0.5; auto: so that the median object has a "
-        "size that networks see well.",
+        "Of patches: pixels of the network per pixel of the image, such as 0.5; auto: so that the typical object, in "
+        "which the middle pixel of all foreground lies, has 12 to 48 pixels, and 1 where it has.",
         budget=True,
     )
     objects: str = _said(
