@@ -46,6 +46,8 @@ def space(hp: Any, recipe: Recipe) -> None:
     hp.Choice("normalise", ["scale", "percentile"], default=recipe.normalise)
     hp.Choice("flips", ["none", "both"], default=recipe.flips)
     hp.Choice("brightness", [0.0, 0.2], default=recipe.brightness)
+    hp.Choice("elastic", [0.0, 0.05], default=recipe.elastic)
+    hp.Choice("border_weight", [0.0, 3.0, 10.0], default=recipe.border_weight)
     hp.Choice("filters", [FULL_WIDTH // divisor for divisor in DIVISORS], default=recipe.model["filters"])
     hp.Choice("dropout", [0.0, 0.2, 0.4], default=recipe.model["dropout"])
     hp.Choice("upsampling", ["transposed", "resize"], default=recipe.model["upsampling"])

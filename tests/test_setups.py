@@ -66,7 +66,7 @@ def test_published_recipes_are_what_was_measured():
     ("name", "values"),
     [
         ("pseudo-label", {"flips": "both", "rotation": 15.0, "shift": 0.05, "shear": 5.0, "zoom": 0.1}),
-        ("drosophila", {"upsampling": "resize"}),
+        ("drosophila", {"upsampling": "resize", "elastic": 0.05, "border_weight": 10.0}),
     ],
 )
 def test_changes_to_a_published_recipe_are_in_its_space(name, values):
