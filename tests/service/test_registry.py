@@ -11,7 +11,7 @@ from fake_runs import log_finished_run, score_table
 from mlflow.tracking import MlflowClient
 
 from unetlab.errors import UserError
-from unetlab.service import pairing
+from unetlab.service import pairing, registry
 from unetlab.service.registry import register_run, rollback
 
 IDS = [f"image{i:02d}" for i in range(40)]
@@ -260,6 +260,27 @@ def test_challengers_of_one_champion_are_judged_ever_more_strictly_and_a_new_cha
     assert champion() == "5" and register_run(finished_run(HARD)).figures["attempt"] == "1"
     rollback("unetlab-tiny")
     assert register_run(finished_run(HARD)).figures["attempt"] == "5"
+
+
+def test_a_challenger_that_is_tried_again_keeps_its_level_and_takes_none_of_others(store):
+    client = MlflowClient()
+    register_run(finished_run())
+    one, two = finished_run(HARD - 0.01), finished_run(HARD - 0.02)
+    attempts = [register_run(run_id).figures["attempt"] for run_id in (one, one, two, one, two)]
+    assert attempts == ["1", "1", "2", "1", "2"]
+    client.set_model_version_tag("unetlab-tiny", "1", "challengers", "7")  # as older versions counted them
+    third = finished_run(HARD - 0.03)
+    assert [register_run(run_id).figures["attempt"] for run_id in (third, one, third)] == ["8", "9", "8"]
+    tried = client.get_model_version("unetlab-tiny", "1").tags["challengers"].split()
+    models = [client.get_run(run_id).data.tags["final_model"] for run_id in (third, one)]
+    assert tried == ["9", *models]
+
+
+def test_of_very_many_challengers_the_first_are_only_counted(store, monkeypatch):
+    monkeypatch.setattr(registry, "MOST_TRIED", 2)
+    register_run(finished_run())
+    runs = [finished_run(HARD - 0.01) for _ in range(3)]
+    assert [register_run(run_id).figures["attempt"] for run_id in (*runs, runs[2], runs[1], runs[0])] == list("123324")
 
 
 def test_frames_of_one_scene_are_one_witness(store):

@@ -3,7 +3,7 @@
 The rule: the k-th challenger of one champion is tested at LEVEL * 6 / (pi k)^2. Those levels add up to LEVEL however
 many come (alpha spending; the sum of 1 / k^2 is pi^2 / 6), whatever they have in common with each other: same test
 images, same champion. So a champion is not worn down by trying often enough. A challenger counts once it has been
-tested, on whatever split, and a new champion starts with k = 1.
+tested, on whatever split, and keeps its k where it is tested again; a new champion starts with k = 1.
 """
 
 import math

@@ -27,7 +27,10 @@ MOST_CHAMPIONS = 3
 """That a challenger is compared with, one after the other, where another is named while it is."""
 
 TRIED = "challengers"
-"""Tag of a champion's version: how many challengers have been tested against it."""
+"""Tag of a champion's version: how many challengers have been tested against it, and the ids of their models."""
+
+MOST_TRIED = 100
+"""Ids in that tag, the last ones: some stores take 5,000 letters."""
 
 
 @dataclass(frozen=True)
@@ -204,12 +207,12 @@ def _compare(
 ) -> Decision:
     standing = f"version {champion.version}"
     try:
-        pair = pairing.pair(read.find_one(run_id), name, champion)
+        challenger = read.find_one(run_id)
+        pair = pairing.pair(challenger, name, champion)
     except UserError as error:
         said, word = (f"accepted by a person: {error}", "accepted") if accept else (str(error), "refused")
         return Decision(name, version, accept, said, {"champion": str(champion.version)}, word)
-    attempt = int(champion.tags.get(TRIED, 0)) + 1
-    client.set_model_version_tag(name, str(champion.version), TRIED, str(attempt))
+    attempt = _attempt(client, name, str(champion.version), challenger.tags["final_model"])
     found = gate.judge(pair.differences, pair.scenes, margin, attempt)
     figures = {
         "champion": str(champion.version),
@@ -236,6 +239,17 @@ def _compare(
     if accepted:
         return Decision(name, version, True, f"accepted by a person, {reason}", figures, "accepted")
     return Decision(name, version, found.better, reason, figures, "promoted" if found.better else "refused")
+
+
+def _attempt(client: MlflowClient, name: str, champion: str, model_id: str) -> int:
+    """Which challenger of a champion's version a model is, from 1, noted on that version: one that is tried again keeps
+    its number, and with it its level. Older versions of unetlab noted how many there were and nothing else."""
+    count, *models = client.get_model_version(name, champion).tags.get(TRIED, "0").split()
+    if model_id in models:
+        return int(count) - len(models) + models.index(model_id) + 1
+    tried = [str(int(count) + 1), *[*models, model_id][-MOST_TRIED:]]
+    client.set_model_version_tag(name, champion, TRIED, " ".join(tried))
+    return int(count) + 1
 
 
 def _way_out(found: gate.Verdict, accept: bool, margin: float) -> str:
