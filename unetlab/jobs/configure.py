@@ -161,11 +161,11 @@ def configure(setup: Setup, options: Options, dataset: Dataset, card: DataCard, 
     each = options.minutes / (math.ceil(trials / at_once) + options.refit)
     minutes = max(0.01, round(ENDED * each, 2))  # 0 would be no limit
     if options.epochs:
-        said = epochs.as_told(setup.recipe, options.epochs, dataset, sides, minutes)
+        chosen, why = epochs.as_told(setup.recipe, options.epochs, dataset, sides, minutes)
     else:
-        fitted, *said = epochs.fit_in(setup, weights, dataset, sides, replace(options, trials=trials), each)
+        fitted, chosen, why = epochs.fit_in(setup, weights, dataset, sides, replace(options, trials=trials), each)
         setup = replace(setup, recipe=setup.recipe.changed(fitted))
-    choices.append(Choice("training", *said))
+    choices.append(Choice("training", chosen, why))
     return Configured(setup, replace(options, trials=trials), minutes, weights, tuple(choices))
 
 
