@@ -231,3 +231,21 @@ def test_auto_without_minutes_is_refused_before_the_others_are_trained(store, pl
     monkeypatch.setattr(showdown, "run_setup", lambda *told: pytest.fail("trained"))
     with pytest.raises(UserError, match="minutes, which must be above 0"):
         showdown.showdown(dataclasses.replace(plan, setups=("nuclei", "auto")), QUIET)
+
+
+def test_a_single_test_image_is_refused_before_anything_is_trained_unless_splits_are_compared(
+    store, plan, monkeypatch, tmp_path
+):
+    few = dataclasses.replace(telling(plan, data=str(write_pairs(tmp_path / "few", n=5))), repeats=1)
+    trained = []
+
+    def run_setup(*told):
+        trained.append(told)
+        raise UserError("the disk is full")
+
+    monkeypatch.setattr(showdown, "run_setup", run_setup)
+    with pytest.raises(UserError, match="1 of the 5 images is for test, .* give more images, or repeats=2"):
+        showdown.showdown(few, QUIET, tiny)
+    assert not trained and not mlflow.search_runs(output_format="list")
+    with pytest.raises(UserError, match="the disk is full"):
+        showdown.showdown(dataclasses.replace(few, repeats=2), QUIET, tiny)

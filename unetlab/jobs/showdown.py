@@ -15,9 +15,10 @@ from rich.console import Console
 from experiments import load_setup
 from unetlab.comparison import compare, report
 from unetlab.data import open_dataset
+from unetlab.errors import UserError
 from unetlab.jobs.early import refuse_numbers
 from unetlab.jobs.resume import alone, end, runs_where, stand_aside, stoppable
-from unetlab.jobs.run import Summary, run_setup
+from unetlab.jobs.run import Summary, _look, run_setup
 from unetlab.options import JOBS, PLACES, Options, command
 from unetlab.setup import Setup
 from unetlab.tracking import ui, write
@@ -73,12 +74,14 @@ def showdown(
 
     Raises:
         UserError: as `run_setup` and `compare` do; what finished stays, and the same plan goes on from there. Also
-            if another process runs the same plan.
+            if another process runs the same plan, and before anything is trained for a single test image.
     """
     console = console or Console(stderr=True)
     first = plan.options(0)
     for name in plan.setups:  # not after hours of the others
         refuse_numbers(load(name), first)
+    if plan.repeats == 1:
+        _refuse_one_image(load(plan.setups[0]), first)
     key = plan.key(open_dataset(first.data, plan.told.seed, **first.reading()).digest)
     experiment = ui.open_experiment()
     with alone(experiment, key, "showdown"), _parent(plan, key, experiment) as parent:
@@ -88,6 +91,17 @@ def showdown(
             mlflow.log_text(content, path)
         mlflow.set_tags({"best": " ".join(comparison.best)[:5000], "mlflow.note.content": comparison.conclusion()})
         return comparison, parent
+
+
+def _refuse_one_image(setup: Setup, told: Options) -> None:
+    """Raises UserError where the split leaves a single test image, on which nothing can be compared. All setups have
+    the same; what is found of the images is told when they are run."""
+    images = _look(setup, told, Console(quiet=True))
+    if len(images.sides.test) < 2:
+        raise UserError(
+            f"{len(images.sides.test)} of the {len(images.dataset)} images is for test, and a comparison on one split "
+            "needs two or more; give more images, or repeats=2, which compares splits"
+        )
 
 
 def _run_all(plan: Plan, key: str, parent: str, console: Console, load: Callable[[str], Setup]) -> list[str]:
