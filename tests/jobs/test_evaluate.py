@@ -1,13 +1,16 @@
 """Any model on any labelled data, through its served code."""
 
 import dataclasses
+import io
 
+import mlflow
 import numpy as np
 import pytest
 from click.testing import CliRunner
 from conftest import encoded, write_pairs
 from mlflow.tracking import MlflowClient
-from taught_models import tiny
+from rich.console import Console
+from taught_models import taught, tiny
 from tiny_setup import QUIET, TINY
 
 from unetlab.cli.main import main
@@ -15,6 +18,8 @@ from unetlab.comparison import report
 from unetlab.comparison.compare import compare
 from unetlab.data import open_dataset
 from unetlab.errors import UserError
+from unetlab.health.finding import HealthFinding
+from unetlab.jobs import evaluate as jobs_evaluate
 from unetlab.jobs.evaluate import evaluate
 from unetlab.jobs.run import run_setup
 from unetlab.metrics import membranes
@@ -93,6 +98,19 @@ def test_scenes_of_a_file_are_the_units_and_bad_files_are_one_line(store, pairs)
     given.unlink()
     answer = CliRunner().invoke(main, asked)
     assert answer.exit_code == 2 and "cannot be read" in answer.stderr and answer.stderr.count("\n") == 1
+
+
+def test_brackets_in_names_and_findings_are_no_markup(store, pairs, monkeypatch):
+    said = io.StringIO()
+    console = Console(file=said, width=1000)
+    data = pairs.rename(pairs.parent / "cells [b]")
+    finding = HealthFinding("H001", "title", "image [b] is odd", "look at [i]", {})
+    monkeypatch.setattr(jobs_evaluate.examine, "examine", lambda run_id: [finding])
+    evaluate(taught(data), str(data), allow_seen=True, console=console)
+    assert f"12 of 12 images in {data} (" in said.getvalue() and "image [b] is odd look at [i]" in said.getvalue()
+    model = mlflow.artifacts.download_artifacts(tiny(), dst_path=str(pairs.parent / "model [b]"))
+    evaluate(model, str(data), console=console)
+    assert f"the run that trained {model} does not say" in said.getvalue()
 
 
 def test_a_model_of_three_channels_scores_grey_images(store, pairs):

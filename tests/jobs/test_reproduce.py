@@ -13,6 +13,7 @@ from small_classes import write_classes
 
 from experiments import SETUPS
 from unetlab.data import public
+from unetlab.errors import UserError
 from unetlab.jobs import reproduce
 from unetlab.metrics import intervals
 from unetlab.metrics.table import score_images, summarise
@@ -80,6 +81,24 @@ def test_figures_of_one_mask_are_reproduced_with_one_also_where_a_folder_tells_c
     (run,) = MlflowClient().search_runs(["1"], "tags.role = 'search'")
     assert run.data.metrics["published/val_accuracy"] == 0.92 and run.data.params["masks"] == "binary"
     assert rows.loc["val_loss", "images"] == rows.loc["val_accuracy", "images"] > 0
+
+
+def test_brackets_in_names_and_reasons_are_no_markup(store, monkeypatch):
+    def refuse(name):
+        raise UserError(f"{name} is no data [b]")
+
+    said = io.StringIO()
+    console = Console(file=said, width=400)
+    table = reproduce.reproduce({"latex": "/no/such [b]"}, [tiny("latex")], console=console)
+    assert "latex: no folder or zip at /no/such [b]" in said.getvalue()
+    monkeypatch.setattr(public, "fetch", refuse)
+    reproduce.available(SETUPS["pseudo-label"], "auto", console)
+    assert "is no data [b]. The built-in twin" in said.getvalue()
+    row = {"setup": "latex", "data": "cells [b]", "figure": "test_f1", "published": 0.9, "ours": 0.8, "low": 0.7}
+    row |= {"high": 0.9, "images": 3, "minutes": 1.0, "note": "two [b] things"}
+    console.print(reproduce.terminal_table(pd.concat([table, pd.DataFrame([row])])))
+    shown = said.getvalue().split("As published, and here")[1]
+    assert shown.count("/no/such [b]") == 2 and "cells [b]" in shown and "latex: two [b] things" in shown
 
 
 @pytest.mark.parametrize("name", ["accuracy", "precision", "recall", "f1", "soft_dice"])

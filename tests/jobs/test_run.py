@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+from types import SimpleNamespace
 
 import keras
 import mlflow
@@ -16,6 +17,7 @@ from tiny_setup import ALL, QUIET, RECIPE, TINY, children_of, final_of
 
 from unetlab.data import open_dataset
 from unetlab.errors import UserError
+from unetlab.health.finding import HealthFinding
 from unetlab.images.otsu import otsu_mask
 from unetlab.jobs import run as jobs_run
 from unetlab.jobs import trial as jobs_trial
@@ -181,6 +183,17 @@ def test_images_without_masks_train_on_made_labels_and_nowhere_else(store, pairs
     summary = run_setup(TINY, Options(data=str(pairs), trials=2, labels="otsu", rounds=0, models="best"), QUIET)
     run = MlflowClient().get_run(summary.run_id)
     assert run.data.tags["scored_against"] == "labels by otsu" and "label/dice" not in run.data.metrics
+
+
+def test_brackets_in_findings_and_decisions_are_no_markup(store, monkeypatch):
+    said = io.StringIO()
+    finding = HealthFinding("H001", "title", "image [b] is odd", "look at [i]", {})
+    monkeypatch.setattr(jobs_run.examine, "examine", lambda run_id: [finding])
+    monkeypatch.setattr(jobs_run, "register", lambda run_id: "version 1: a [b] reason")
+    final = SimpleNamespace(served=RECIPE, model_id="m-1")
+    with mlflow.start_run() as run:
+        jobs_run._end(run.info.run_id, {}, final, Options(register=True), Console(file=said, width=200))
+    assert said.getvalue() == "H001 title: image [b] is odd look at [i]\nversion 1: a [b] reason\n"
 
 
 def test_flat_images_have_nothing_to_label(store, pairs):

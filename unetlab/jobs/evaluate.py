@@ -107,7 +107,8 @@ def evaluate(
     )
     mlflow.MlflowClient().log_dict(run_id, card.to_json(), "data_card.json")
     for finding in examine.examine(run_id):
-        console.print(f"{finding.code} {finding.title}: {finding.explanation} {finding.remedy}", highlight=False)
+        said = f"{finding.code} {finding.title}: {finding.explanation} {finding.remedy}"
+        console.print(said, highlight=False, markup=False)
     return Evaluation(run_id, name, dataset.name, figures)
 
 
@@ -154,6 +155,7 @@ def _seen(
             f"the run that trained {model} does not say which images it saw (it is of an older version, or of another "
             "store): if some of these are among them, these scores are too good",
             highlight=False,
+            markup=False,
         )
         return "unknown: the model's run does not say what it was trained on"
     own = seen(whence.sides, dataset.ids, dataset.sha)
@@ -169,5 +171,6 @@ def _seen(
             f"{model} was trained or validated on {text}; give images it has not seen, or allow_seen=true for scores "
             "that are no test"
         )
-    console.print(f"{model} was trained or validated on {text}: these scores are too good", highlight=False)
+    said = f"{model} was trained or validated on {text}: these scores are too good"
+    console.print(said, highlight=False, markup=False)
     return f"{every.sum()} of {len(dataset)}"

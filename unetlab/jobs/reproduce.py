@@ -7,6 +7,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from experiments import SETUPS
@@ -80,7 +81,7 @@ def reproduce(
             except Stopped:
                 raise
             except Exception as error:  # hours of the other setups must not be lost with one that fails
-                console.print(f"{name}: {error}")
+                console.print(f"{name}: {error}", markup=False)
                 rows.append({"setup": name, "data": source, "note": str(error) or repr(error)})
             table = pd.DataFrame(rows, columns=list(COLUMNS))
             write.log_table(table, "reproduction.csv")
@@ -101,7 +102,8 @@ def available(setup: Setup, choice: str, console: Console) -> str:
         public.fetch(best)
     except UserError as error:
         console.print(
-            f"{setup.name}: {error}. The built-in twin stands in: its figures say nothing about the published."
+            f"{setup.name}: {error}. The built-in twin stands in: its figures say nothing about the published.",
+            markup=False,
         )
         return f"synthetic-{setup.stand_in}"
     return best
@@ -119,11 +121,11 @@ def terminal_table(table: pd.DataFrame) -> Table:
         shown.add_column(heading, justify="left" if heading in ("setup", "data", "figure") else "right")
     for row in table.to_dict("records"):
         if pd.isna(row["ours"]):
-            shown.add_row(row["setup"], row["data"], f"[red]{row['note'][:80]}[/red]")
+            shown.add_row(row["setup"], escape(row["data"]), f"[red]{escape(row['note'][:80])}[/red]")
             continue
         shown.add_row(
             row["setup"],
-            row["data"],
+            escape(row["data"]),
             row["figure"],
             f"{row['published']:.4f}",
             f"{row['ours']:.4f}",
@@ -132,7 +134,7 @@ def terminal_table(table: pd.DataFrame) -> Table:
             f"{row['minutes']:.1f}",
         )
     notes = table[table["ours"].notna() & table["note"].fillna("").ne("")].drop_duplicates("setup")
-    shown.caption = "\n".join(f"{row['setup']}: {row['note']}" for row in notes.to_dict("records")) or None
+    shown.caption = escape("\n".join(f"{row['setup']}: {row['note']}" for row in notes.to_dict("records"))) or None
     shown.caption_justify = "left"
     return shown
 

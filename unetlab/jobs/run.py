@@ -230,7 +230,7 @@ def _end(run_id: str, figures: Mapping[str, float], final: trial.Outcome, option
     mlflow.set_tag("final_model", final.model_id)
     _say_health(examine.examine(run_id), console)
     if options.register:
-        console.print(str(register(run_id)), highlight=False)
+        console.print(str(register(run_id)), highlight=False, markup=False)
 
 
 def _plan(
@@ -332,7 +332,8 @@ def _sides(dataset: Dataset, bench: trial.Bench) -> pd.DataFrame:
 
 def _say_health(findings: Sequence[HealthFinding], console: Console) -> None:
     for finding in findings:
-        console.print(f"{finding.code} {finding.title}: {finding.explanation} {finding.remedy}", highlight=False)
+        said = f"{finding.code} {finding.title}: {finding.explanation} {finding.remedy}"
+        console.print(said, highlight=False, markup=False)
 
 
 def _encoder_tag(setup: Setup, weights: str | None) -> str:

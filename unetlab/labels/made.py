@@ -17,5 +17,6 @@ def made_labels(dataset: Dataset, maker: str, console: Console) -> Dataset:
     if len(blank) == len(dataset):
         raise UserError(f"{dataset.name}: every image is of one flat colour, so labels={maker} has nothing to go by")
     if blank:
-        console.print(f"notice: {len(blank)} images of one flat colour are labelled background: {', '.join(blank[:3])}")
+        said = f"notice: {len(blank)} images of one flat colour are labelled background: {', '.join(blank[:3])}"
+        console.print(said, highlight=False, markup=False)
     return relabelled(dataset, f"{dataset.name} by {maker}", f"{maker} {VERSION}", lambda image: label(image, maker))
