@@ -39,8 +39,8 @@ def evaluate(
 def register(run: str, margin: float, accept: bool, reason: str) -> None:
     """Register a run's final model as unetlab-<setup>: champion if shown to beat the standing one, else challenger.
 
-    No model becomes champion that is not better than Otsu's threshold and one answer for all pixels (H002, H003), or that
-    was tested on what it was trained on (H005).
+    No model becomes champion that is not better than Otsu's threshold and one answer for all pixels (H002, H003), or
+    that was tested on what it was trained on (H005).
     """
     quiet.import_tensorflow()
     from unetlab.service.registry import register_run
@@ -76,7 +76,7 @@ def predict(
     workers: int,
     scheduler: str,
 ) -> None:
-    """Segment a folder of images with a logged or registered model; of a stack every page: masks/<name>-000.png and so on.
+    """Segment a folder of images with a logged or registered model; of a stack every page, masks/<name>-000.png on.
 
     A model of classes writes their maps too, a legend, and a count of each class.
     """

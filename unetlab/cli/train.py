@@ -41,8 +41,8 @@ def setup_command(setup: Setup) -> click.Command:
         click.echo(f"The trials of each search: {table_address(summary.experiment_id, base, NESTED)}")
 
     about = (
-        f"{setup.summary}\n\nTrains the recipe and, with more than one trial, searches around it; scores the best on test. "
-        f"A plain run: {setup.plain}"
+        f"{setup.summary}\n\nTrains the recipe and, with more than one trial, searches around it; scores the best on "
+        f"test. A plain run: {setup.plain}"
     )
     options = of_setup(setup.defaults, setup.extras)
     return command(setup.name, f"--data {setup.source} --trials 12", options, about)(run)
