@@ -70,7 +70,7 @@ class Recipe:
             w0 of the U-Net paper, https://arxiv.org/abs/1505.04597, which has 10.
         tta: symmetries of an image whose predictions are averaged, 0, 4 or 8.
         thaw: epochs after which a frozen encoder begins to learn; 0 for never.
-        held: share of the epochs after which batch normalisations that learn keep their moments as they are; 0 for
+        held: share of the training after which batch normalisations that learn keep their moments as they are; 0 for
             never.
         threshold: probability above which a pixel is foreground, or "mean": each image's mean prediction.
         classes: foreground classes that are told apart, by a softmax over them and background; 0 for one mask. No

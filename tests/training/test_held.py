@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from small_training import RECIPE, disks
 
-from unetlab.training import traced
+from unetlab.training import callbacks, traced
 from unetlab.training.callbacks import HoldMoments
 from unetlab.training.checkpoint import Checkpoint
 from unetlab.training.fit import fit
@@ -101,3 +101,12 @@ def test_a_training_that_goes_on_after_the_middle_holds_them_too(tmp_path):
     undisturbed = trained(HELD)[1]
     assert watch.moved(2) == [False] and all(watch.moved(0))
     assert resumed.history["loss"].tolist() == pytest.approx(undisturbed.history["loss"].tolist(), rel=1e-5)
+
+
+def test_a_training_that_its_minutes_shorten_holds_them_in_its_own_middle(monkeypatch):
+    held, ahead = [], iter([0.0, 0.0, 10.0, 10.0])
+    monkeypatch.setattr(callbacks, "hold_moments", lambda model: held.append(epoch))
+    hold = HoldMoments(10, ahead.__next__)
+    for epoch in range(5):  # of 20, some 10 of which there is no time for
+        hold.on_epoch_begin(epoch)
+    assert held == [3]

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -34,16 +35,18 @@ class HoldMoments(keras.callbacks.Callback):
     ones: what it learnt from the one it is asked with the other. From here on it learns with what it is served with.
 
     Args:
-        epochs: that moments follow the batches, at least 1.
+        epochs: that moments follow the batches, at least 1; fewer where the rate is moved on, since the training will
+            have fewer.
+        ahead: how many epochs the rate is further on than the training.
     """
 
-    def __init__(self, epochs: int) -> None:
+    def __init__(self, epochs: int, ahead: Callable[[], float] = lambda: 0.0) -> None:
         super().__init__()
-        self.epochs = max(1, epochs)
+        self.epochs, self.ahead = max(1, epochs), ahead
         self.waiting = True
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        if self.waiting and epoch >= self.epochs:
+        if self.waiting and epoch and epoch + self.ahead() >= self.epochs:
             self.waiting = False
             if hold_moments(self.model):
                 self.model.make_train_function(force=True)

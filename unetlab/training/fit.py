@@ -146,7 +146,8 @@ def _watching(
     spent = checkpoint.seconds
     pace = [KeepPace(rate, recipe.epochs * steps, minutes, spent)] if minutes and isinstance(rate, Cosine) else []
     thaw = [Thaw(recipe.thaw)] if recipe.thaw else []
-    hold = [HoldMoments(round(recipe.held * recipe.epochs))] if recipe.held else []
+    ahead = (lambda: float(keras.ops.convert_to_numpy(rate.ahead)) / steps) if isinstance(rate, Cosine) else lambda: 0.0
+    hold = [HoldMoments(round(recipe.held * recipe.epochs), ahead)] if recipe.held else []
     return [*pace, *thaw, *hold, StopWhenNotFinite(), StopAfter(minutes, spent), EpochClock()]
 
 
