@@ -231,7 +231,12 @@ def test_the_terminal_table_fits_80_columns_and_the_page_says_what_a_setup_is(st
 
 def test_images_of_one_scene_have_a_report_without_intervals():
     dice = np.array([[0.9, 0.8, 0.7], [0.5, 0.6, 0.4]])
-    page = report.html(contest(["a", "b"], {"native_dice": dice}, scenes=["s", "s", "s"]))
+    found = contest(["a", "b"], {"native_dice": dice}, scenes=["s", "s", "s"])
+    console = Console(width=120, file=io.StringIO())
+    console.print(report.table(found))
+    shown = [line.split() for line in console.file.getvalue().splitlines()]
+    assert ["1*", "a", "0.8000"] in shown and ["2*", "b", "0.5000", "-0.3000", "1.00"] in shown
+    page = report.html(found)
     assert "3 test images in 1 scene are too few" in page
     assert "nobody can say of images of one scene" in page and "+nan" not in page
     body = page.split("<body>")[1]

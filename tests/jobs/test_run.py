@@ -185,6 +185,15 @@ def test_images_without_masks_train_on_made_labels_and_nowhere_else(store, pairs
     assert run.data.tags["scored_against"] == "labels by otsu" and "label/dice" not in run.data.metrics
 
 
+def test_a_headline_has_an_interval_where_there_is_one():
+    figures = {"test/native_dice": 0.9, "test/images": 1.0, "test/scenes": 1.0, "baseline/otsu_native_dice": 0.8}
+    figures["test/accuracy"] = 0.95
+    said = jobs_run.Summary("r", "1", "m", figures, "tiny").headline()
+    assert said.startswith("tiny: test Dice 0.9000 at native size (1 images in 1 scenes; Otsu 0.8000), ")
+    ends = {"test/native_dice_low": 0.85, "test/native_dice_high": 0.95}
+    assert "(95 % 0.8500 to 0.9500, 1 images" in jobs_run.Summary("r", "1", "m", figures | ends, "tiny").headline()
+
+
 def test_brackets_in_findings_and_decisions_are_no_markup(store, monkeypatch):
     said = io.StringIO()
     finding = HealthFinding("H001", "title", "image [b] is odd", "look at [i]", {})

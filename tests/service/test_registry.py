@@ -283,6 +283,15 @@ def test_of_very_many_challengers_the_first_are_only_counted(store, monkeypatch)
     assert [register_run(run_id).figures["attempt"] for run_id in (*runs, runs[2], runs[1], runs[0])] == list("123324")
 
 
+def test_of_one_image_no_interval_is_told(store):
+    register_run(few_run([0.8]))
+    decision = register_run(few_run([0.9]))
+    told = [MlflowClient().get_model_version("unetlab-tiny", version).description for version in "12"]
+    assert "Test Dice 0.8750 at native size (1 images)." in told[0] and "nan" not in "".join(told)
+    assert "Dice +0.1000 (p 1.0000 where challenger 1 needs" in decision.reason and decision.reason in told[1]
+    assert not {"low", "high"} & set(decision.figures)
+
+
 def test_frames_of_one_scene_are_one_witness(store):
     """Forty images, all of four scenes: p is that of four."""
     client = MlflowClient()

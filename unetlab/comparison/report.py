@@ -94,13 +94,18 @@ def table(comparison: Comparison) -> Table:
         shown.add_row(
             f"{row['rank']}{'*' if row['among_best'] else ''}",
             escape(row["name"]),
-            f"{row[ranks]:.4f} [{row[f'{ranks}_low']:.3f}, {row[f'{ranks}_high']:.3f}]",
-            "" if first else f"{row['behind_best']:+.4f} [{row['behind_low']:+.3f}, {row['behind_high']:+.3f}]",
+            f"{row[ranks]:.4f}{_bracket(row[f'{ranks}_low'], row[f'{ranks}_high'])}",
+            "" if first else f"{row['behind_best']:+.4f}{_bracket(row['behind_low'], row['behind_high'], '+')}",
             "" if first else _p(row["p_holm"]),
         )
     shown.caption = escape(" ".join([comparison.conclusion(), "* cannot be told from the best.", *comparison.notes]))
     shown.caption_justify = "left"
     return shown
+
+
+def _bracket(low: float, high: float, sign: str = "") -> str:
+    """An interval behind its mean; nothing where images of one scene leave none."""
+    return f" [{low:{sign}.3f}, {high:{sign}.3f}]" if np.isfinite([low, high]).all() else ""
 
 
 def html(comparison: Comparison) -> str:

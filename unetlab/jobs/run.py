@@ -58,9 +58,10 @@ class Summary:
         """The result in one line."""
         found = self.figures
         v_rand = f"V_rand {found['test/native_v_rand']:.4f}, " if "test/native_v_rand" in found else ""
-        low, high = (found.get(f"test/native_dice_{end}", float("nan")) for end in ("low", "high"))
+        ends = [found[key] for key in ("test/native_dice_low", "test/native_dice_high") if key in found]
+        interval = f"95 % {ends[0]:.4f} to {ends[1]:.4f}, " if ends else ""  # images of one scene have none
         return (
-            f"{self.setup}: test Dice {found['test/native_dice']:.4f} at native size (95 % {low:.4f} to {high:.4f}, "
+            f"{self.setup}: test Dice {found['test/native_dice']:.4f} at native size ({interval}"
             f"{found['test/images']:.0f} images in {found.get('test/scenes', found['test/images']):.0f} scenes; "
             f"Otsu {found['baseline/otsu_native_dice']:.4f}), "
             f"{classes.spoken(found)}{v_rand}accuracy {found['test/accuracy']:.4f}"

@@ -1,5 +1,6 @@
 """From a run to a registered model: a challenger that must beat the standing champion on the same test images."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -42,9 +43,10 @@ class Decision:
         version: of it.
         promoted: whether it is champion now; else it stays challenger.
         reason: one line, with the figures.
-        figures: of the comparison with the champion that stood: champion, metric, difference, low, high, p (of a
-            difference of just the margin), level (that p must be below), attempt, images, scenes, margin; evaluation,
-            the run that scored the champion anew, where there is one; empty where there was nothing to compare with.
+        figures: of the comparison with the champion that stood: champion, metric, difference, low and high (but of one
+            scene), p (of a difference of just the margin), level (that p must be below), attempt, images, scenes,
+            margin; evaluation, the run that scored the champion anew, where there is one; empty where there was nothing
+            to compare with.
         gate: "promoted", "refused", or "accepted" where a person took it without a test.
     """
 
@@ -214,12 +216,12 @@ def _compare(
         return Decision(name, version, accept, said, {"champion": str(champion.version)}, word)
     attempt = _attempt(client, name, str(champion.version), challenger.tags["final_model"])
     found = gate.judge(pair.differences, pair.scenes, margin, attempt)
+    known = math.isfinite(found.low)  # images of one scene have no interval
     figures = {
         "champion": str(champion.version),
         "metric": pair.metric,
         "difference": f"{found.mean:+.4f}",
-        "low": f"{found.low:+.4f}",
-        "high": f"{found.high:+.4f}",
+        **({"low": f"{found.low:+.4f}", "high": f"{found.high:+.4f}"} if known else {}),
         "p": f"{found.p:.4f}",
         "level": f"{found.level:.4g}",
         "attempt": str(attempt),
@@ -229,10 +231,11 @@ def _compare(
         **({"evaluation": pair.evaluation} if pair.evaluation else {}),
     }
     accepted = accept and not found.better and found.mean > margin
+    interval = f"95 % {found.low:+.4f} to {found.high:+.4f}, " if known else ""
     verdict = "better than" if found.better else "not shown to be better than"
     reason = (
         f"{verdict} {standing} by more than {margin:g}: {gate.WORDS[pair.metric]} {found.mean:+.4f} "
-        f"(95 % {found.low:+.4f} to {found.high:+.4f}, p {found.p:.4f} where challenger {attempt} needs less than "
+        f"({interval}p {found.p:.4f} where challenger {attempt} needs less than "
         f"{found.level:.3g}) on {found.images} test images of {found.scenes} scenes{pair.note}"
         f"{'' if found.better else _way_out(found, accept, margin)}"
     )
@@ -333,8 +336,9 @@ def _tags(run: Run, model_id: str) -> dict[str, str]:
 
 
 def _describe(metrics: Mapping[str, float]) -> str:
+    ends = [metrics[key] for key in ("test/native_dice_low", "test/native_dice_high") if key in metrics]
+    interval = f"95 % {ends[0]:.4f} to {ends[1]:.4f}, " if ends else ""
     return (
         f"Test Dice {metrics.get('test/native_dice', float('nan')):.4f} at native size "
-        f"(95 % {metrics.get('test/native_dice_low', float('nan')):.4f} to "
-        f"{metrics.get('test/native_dice_high', float('nan')):.4f}, {metrics.get('test/images', 0):.0f} images)."
+        f"({interval}{metrics.get('test/images', 0):.0f} images)."
     )
