@@ -225,18 +225,7 @@ def log(
     """
     several, rows = bool(class_names(segmenter.metadata)), [int(row) for row in rows]
     rivals = origin.rivals(dataset, rows, several)
-    own = {
-        "role": "evaluation",
-        "setup": origin.setup,
-        "dataset": dataset.name,
-        "dataset_digest": dataset.digest,
-        "split_digest": split_digest,
-        "evaluated_run": origin.run_id or "unknown",
-        **rivals.tags(),
-        **({"classes": ", ".join(dataset.classes[1:])} if several else {}),
-    }
-    if origin.model_id:
-        own["final_model"] = origin.model_id
+    own = _tags(origin, dataset, split_digest, rivals, several)
     if below is not None:  # a tag, since that run may be finished and is not to be opened again
         own["mlflow.parentRunId"] = below
     kept = _kept(segmenter, origin, dataset, rows, rivals) if model else None
@@ -254,6 +243,20 @@ def log(
         write.log_bytes(sheet.album, thumbnails.PATH)
         _log_pictures(segmenter, dataset, rows, sheet)
         return str(active.info.run_id), found, sheet.table
+
+
+def _tags(origin: Origin, dataset: Dataset, split_digest: str, rivals: Rivals, several: bool) -> dict[str, str]:
+    return {
+        "role": "evaluation",
+        "setup": origin.setup,
+        "dataset": dataset.name,
+        "dataset_digest": dataset.digest,
+        "split_digest": split_digest,
+        "evaluated_run": origin.run_id or "unknown",
+        **rivals.tags(),
+        **({"classes": ", ".join(dataset.classes[1:])} if several else {}),
+        **({"final_model": origin.model_id} if origin.model_id else {}),
+    }
 
 
 def _sides(dataset: Dataset, rows: Sequence[int] | np.ndarray, scenes: np.ndarray) -> pd.DataFrame:
