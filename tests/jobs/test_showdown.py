@@ -249,3 +249,18 @@ def test_a_single_test_image_is_refused_before_anything_is_trained_unless_splits
     assert not trained and not mlflow.search_runs(output_format="list")
     with pytest.raises(UserError, match="the disk is full"):
         showdown.showdown(dataclasses.replace(few, repeats=2), QUIET, tiny)
+
+
+def test_searches_have_the_same_minutes_and_auto_divides_its_own_as_it_sees_fit(store, plan, monkeypatch):
+    told = {}
+
+    def run_setup(setup, options, *_):
+        told[setup.name] = (options.trials, options.minutes)
+        raise UserError("enough seen")
+
+    monkeypatch.setattr(showdown, "run_setup", run_setup)
+    both = telling(plan, trials=100, minutes=20.0)
+    for setups in (("nuclei", "auto"), ("auto", "nuclei")):
+        with pytest.raises(UserError, match="enough seen"):
+            showdown.showdown(dataclasses.replace(both, setups=setups), QUIET)
+    assert told == {"nuclei": (100, 20.0), "auto": (1, 20.0)}

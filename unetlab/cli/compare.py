@@ -38,7 +38,8 @@ def compare(runs: str, experiment: str, filter: str, out: Path | None) -> None:
 def showdown(setups: str, repeats: int, **values: Any) -> None:
     """Run setups on one data set with the same splits and budget, then compare them. The same command resumes.
 
-    With data=synthetic all have the twin of nuclei.
+    With data=synthetic all have the twin of nuclei. Give minutes and many trials for searches of the same length; auto
+    divides its minutes by itself.
     """
     from experiments import load_setup, setups_named
     from unetlab.jobs.early import refuse_missing, refuse_numbers

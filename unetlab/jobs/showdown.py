@@ -116,7 +116,10 @@ def _run_all(plan: Plan, key: str, parent: str, console: Console, load: Callable
         tags = {"showdown": key, "showdown_run": parent, "part": f"{name} {repeat}", "command": plan.command()}
         tags |= {"repeat": str(repeat)} if plan.repeats > 1 else {}
         began = 1000 * time.time()
-        summary: Summary = run_setup(load(name), plan.options(repeat), console, tags)
+        setup, told = load(name), plan.options(repeat)
+        if setup.adapts:  # which decides itself how many trainings its minutes hold
+            told = replace(told, trials=1)
+        summary: Summary = run_setup(setup, told, console, tags)
         console.print(summary.headline(), highlight=False)
         ids.append(summary.run_id)
         ran += (MlflowClient().get_run(summary.run_id).info.end_time or 0) > began  # else it was done before
