@@ -29,7 +29,7 @@ def alone(lock: Path, what: str) -> Iterator[None]:
     """
     with Lock(lock, what).take():
         yield
-    lock.unlink(missing_ok=True)
+        lock.unlink(missing_ok=True)  # while it is held: afterwards it might be another's
 
 
 def part(folder: Path, first: int, count: int) -> Path:
