@@ -9,6 +9,7 @@ from unetlab.data.classes import UNKNOWN
 from unetlab.data.unmapped import Unmapped
 from unetlab.inference.predict import class_objects_at
 from unetlab.jobs import class_scores, trial
+from unetlab.jobs.bench import Bench
 from unetlab.jobs.class_scores import ClassScored
 from unetlab.metrics import classes, intervals
 from unetlab.metrics.objects import on_known
@@ -17,7 +18,7 @@ from unetlab.tracking import class_pictures, thumbnails, write
 
 
 def tested(
-    bench: trial.Bench, model: Any, final: trial.Outcome, reference: trial.Outcome | None, test_input: Any
+    bench: Bench, model: Any, final: trial.Outcome, reference: trial.Outcome | None, test_input: Any
 ) -> tuple[pd.DataFrame, dict[str, float], bytes]:
     """Its scores by image beside those of rivals, figures, and the album; logs the scores and pictures to the active
     run."""
@@ -33,7 +34,7 @@ def tested(
 
 
 def _with_rivals(
-    bench: trial.Bench, scored: ClassScored, final: trial.Outcome, reference: trial.Outcome | None
+    bench: Bench, scored: ClassScored, final: trial.Outcome, reference: trial.Outcome | None
 ) -> tuple[pd.DataFrame, dict[str, float]]:
     """Adds the scores of rivals and reference trial on each test image, and the paired gains with their intervals."""
     untrained = pd.DataFrame([rival_dice(bench.truth, int(row), bench.rivals) for row in bench.split.test])
@@ -52,7 +53,7 @@ def _with_rivals(
 
 
 def _reference_scores(
-    bench: trial.Bench, scored: ClassScored, final: trial.Outcome, reference: trial.Outcome
+    bench: Bench, scored: ClassScored, final: trial.Outcome, reference: trial.Outcome
 ) -> pd.DataFrame:
     """The reference trial's scores on test: the final model's own where it is that, served as its recipe says."""
     if reference.run_id == final.run_id and final.served == reference.recipe:
@@ -65,7 +66,7 @@ def _reference_scores(
 _ENDS = {"": "mean", "_low": "low", "_high": "high"}
 
 
-def _without_symmetries(bench: trial.Bench, model: Any, final: trial.Outcome, table: pd.DataFrame) -> dict[str, float]:
+def _without_symmetries(bench: Bench, model: Any, final: trial.Outcome, table: pd.DataFrame) -> dict[str, float]:
     """What test-time augmentation gains over the image as it is; nothing where there is none."""
     if not final.served.tta:
         return {}
@@ -76,7 +77,7 @@ def _without_symmetries(bench: trial.Bench, model: Any, final: trial.Outcome, ta
     return {f"gain/of_tta{end}": getattr(gain, at) for end, at in _ENDS.items()}
 
 
-def _album(bench: trial.Bench, final: trial.Outcome, scored: ClassScored) -> bytes:
+def _album(bench: Bench, final: trial.Outcome, scored: ClassScored) -> bytes:
     """Thumbnails of the test images, of thumbnails.MOST of them where there are more."""
     images, rows, seen = Unmapped(bench.truth.fitted(final.recipe).images), bench.split.test, scored.seen
     shown = range(0, len(rows), -(-len(rows) // thumbnails.MOST))
@@ -87,7 +88,7 @@ def _album(bench: trial.Bench, final: trial.Outcome, scored: ClassScored) -> byt
     return thumbnails.pack_each([str(scored.table["id"][i]) for i in shown], pictures)
 
 
-def _log_pictures(bench: trial.Bench, final: trial.Outcome, scored: ClassScored, table: pd.DataFrame) -> None:
+def _log_pictures(bench: Bench, final: trial.Outcome, scored: ClassScored, table: pd.DataFrame) -> None:
     """Pictures and reports of the final model on test, into the active run."""
     order = np.argsort(table["native_dice"].to_numpy(), kind="stable")
     rows = []

@@ -30,8 +30,8 @@ from unetlab.options import DEPENDENT, Options
 from unetlab.service.shards import Spread, in_turn
 
 if TYPE_CHECKING:
+    from unetlab.jobs.bench import Bench
     from unetlab.jobs.judge import Judged
-    from unetlab.jobs.trial import Bench
     from unetlab.search.rung import Rung
     from unetlab.setup import Recipe
 

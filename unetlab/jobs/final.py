@@ -15,6 +15,7 @@ from unetlab.images import codecs
 from unetlab.images.otsu import otsu_mask
 from unetlab.inference import predict
 from unetlab.jobs import class_final, mask_scores, self_training, trial
+from unetlab.jobs.bench import Bench
 from unetlab.jobs.refit import refit as refitted
 from unetlab.metrics import baselines, intervals, membranes, pixelwise
 from unetlab.metrics.objects import on_known
@@ -30,7 +31,7 @@ TIMED = 16
 
 
 def fit_final(
-    bench: trial.Bench, recipe: Recipe, rounds: int, best: trial.Outcome | None = None, refit: bool = False
+    bench: Bench, recipe: Recipe, rounds: int, best: trial.Outcome | None = None, refit: bool = False
 ) -> trial.Outcome:
     """The final model: that of the best trial, or the recipe's where there was no search or its weights are lost; on
     made labels so many rounds follow, each taught by the one before. `refit` has it learn the validation images too."""
@@ -56,9 +57,7 @@ def fit_final(
     return outcome
 
 
-def finish(
-    bench: trial.Bench, final: trial.Outcome, reference: trial.Outcome | None, test_input: Any
-) -> dict[str, float]:
+def finish(bench: Bench, final: trial.Outcome, reference: trial.Outcome | None, test_input: Any) -> dict[str, float]:
     """Scores the final model on test, beside the rivals, the reference trial and the labels it learnt."""
     with trial.reopened(final.run_id):
         model = trial.model_of(bench, final)
@@ -88,7 +87,7 @@ def finish(
 
 
 def _tested(
-    bench: trial.Bench, model: Any, final: trial.Outcome, reference: trial.Outcome | None, test_input: Any
+    bench: Bench, model: Any, final: trial.Outcome, reference: trial.Outcome | None, test_input: Any
 ) -> tuple[pd.DataFrame, dict[str, float], bytes]:
     """The final model of one mask on test: its scores by image beside those of rivals, figures, and the album; logs the
     scores and pictures to the active run."""
@@ -102,7 +101,7 @@ def _tested(
     return table, {**own, **cuts, **rivals}, mask_scores.album(bench, tested, final.served)
 
 
-def _without_symmetries(bench: trial.Bench, model: Any, final: trial.Outcome, table: pd.DataFrame) -> dict[str, float]:
+def _without_symmetries(bench: Bench, model: Any, final: trial.Outcome, table: pd.DataFrame) -> dict[str, float]:
     """What test-time augmentation gains over the image as it is, of the score that runs are ranked by; nothing where
     there is none."""
     if not final.served.tta:
@@ -113,7 +112,7 @@ def _without_symmetries(bench: trial.Bench, model: Any, final: trial.Outcome, ta
     return {"gain/of_tta": gain.mean, "gain/of_tta_low": gain.low, "gain/of_tta_high": gain.high}
 
 
-def _milliseconds(bench: trial.Bench, final: trial.Outcome) -> float:
+def _milliseconds(bench: Bench, final: trial.Outcome) -> float:
     """Wall time of an answer on this machine: the logged model, loaded as a server loads it, from the bytes of one
     test image to the bytes of its mask, one image a request; the network between is not what one waits for."""
     served = load(f"models:/{final.model_id}")
@@ -126,7 +125,7 @@ def _milliseconds(bench: trial.Bench, final: trial.Outcome) -> float:
     return 1000 * (time.perf_counter() - started) / len(requests)
 
 
-def _other_cuts(bench: trial.Bench, final: trial.Outcome, tested: mask_scores.Scored) -> dict[str, float]:
+def _other_cuts(bench: Bench, final: trial.Outcome, tested: mask_scores.Scored) -> dict[str, float]:
     """Native Dice on test at the threshold that is best on validation, at the recipe's own where another is served,
     and at one half where the recipe has another."""
     rows = bench.split.test
@@ -150,7 +149,7 @@ def _train_figures(final: trial.Outcome) -> dict[str, float]:
 
 
 def _with_rivals(
-    bench: trial.Bench, tested: mask_scores.Scored, final: trial.Outcome, reference: trial.Outcome | None
+    bench: Bench, tested: mask_scores.Scored, final: trial.Outcome, reference: trial.Outcome | None
 ) -> tuple[pd.DataFrame, dict[str, float]]:
     """Adds the scores of rivals and reference trial on each test image, and the paired gains with their intervals."""
     rows = bench.split.test
@@ -180,7 +179,7 @@ def _with_rivals(
     return table, rivals
 
 
-def _otsu_dice(bench: trial.Bench, tested: mask_scores.Scored, recipe: Recipe) -> list[float]:
+def _otsu_dice(bench: Bench, tested: mask_scores.Scored, recipe: Recipe) -> list[float]:
     """Dice of Otsu's threshold on each test image at the recipe's size. Where made labels stand in for the truth, what
     they do not know counts for neither, as in mask_scores.score."""
     fitted, dice = bench.truth.fitted(recipe), []
@@ -192,7 +191,7 @@ def _otsu_dice(bench: trial.Bench, tested: mask_scores.Scored, recipe: Recipe) -
 
 
 def _reference_scores(
-    bench: trial.Bench, tested: mask_scores.Scored, final: trial.Outcome, reference: trial.Outcome
+    bench: Bench, tested: mask_scores.Scored, final: trial.Outcome, reference: trial.Outcome
 ) -> pd.DataFrame:
     """The reference trial's scores on test: the final model's own where it is that, served as its recipe says."""
     if reference.run_id == final.run_id and final.served == reference.recipe:
@@ -201,7 +200,7 @@ def _reference_scores(
     return mask_scores.score(bench, model, reference.recipe, bench.split.test, bench.truth, cut).table
 
 
-def _untrained(bench: trial.Bench, name: str, mask: Callable[[int], np.ndarray]) -> pd.DataFrame:
+def _untrained(bench: Bench, name: str, mask: Callable[[int], np.ndarray]) -> pd.DataFrame:
     """Scores of a rival on the test images at native size, `mask` giving each as bool (h, w) by its row: columns
     `<name>_native_dice` and, for membranes, V_rand and V_info."""
     rows = bench.split.test
@@ -216,7 +215,7 @@ def _untrained(bench: trial.Bench, name: str, mask: Callable[[int], np.ndarray])
     return table.add_prefix(f"{name}_")
 
 
-def _objects(bench: trial.Bench, tested: mask_scores.Scored, served: Recipe, order: np.ndarray) -> list[dict[str, Any]]:
+def _objects(bench: Bench, tested: mask_scores.Scored, served: Recipe, order: np.ndarray) -> list[dict[str, Any]]:
     """The objects of the best, median and worst test image beside the true ones, at their own size."""
     cuts = predict.thresholds(tested.maps.mask, served.threshold)
     lines = []
@@ -231,7 +230,7 @@ def _objects(bench: trial.Bench, tested: mask_scores.Scored, served: Recipe, ord
     return lines
 
 
-def _log_pictures(bench: trial.Bench, final: trial.Outcome, tested: mask_scores.Scored, table: pd.DataFrame) -> None:
+def _log_pictures(bench: Bench, final: trial.Outcome, tested: mask_scores.Scored, table: pd.DataFrame) -> None:
     """Pictures and reports of the final model on test, into the active run."""
     images = bench.dataset.fitted(final.recipe).images
     order = np.argsort(table["native_dice"].to_numpy())

@@ -10,6 +10,7 @@ import mlflow
 from unetlab.data import Dataset, cache
 from unetlab.errors import UserError
 from unetlab.jobs import trial
+from unetlab.jobs.bench import Bench
 from unetlab.jobs.resume import params_of, trainings
 from unetlab.search.rung import Rung
 from unetlab.setup import Recipe
@@ -23,7 +24,7 @@ class Judged(NamedTuple):
     outcome: trial.Outcome | None
 
 
-def judge(bench: trial.Bench, recipe: Recipe, name: str, number: int, rung: Rung | None = None) -> Judged:
+def judge(bench: Bench, recipe: Recipe, name: str, number: int, rung: Rung | None = None) -> Judged:
     """Trains a trial of a search, unless it finished before. Raises as `trial.train` and `known` do."""
     if (before := known(bench, recipe, name, number)) is not None:
         return before
@@ -31,7 +32,7 @@ def judge(bench: trial.Bench, recipe: Recipe, name: str, number: int, rung: Rung
     return Judged(float(outcome.val[bench.objective]), outcome)
 
 
-def known(bench: trial.Bench, recipe: Recipe, name: str, number: int) -> Judged | None:
+def known(bench: Bench, recipe: Recipe, name: str, number: int) -> Judged | None:
     """A trial that finished in an earlier attempt; None for the reference trial without its weights, which are wanted
     too.
 
@@ -51,7 +52,7 @@ def known(bench: trial.Bench, recipe: Recipe, name: str, number: int) -> Judged 
 
 
 def judge_elsewhere(
-    told: Any, root: Path, bench: trial.Bench, recipe: Recipe, name: str, number: int, rung: Rung | None = None
+    told: Any, root: Path, bench: Bench, recipe: Recipe, name: str, number: int, rung: Rung | None = None
 ) -> Judged:
     """`judge` in another process, maybe on another machine and maybe after another worker that was lost.
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,13 +16,11 @@ from unetlab.inference import predict
 from unetlab.inference.objects import METHODS
 from unetlab.inference.predict import Maps, Predictor, objects_at
 from unetlab.inference.spool import Made
+from unetlab.jobs.bench import Bench
 from unetlab.metrics import membranes, thresholds
 from unetlab.metrics.table import score_images, summarise
 from unetlab.setup import Recipe
 from unetlab.tracking import thumbnails
-
-if TYPE_CHECKING:
-    from unetlab.jobs.trial import Bench
 
 MOST_COMPARED = 2**25
 """Pixels of validation images, about, in which ways of parting objects are compared."""
@@ -45,7 +43,7 @@ class Scored:
 
 
 def score(
-    bench: "Bench", model: Any, recipe: Recipe, rows: np.ndarray, against: Dataset, best_threshold: float
+    bench: Bench, model: Any, recipe: Recipe, rows: np.ndarray, against: Dataset, best_threshold: float
 ) -> Scored:
     """Scores a model on some images at its own size and at theirs."""
     found = Predictor(model, recipe).maps(Unmapped(against.fitted(recipe).images), rows, cache.root())
@@ -53,7 +51,7 @@ def score(
 
 
 def score_predicted(
-    bench: "Bench",
+    bench: Bench,
     maps: Maps,
     recipe: Recipe,
     rows: np.ndarray,
@@ -127,13 +125,13 @@ def native_known(rows: np.ndarray, against: Dataset) -> Iterator[np.ndarray]:
     return (against.known(int(row)) for row in rows)
 
 
-def best_threshold(bench: "Bench", probabilities: Sequence[np.ndarray] | np.ndarray, rows: np.ndarray) -> float:
+def best_threshold(bench: Bench, probabilities: Sequence[np.ndarray] | np.ndarray, rows: np.ndarray) -> float:
     """The threshold that is best on the given validation images: by V_rand for membranes, else by Dice."""
     choose = membranes.best_cut if bench.setup.membranes else thresholds.best_threshold
     return choose(native_maps(probabilities, rows, bench.dataset), native_truths(rows, bench.dataset))
 
 
-def with_objects(bench: "Bench", recipe: Recipe, maps: Maps, rows: np.ndarray) -> Recipe:
+def with_objects(bench: Bench, recipe: Recipe, maps: Maps, rows: np.ndarray) -> Recipe:
     """The recipe with the way of parting objects that has the best object score on validation: its own or a plainer
     one, of equals the plainer; and with how sure of an object the network then has to be. Components are never left.
     Of many or large images some are looked at, spread over all: the ways are many, and each takes its time."""
@@ -163,14 +161,14 @@ def with_objects(bench: "Bench", recipe: Recipe, maps: Maps, rows: np.ndarray) -
     return recipe.changed({"objects": way, "seeds": seeds, "confidence": confidence})
 
 
-def found_masks(bench: "Bench", tested: Scored, recipe: Recipe) -> Sequence[np.ndarray]:
+def found_masks(bench: Bench, tested: Scored, recipe: Recipe) -> Sequence[np.ndarray]:
     """What is found in the test images where labels are known, bool (s, s) or in patches (h, w), to be drawn."""
     cuts = predict.thresholds(tested.maps.mask, recipe.threshold)
     truth = masks_of(bench.truth.fitted(recipe), bench.split.test)
     return Made(lambda i: (tested.maps.mask[i] > cuts[i]) & (truth[i] != UNKNOWN), len(truth))
 
 
-def album(bench: "Bench", tested: Scored, recipe: Recipe) -> bytes:
+def album(bench: Bench, tested: Scored, recipe: Recipe) -> bytes:
     """Thumbnails of the test images, of thumbnails.MOST of them where there are more."""
     images, rows = Unmapped(bench.truth.fitted(recipe).images), bench.split.test
     shown = range(0, len(rows), -(-len(rows) // thumbnails.MOST))

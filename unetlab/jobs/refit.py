@@ -7,9 +7,10 @@ import mlflow
 import numpy as np
 
 from unetlab.jobs import trial
+from unetlab.jobs.bench import Bench
 
 
-def refit(bench: trial.Bench, before: trial.Outcome) -> trial.Outcome:
+def refit(bench: Bench, before: trial.Outcome) -> trial.Outcome:
     """The final model of what was best on validation, which it learns too.
 
     Nothing is left to choose by: it trains as many epochs as were best before, of which the one with the lowest loss on

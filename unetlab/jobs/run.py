@@ -17,6 +17,7 @@ from unetlab.errors import UserError
 from unetlab.health import examine
 from unetlab.health.finding import HealthFinding
 from unetlab.jobs import cluster, resume, self_training, trial, worker
+from unetlab.jobs.bench import Bench
 from unetlab.jobs.check import refuse_unusable
 from unetlab.jobs.configure import configure
 from unetlab.jobs.early import refuse_numbers
@@ -204,8 +205,8 @@ def _bench(
     weights: str | None,
     progress: SearchProgress,
     minutes: float,
-) -> trial.Bench:
-    return trial.Bench(
+) -> Bench:
+    return Bench(
         setup,
         images.learnt,
         images.truth,
@@ -247,7 +248,7 @@ def _plan(
     )
 
 
-def _tags(bench: trial.Bench, options: Options) -> dict[str, str]:
+def _tags(bench: Bench, options: Options) -> dict[str, str]:
     """What a run says of itself: setup and data, and what was resolved of its options."""
     by_masks = options.labels == "masks" or bench.truth is not bench.dataset
     return {
@@ -309,7 +310,7 @@ def _name(setup: Setup, dataset: Dataset, options: Options) -> str:
     return f"{setup.name} seed {options.seed} {dataset.name}{labels}{trials}{epochs}"
 
 
-def _log_data(bench: trial.Bench, dataset: Dataset, card: DataCard) -> Mapping[str, Any]:
+def _log_data(bench: Bench, dataset: Dataset, card: DataCard) -> Mapping[str, Any]:
     """Logs what the run learns from and is scored on; returns MLflow's description of each side."""
     mlflow.log_dict(card.to_json(), "data_card.json")
     write.log_table(_sides(dataset, bench), "split.csv")
@@ -322,7 +323,7 @@ def _log_data(bench: trial.Bench, dataset: Dataset, card: DataCard) -> Mapping[s
     return inputs
 
 
-def _sides(dataset: Dataset, bench: trial.Bench) -> pd.DataFrame:
+def _sides(dataset: Dataset, bench: Bench) -> pd.DataFrame:
     """Which image is on which side, its scene, and the hash of its pixels, by which `evaluate` and the gate know what
     a model has seen; images on no side are left out."""
     sides, scenes = bench.split, np.arange(len(dataset)) if bench.scenes is None else bench.scenes

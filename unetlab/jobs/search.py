@@ -11,6 +11,7 @@ import pandas as pd
 
 from unetlab.errors import Stopped, UserError
 from unetlab.jobs import cluster, judge, trial
+from unetlab.jobs.bench import Bench
 from unetlab.jobs.recipe import without_heads
 from unetlab.jobs.resume import Left, stoppable
 from unetlab.models import NETWORKS
@@ -40,7 +41,7 @@ class _Kept:
         epochs: of a whole training; who was judged after fewer is behind all who were not.
     """
 
-    def __init__(self, bench: trial.Bench, epochs: int) -> None:
+    def __init__(self, bench: Bench, epochs: int) -> None:
         self.bench, self.epochs = bench, epochs
         self.outcomes: dict[int, trial.Outcome] = {}
         self.best: tuple[bool, float, int] | None = None
@@ -70,7 +71,7 @@ NO_TIME = 1e-6
 """Minutes; 0 is no limit."""
 
 
-def search_recipe(bench: trial.Bench, reference: Recipe, options: Options) -> Found:
+def search_recipe(bench: Bench, reference: Recipe, options: Options) -> Found:
     """Runs the trials. The best is sought among those that were trained in full, as `trained_in_full` has it."""
     space = _space(bench, reference, options)
     kept = _Kept(bench, reference.epochs)
@@ -123,7 +124,7 @@ def search_recipe(bench: trial.Bench, reference: Recipe, options: Options) -> Fo
     return Found(kept.outcomes.get(0), reference.changed(values), kept.outcomes.get(int(row["number"])))
 
 
-def _minutes_left(bench: trial.Bench, options: Options, at_once: int) -> float:
+def _minutes_left(bench: Bench, options: Options, at_once: int) -> float:
     """Minutes of a search less what the trials of earlier attempts took; 0 for no limit."""
     before = [left for name, left in bench.kept.left.items() if name.startswith("trial ")]
     spent = sum(map(_took, before)) / at_once
@@ -137,7 +138,7 @@ def _took(left: Left) -> float:
     return whole if "goes_on_with" in left.tags else max(whole, left.metrics.get("train/seconds", 0.0))
 
 
-def _space(bench: trial.Bench, reference: Recipe, options: Options) -> keras_tuner.HyperParameters:
+def _space(bench: Bench, reference: Recipe, options: Options) -> keras_tuner.HyperParameters:
     """What of the setup's space is searched: the rest is told, or is not for this data."""
     declared, space = keras_tuner.HyperParameters(), keras_tuner.HyperParameters()
     fixed = {"train_encoder"} if NETWORKS[bench.setup.network].pretrained and bench.weights is None else set()
@@ -152,9 +153,7 @@ def _space(bench: trial.Bench, reference: Recipe, options: Options) -> keras_tun
     return space
 
 
-def _log_search(
-    bench: trial.Bench, space: keras_tuner.HyperParameters, table: pd.DataFrame, full: pd.DataFrame
-) -> None:
+def _log_search(bench: Bench, space: keras_tuner.HyperParameters, table: pd.DataFrame, full: pd.DataFrame) -> None:
     write.log_table(table, "search/trials.csv")
     mlflow.log_dict(ranges(space), "search/space.json")
     shown = table.drop(columns=["status", "tuner_epochs"])

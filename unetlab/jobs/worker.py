@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Any
 from unetlab.errors import Stopped, UserError, redacted
 
 if TYPE_CHECKING:
+    from unetlab.jobs.bench import Bench
     from unetlab.jobs.judge import Judged
-    from unetlab.jobs.trial import Bench
     from unetlab.search.rung import Rung
     from unetlab.setup import Recipe
 
