@@ -148,7 +148,7 @@ def test_made_labels_teach_and_truth_only_scores(store, pairs, untraced):
     assert [child.data.tags["role"] for child in children] == ["round", "final"]
     report = mlflow.artifacts.load_text(f"runs:/{children[-1].info.run_id}/classification_report.txt")
     assert "published table" in report and "macro avg" in report
-    plain = jobs_run._look(TINY, Options(data=str(pairs)), QUIET)
+    plain = jobs_run.look(TINY, Options(data=str(pairs)), QUIET)
     assert run.data.tags["dataset_digest"] == plain.dataset.digest
     assert run.data.tags["split_digest"] == plain.sides.digest
 
@@ -229,7 +229,7 @@ def test_sections_of_a_stack_whose_neighbours_look_like_copies_are_scenes_of_the
         grey = np.clip(128 + 400 * kept, 0, 255).astype(np.uint8)
         Image.fromarray(grey).save(folder / "images" / f"section{k:02d}.png")
         Image.fromarray((grey > 128).astype(np.uint8) * 255).save(folder / "masks" / f"section{k:02d}.png")
-    images = jobs_run._look(TINY, Options(data=str(folder), split="blocks"), QUIET)
+    images = jobs_run.look(TINY, Options(data=str(folder), split="blocks"), QUIET)
     assert len(set(images.card.scenes.sections)) < 5 and {pair.kind for pair in images.card.scenes.joined} >= {"copy"}
     sides = images.sides.train, images.sides.validation, images.sides.test
     held = [set(images.scenes[rows]) for rows in sides]

@@ -25,6 +25,9 @@ class HealthFinding:
     remedy: str
     figures: Mapping[str, float | str]
 
+    def __str__(self) -> str:
+        return f"{self.code} {self.title}: {self.explanation} {self.remedy}"
+
 
 @dataclass(frozen=True)
 class RunData:

@@ -107,8 +107,7 @@ def evaluate(
     )
     mlflow.MlflowClient().log_dict(run_id, card.to_json(), "data_card.json")
     for finding in examine.examine(run_id):
-        said = f"{finding.code} {finding.title}: {finding.explanation} {finding.remedy}"
-        console.print(said, highlight=False, markup=False)
+        console.print(str(finding), highlight=False, markup=False)
     return Evaluation(run_id, name, dataset.name, figures)
 
 

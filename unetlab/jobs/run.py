@@ -92,7 +92,7 @@ def run_setup(
         worker.begin_early()
 
     # data -> check -> split
-    images = _look(setup, options, console, setup.adapts and not own_tags)  # setups that are compared share a split
+    images = look(setup, options, console, setup.adapts and not own_tags)  # setups that are compared share a split
     options = replace(options, split=images.split)
     if images.learnt.learnt_classes:
         setup = of_classes(setup, options, images.learnt, images.sides, console)
@@ -150,7 +150,7 @@ class Images:
     split: str
 
 
-def _look(setup: Setup, options: Options, console: Console, by_itself: bool = False) -> Images:
+def look(setup: Setup, options: Options, console: Console, by_itself: bool = False) -> Images:
     """Opens, checks and splits the images, `by_itself` one stack by blocks, and makes labels where none are to be
     learnt."""
     twin_seed = options.seed if options.twin_seed is None else options.twin_seed
@@ -334,8 +334,7 @@ def _sides(dataset: Dataset, bench: Bench) -> pd.DataFrame:
 
 def _say_health(findings: Sequence[HealthFinding], console: Console) -> None:
     for finding in findings:
-        said = f"{finding.code} {finding.title}: {finding.explanation} {finding.remedy}"
-        console.print(said, highlight=False, markup=False)
+        console.print(str(finding), highlight=False, markup=False)
 
 
 def _encoder_tag(setup: Setup, weights: str | None) -> str:

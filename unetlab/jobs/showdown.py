@@ -18,7 +18,7 @@ from unetlab.data import open_dataset
 from unetlab.errors import UserError
 from unetlab.jobs.early import refuse_numbers
 from unetlab.jobs.resume import alone, end, runs_where, stand_aside, stoppable
-from unetlab.jobs.run import Summary, _look, run_setup
+from unetlab.jobs.run import Summary, look, run_setup
 from unetlab.options import JOBS, PLACES, Options, command
 from unetlab.setup import Setup
 from unetlab.tracking import ui, write
@@ -96,7 +96,7 @@ def showdown(
 def _refuse_one_image(setup: Setup, told: Options) -> None:
     """Raises UserError where the split leaves a single test image, on which nothing can be compared. All setups have
     the same; what is found of the images is told when they are run."""
-    images = _look(setup, told, Console(quiet=True))
+    images = look(setup, told, Console(quiet=True))
     if len(images.sides.test) < 2:
         raise UserError(
             f"{len(images.sides.test)} of the {len(images.dataset)} images is for test, and a comparison on one split "
