@@ -3,8 +3,10 @@
     python -m benchmarks.large_images serve --size 1000x700 --size 4096x4096
     python -m benchmarks.large_images predict --size 20000x20000 --network tiny
     python -m benchmarks.large_images seams --model models:/unetlab-auto@champion
+    python -m benchmarks.large_images nuclei --model models:/unetlab-auto@champion
 
-The last compares what a trained model says of an image in tiles and as one. Of the others the network is a U-Net as it
+The last two ask a trained model: what it says of an image in tiles and as one, and what it finds, served, in a large
+simulated field that it never saw. Of the others the network is a U-Net as it
 is built, untrained, which takes as long as a trained one; what it says counts for little beside how bright the image
 is, so that the objects are known. `--network tiny` is for the memory of what is around it. Linux only, where a process
 says its peak.
@@ -41,6 +43,7 @@ from unetlab.data.twins import nuclei
 from unetlab.images import codecs, geometry, view
 from unetlab.inference import tiles
 from unetlab.inference.package import log_segmenter, settings_of
+from unetlab.metrics import baselines, objects
 from unetlab.models.pretrained import full_unet
 from unetlab.models.scratch import scratch_unet
 from unetlab.service.loading import load, predictor_of
@@ -273,6 +276,34 @@ def seams(model: str, side: int) -> None:
     table = Table("difference of probability", "value", title=f"{model}: {side}x{side} in tiles of {tiles.TILE}")
     for name, value in (("largest", apart.max()), ("mean", apart.mean()), ("pixels of the mask that differ", wrong)):
         table.add_row(name, f"{value:.2g}")
+    Console().print(table)
+
+
+RADIUS = 10.0
+"""Of the nuclei of a large simulated field, pixels."""
+
+
+@main.command("nuclei")
+@click.option("--model", required=True, help="As for predict.")
+@click.option("--side", type=click.IntRange(256), default=2048, show_default=True, help="Of the field.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the field.")
+def found_nuclei(model: str, side: int, seed: int) -> None:
+    """What a trained model, served, finds in one large field of simulated nuclei."""
+    rng = np.random.default_rng(seed)
+    truth = nuclei.scatter(rng, (side, side), RADIUS)
+    image = codecs.encode_image(nuclei.fluorescence(rng, truth))
+    with tempfile.TemporaryDirectory() as folder, served(model, Path(folder)) as (address, _):
+        started = time.perf_counter()
+        answer = ask(address, image)
+        seconds = time.perf_counter() - started
+    mask = codecs.decode_mask(base64.b64decode(answer["mask"])) > 0
+    labels = codecs.decode_labels(base64.b64decode(answer["labels"]))
+    count, hit = len(np.unique(truth.labels)) - 1, len(objects.hit_objects(truth.labels, labels)[0])
+    table = Table("what", "value", title=f"{model}: {count:,} simulated nuclei in {side}x{side}, over HTTP")
+    table.add_row("Dice", f"{baselines.dice_of(mask, truth.labels > 0):.4f}")
+    table.add_row("objects found", f"{answer['object_count']:,} ({answer['object_count'] / count:.1%} of them)")
+    table.add_row("nuclei met by an object with an IoU above 0.5", f"{hit:,} ({hit / count:.1%})")
+    table.add_row("seconds", f"{seconds:.1f}")
     Console().print(table)
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import io
+import re
 import shutil
 import subprocess
 import sys
@@ -336,6 +337,17 @@ def test_a_large_image_goes_from_disk_to_disk_and_its_objects_are_those_it_shows
     assert "300x200" in answer.output and str(large_images.spots(200, 300)) in answer.output
     answer = CliRunner().invoke(large_images.main, ["serve", "--size", "300"])
     assert answer.exit_code == 2 and "300 is no size such as 1000x700" in answer.output
+
+
+@pytest.mark.slow  # ten seconds
+def test_a_served_model_is_held_to_a_large_field_of_nuclei(store):
+    model = large_images.log("tiny")  # which finds what is bright, and a little more than that
+    answer = CliRunner().invoke(large_images.main, ["nuclei", "--model", model, "--side", "512", "--seed", "3"])
+    assert answer.exit_code == 0, answer.output
+    figures = dict(re.findall(r"│ (\w.*?) +│ ([\d.,]+)", answer.output))
+    assert 0.6 < float(figures["Dice"]) < 1
+    hit, found = figures["nuclei met by an object with an IoU above 0.5"], figures["objects found"]
+    assert 0 < int(hit.replace(",", "")) <= int(found.replace(",", ""))
 
 
 def test_workers_on_paper_take_trials_as_they_are_free_or_in_order():

@@ -44,14 +44,15 @@ def _nuclei(seed: int, index: int) -> Decoded:
     rng = np.random.default_rng([seed, index])
     kind = str(rng.choice(list(KINDS), p=list(KINDS.values())))
     shape = list(SIZES)[rng.choice(len(SIZES), p=list(SIZES.values()))]
-    field = _scatter(rng, shape, radius=float(rng.choice([7.0, 10.0, 14.0, 22.0])))
-    image = {"fluorescence": _fluorescence, "stained": _stained, "bright": _bright}[kind](rng, field)
+    field = scatter(rng, shape, radius=float(rng.choice([7.0, 10.0, 14.0, 22.0])))
+    image = {"fluorescence": fluorescence, "stained": _stained, "bright": _bright}[kind](rng, field)
     mode = f"uint8 {'grey' if image.shape[2] == 1 else 'RGB'}"
     return Decoded(f"{kind}-{index:04d}", image, field.labels, mode)
 
 
-def _scatter(rng: np.random.Generator, shape: tuple[int, int], radius: float) -> Field:
-    """Places nuclei one by one, a third of them against an earlier one; they touch and overlap a little."""
+def scatter(rng: np.random.Generator, shape: tuple[int, int], radius: float) -> Field:
+    """Places nuclei of about this radius in pixels one by one, a third of them against an earlier one; they touch and
+    overlap a little. 6 to 35 % of the field are wanted."""
     labels, density = np.zeros(shape, np.uint16), np.zeros(shape, np.float32)
     wanted = max(3, int(rng.uniform(0.06, 0.35) * shape[0] * shape[1] / (np.pi * radius**2)))
     placed: list[tuple[float, float, float]] = []
@@ -101,7 +102,8 @@ def draw(
     return True
 
 
-def _fluorescence(rng: np.random.Generator, field: Field) -> np.ndarray:
+def fluorescence(rng: np.random.Generator, field: Field) -> np.ndarray:
+    """What a fluorescence microscope makes of a field: uint8 (h, w, 1), bright on dark."""
     shape = field.labels.shape
     sharp = ndimage.gaussian_filter(field.density, rng.uniform(0.7, 1.8))
     haze = ndimage.gaussian_filter(field.density, rng.uniform(8, 20)) * rng.uniform(0.03, 0.2)
