@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 from conftest import encoded, log_tiny
 
-from benchmarks import corpus, fuzz
+from benchmarks import corpus, corpus_files, fuzz
 from unetlab import errors
 from unetlab.cli import quiet
 from unetlab.cli.main import main
@@ -38,14 +38,14 @@ def test_there_are_many_and_of_every_kind():
 
 
 def test_a_fault_of_the_corpus_is_seen(tmp_path):
-    case = corpus.Case(corpus.pairs, "something else")
+    case = corpus_files.Case(corpus_files.pairs, "something else")
     assert corpus.fault(case, tmp_path / "data") == "said '3 images read'"
 
     def escape(folder):
-        corpus.pairs(folder)
+        corpus_files.pairs(folder)
         (folder.parent / "written").touch()
 
-    assert corpus.fault(corpus.Case(escape), _made(tmp_path / "next") / "data") == "wrote written"
+    assert corpus.fault(corpus_files.Case(escape), _made(tmp_path / "next") / "data") == "wrote written"
 
 
 @pytest.mark.parametrize("name", fuzz.TARGETS)
@@ -70,9 +70,9 @@ WORST = ("a\nb", "a\x1b[2Jb", "[red]x[nothing]", "\"><script>alert(1)<'x", "=1+1
 
 def test_commands_take_the_worst_names_and_write_nowhere_else(store, tmp_path):
     data, out, exported = tmp_path / "data", tmp_path / "out", tmp_path / "exported"
-    corpus.pairs(data)
+    corpus_files.pairs(data)
     for name in WORST:
-        for kind, pixels in (("images", corpus.NOISE), ("masks", corpus.MASK)):
+        for kind, pixels in (("images", corpus_files.NOISE), ("masks", corpus_files.MASK)):
             (data / kind / f"{name}.png").write_bytes(encoded(pixels))
     before = {path for path in tmp_path.rglob("*") if path.parent != tmp_path / "store"}
     ran = CliRunner().invoke(main, ["check", "--data", str(data), "--export", str(exported)])
