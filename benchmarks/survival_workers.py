@@ -19,7 +19,7 @@ from rich.table import Table
 
 from benchmarks.processes import gone, local_workers
 from benchmarks.small_jobs import write_images
-from benchmarks.survival import Compared, Work, console, folder_kept_if_bad, log, refuse_differences
+from benchmarks.undisturbed import Compared, Work, console, folder_kept_if_bad, log, refuse_differences
 
 IMAGES = 8
 

@@ -41,10 +41,10 @@ from benchmarks import (
     search_time,
     stardist,
     steps,
-    survival,
     survival_workers,
     tracking,
     twin_to_real,
+    undisturbed,
     whole_run,
     widths,
     workers,
@@ -372,12 +372,12 @@ def left(folder, migrated, lr="0.1", points=((1, 0.5), (2, 0.25)), status="FINIS
     for step, value in points:
         client.log_metric(run_id, "epoch/loss", value, step=step)
     client.set_terminated(run_id, status)
-    return survival.Work("random", folder, folder, 0, True, uri)
+    return undisturbed.Work("random", folder, folder, 0, True, uri)
 
 
 def test_what_differs_from_an_undisturbed_run_is_found(tmp_path, migrated):
     whole = left(tmp_path / "whole", migrated)
-    same = survival.Compared().add(left(tmp_path / "same", migrated), whole)
+    same = undisturbed.Compared().add(left(tmp_path / "same", migrated), whole)
     assert not same.differences and (same.figures, same.largest, same.lost) == (2, 0, 0)
     cases = [
         ({"lr": "0.2"}, "trial 1: other params: learning_rate"),
@@ -388,16 +388,16 @@ def test_what_differs_from_an_undisturbed_run_is_found(tmp_path, migrated):
         ({"name": "trial 2"}, "trial 2: only in the disturbed run"),
     ]
     for number, (changes, said) in enumerate(cases):
-        other = survival.Compared().add(left(tmp_path / f"case{number}", migrated, **changes), whole)
+        other = undisturbed.Compared().add(left(tmp_path / f"case{number}", migrated, **changes), whole)
         assert said in other.differences, (said, other.differences)
         assert other.lost == (1 if said.endswith("[1]") else 0)
     table = "id,native_dice\na,0.5\nb,{}\n"
-    assert survival.same_table(table.format(0.25), table.format(0.25))
-    assert not survival.same_table(table.format(0.25), table.format(0.35))
-    assert not survival.same_table(table.format(0.25), "id,native_dice\na,0.5\n")
+    assert undisturbed.same_table(table.format(0.25), table.format(0.25))
+    assert not undisturbed.same_table(table.format(0.25), table.format(0.35))
+    assert not undisturbed.same_table(table.format(0.25), "id,native_dice\na,0.5\n")
     (whole.folder / "cache" / "unsent").mkdir(parents=True)
     (whole.folder / "cache" / "unsent" / "r.jsonl").touch()
-    assert "unsent holds ['r.jsonl']" in survival.Compared().add(whole, whole).differences
+    assert "unsent holds ['r.jsonl']" in undisturbed.Compared().add(whole, whole).differences
 
 
 DRIVER = """

@@ -9,6 +9,7 @@ from mlflow.entities import Metric
 from mlflow.tracking import MlflowClient
 
 from benchmarks import survival
+from benchmarks.processes import free_ports
 from unetlab.tracking import outbox
 
 
@@ -22,7 +23,7 @@ def server(tmp_path, migrated, monkeypatch):
     monkeypatch.setattr(outbox, "FLUSH_SECONDS", 0.1)
     for name, value in survival.SHORT.items():
         monkeypatch.setenv(name, value)
-    port = survival.free_port()
+    port = free_ports(1)[0]
     mlflow.set_tracking_uri(f"http://127.0.0.1:{port}")
     yield lambda: survival.mlflow_server(tmp_path, port)
     mlflow.set_tracking_uri(None)
