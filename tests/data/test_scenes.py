@@ -82,6 +82,18 @@ def test_copies_turned_or_flipped_are_one_scene(tmp_path, way):
     assert len(np.unique(scenes.copies([""] * len(data)))) == 6  # where blocks part a stack, they stay together too
 
 
+def test_sections_of_something_round_are_no_copies_of_each_other(tmp_path):
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[-1:1:128j, -1:1:128j]
+    images = {}
+    for number, z in enumerate(np.linspace(-0.7, 0.7, 40)):
+        ball = 180 / (1 + np.exp(30 * (np.hypot(x - 0.1, y) - np.sqrt(0.64 - z**2))))
+        images[f"z{number:02d}"] = 20 + ball + rng.normal(0, 8, x.shape)
+    scenes = scenes_of(_open(tmp_path / "d", images))
+    assert "turned" in {pair.kind for pair in scenes.joined}
+    assert len(np.unique(scenes.copies(["z"] * 40))) == 40
+
+
 def test_turned_copies_do_not_hide_that_tiles_go_on_in_each_other(tmp_path):
     tiles = _tiles("abcdef")
     tiles |= {f"flip_{name}": tile[:, ::-1] for name, tile in tiles.items()}

@@ -75,6 +75,12 @@ def test_each_stack_is_split_and_copies_stay_on_one_side():
     assert not (sides[0] & sides[1] or sides[0] & sides[2] or sides[1] & sides[2])
 
 
+def test_blocks_of_nothing_but_copies_are_refused():
+    ids = [f"s-{i:02d}" for i in range(10)]
+    with pytest.raises(UserError, match="no section is left for training: all of its block are copies.*groups=off"):
+        split_blocks(ids, ["one"] * 10, 0)
+
+
 def test_too_few_sections_for_blocks_say_the_way_out():
     with pytest.raises(UserError, match="4 sections.*at least 5.*split=random"):
         split_blocks([f"s-{i}" for i in range(4)], list("abcd"), 0)

@@ -146,6 +146,18 @@ def test_what_predict_has_not_written_is_not_overwritten(model, folder, tmp_path
     assert [*own.parent.iterdir()] == [own]
 
 
+@pytest.mark.parametrize("name", ["predictions.csv", "objects.csv", "class_counts.csv"])
+def test_tables_of_others_are_not_overwritten_and_vouch_for_no_masks(model, folder, tmp_path, name):
+    out = tmp_path / "cells"
+    (out / "masks").mkdir(parents=True)
+    (out / "masks" / "a_png.png").write_text("drawn by hand")
+    (out / name).write_text("id,score\na,0.3\n")
+    with pytest.raises(UserError, match=f"{out / name} is there, which predict has not written; give another out"):
+        predict_folder(model, folder, out)
+    assert (out / name).read_text() == "id,score\na,0.3\n"
+    assert (out / "masks" / "a_png.png").read_text() == "drawn by hand"
+
+
 def test_predict_writes_over_what_it_has_written_itself(model, folder, tmp_path):
     out = tmp_path / "out"
     (out / "masks").mkdir(parents=True)

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from unetlab.errors import Stopped, UserError
+from unetlab.tracking import lock
 from unetlab.tracking.lock import Lock
 
 
@@ -28,6 +29,23 @@ def test_a_process_that_was_killed_holds_nothing(tmp_path):
     assert '"pid"' in path.read_text()
     with Lock(path).take():
         pass
+
+
+def test_a_file_that_was_removed_since_it_was_opened_is_held_by_nobody(tmp_path, monkeypatch):
+    path, first = tmp_path / "a.lock", Lock(tmp_path / "a.lock").take()
+    locked = lock._locked
+
+    def late(file):
+        first.done()  # between the second's opening of the file and its locking
+        return locked(file)
+
+    monkeypatch.setattr(lock, "_locked", late)
+    second = Lock(path).take()
+    assert path.exists()
+    with pytest.raises(UserError, match="is being run by"):
+        Lock(path).take()
+    second.done()
+    assert not path.exists()
 
 
 def test_the_way_out_of_a_folder_that_cannot_be_written_is_that_folder_s_own(tmp_path, monkeypatch):

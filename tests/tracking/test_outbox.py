@@ -88,6 +88,20 @@ def test_metrics_of_a_run_that_another_store_has_wait_for_it_a_month(run_id, mon
     assert outbox.sync() == (0, 0) and not path.exists()
 
 
+def test_two_that_send_the_same_do_not_get_in_each_other_s_way(run_id, monkeypatch):
+    path = left_unsent(run_id, monkeypatch, 1)
+    take = outbox.Lock.take
+
+    def late(lock, *told):
+        monkeypatch.setattr(outbox.Lock, "take", take)
+        assert outbox.sync() == (2, 0)  # the other one, after this one has listed the file
+        return take(lock, *told)
+
+    monkeypatch.setattr(outbox.Lock, "take", late)
+    assert outbox.sync() == (0, 0) and steps(run_id) == [1]
+    assert not list(outbox.folder().glob(f"{path.stem}*"))
+
+
 def test_what_comes_after_a_torn_line_is_sent_too(run_id, monkeypatch):
     with open(left_unsent(run_id, monkeypatch, 1), "a") as torn:
         torn.write('["epoch/lo')

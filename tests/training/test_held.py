@@ -69,7 +69,7 @@ def test_normalisations_that_do_not_learn_stay_and_a_network_without_any_is_trac
     assert not any(watch.moved(2))
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
     model.compile(loss="mse")
-    hold = HoldMoments(1)
+    hold = HoldMoments(0.5, 2)
     model.fit(np.zeros((4, 4)), np.zeros(4), epochs=1, verbose=0)
     step = model.train_function
     hold.set_model(model)
@@ -103,10 +103,13 @@ def test_a_training_that_goes_on_after_the_middle_holds_them_too(tmp_path):
     assert resumed.history["loss"].tolist() == pytest.approx(undisturbed.history["loss"].tolist(), rel=1e-5)
 
 
-def test_a_training_that_its_minutes_shorten_holds_them_in_its_own_middle(monkeypatch):
-    held, ahead = [], iter([0.0, 0.0, 10.0, 10.0])
-    monkeypatch.setattr(callbacks, "hold_moments", lambda model: held.append(epoch))
-    hold = HoldMoments(10, ahead.__next__)
-    for epoch in range(5):  # of 20, some 10 of which there is no time for
+@pytest.mark.parametrize(("planned", "in_time"), [(20, 10), (40, 20), (40, 30), (40, 36), (10, 10)])
+def test_a_training_that_its_minutes_shorten_holds_them_in_its_own_middle(monkeypatch, planned, in_time):
+    held = []
+    monkeypatch.setattr(callbacks, "hold_moments", held.append)
+    ahead = iter([0.0, *9 * [float(planned - in_time)]])  # which shows after two epochs
+    hold = HoldMoments(0.5, planned, lambda: next(ahead, float(planned - in_time)))
+    for epoch in range(in_time):
+        assert bool(held) == (epoch > in_time // 2)
         hold.on_epoch_begin(epoch)
-    assert held == [3]
+    assert len(held) == 1

@@ -26,6 +26,10 @@ from unetlab.errors import UserError
 COPY = 0.97
 """Correlation of two images' textures at and above which one is a copy of the other."""
 
+SURE = 0.995
+"""The same of an image and another one turned, within a stack: a poor JPEG of a turned image lies above, neighbouring
+sections of something round, which are each other's mirror images, below."""
+
 VIEW = 0.4
 """Share of blocks in common from which on two images are frames of one take, whatever else."""
 
@@ -105,8 +109,9 @@ class Scenes:
         Channels of one plane count as copies."""
 
         def taken(pair: Pair) -> bool:
-            sure = pair.kind in ("turned", "channel") or pair.score == 1
-            return sure or (pair.kind == "copy" and stacks[pair.first] != stacks[pair.second])
+            alike = pair.kind in ("copy", "turned") and stacks[pair.first] != stacks[pair.second]
+            turned = pair.kind == "turned" and pair.score >= SURE
+            return alike or turned or pair.kind == "channel" or pair.score == 1
 
         return _components(len(self.scene), [pair for pair in self.joined if taken(pair)])
 

@@ -70,7 +70,7 @@ def split_blocks(ids: Sequence[str], copies: Sequence[Hashable], seed: int) -> S
         seed: the same seed gives the same split.
 
     Raises:
-        UserError: if a stack is too short for three sides and two gaps.
+        UserError: if a stack is too short for three sides and two gaps, or a side has nothing but copies of others'.
     """
     rng = np.random.default_rng(seed)
     stacks = [stack_of(id) for id in ids]
@@ -92,6 +92,11 @@ def split_blocks(ids: Sequence[str], copies: Sequence[Hashable], seed: int) -> S
     for row in sorted(map(int, np.flatnonzero(side >= 0)), key=lambda i: -side[i]):  # test keeps its copies
         if first.setdefault(copies[row], side[row]) != side[row]:
             side[row] = -1
+    if missing := [name for k, name in enumerate(("training", "validation", "test")) if not (side == k).any()]:
+        raise UserError(
+            f"no section is left for {missing[0]}: all of its block are copies of sections on other sides; take copies "
+            "out, or use groups=off, which takes each for itself"
+        )
     return _sides(ids, side)
 
 

@@ -249,9 +249,9 @@ def alone(experiment: str, key: str, name: str) -> Iterator[Path]:
     Raises UserError if another process runs the same plan, Stopped where there is no writing.
     """
     folder = cache.root() / "unfinished" / plan_key(store=mlflow.get_tracking_uri(), experiment=experiment, key=key)
-    with Lock(folder.with_suffix(".lock"), f"{name!r}, the same command,").take():
+    with Lock(folder.with_suffix(".lock"), f"{name!r}, the same command,").take() as held:
         yield folder
-    folder.with_suffix(".lock").unlink(missing_ok=True)
+        held.done()
 
 
 def unfinished_run(experiment: str, key: str) -> Run | None:

@@ -217,12 +217,22 @@ def _make_folders(images: Path, out: Path, classes: Sequence[str]) -> None:
 
 
 def _refuse_others(out: Path, below: Sequence[Path]) -> None:
-    """Raises UserError where predict would write among files that it has not written, such as a data set's masks."""
-    if any((out / own).exists() for own in (PREDICTIONS, UNFINISHED)):
+    """Raises UserError where predict would write over or among files that it has not written, such as a data set's
+    masks. What a predict has written is known by its table, or by what it left unfinished."""
+    table = out / PREDICTIONS
+    if (out / UNFINISHED).exists() or (table.is_file() and _first_line(table) == ",".join(COLUMNS)):
         return
+    for own in (table, out / objects.TABLE, out / objects.COUNTS):
+        if own.exists():
+            raise UserError(f"{own} is there, which predict has not written; give another out")
     for folder in below:
         if folder.is_dir() and any(not each.name.startswith(".") for each in folder.iterdir()):
             raise UserError(f"{folder} holds files that predict has not written; give another out")
+
+
+def _first_line(path: Path) -> str:
+    with path.open(encoding="utf-8", errors="replace") as file:
+        return file.readline(1000).rstrip()
 
 
 def _report(table: pd.DataFrame, images: Path, out: Path, classes: Sequence[str], console: Console) -> None:

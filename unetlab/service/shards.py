@@ -27,9 +27,9 @@ def alone(lock: Path, what: str) -> Iterator[None]:
 
     Raises UserError that says `what` is being done by whom, Stopped where there is no writing.
     """
-    with Lock(lock, what).take():
+    with Lock(lock, what).take() as held:
         yield
-        lock.unlink(missing_ok=True)  # while it is held: afterwards it might be another's
+        held.done()
 
 
 def part(folder: Path, first: int, count: int) -> Path:

@@ -1,5 +1,6 @@
 """One process at a time: a file that says which host and process holds it, and when that was last heard of."""
 
+import contextlib
 import json
 import os
 import socket
@@ -62,10 +63,21 @@ class Lock:
                 f"{self.what} is being run by process {holder.get('pid', '?')} on {holder.get('host', '?')}, last "
                 f"heard of {age:.0f} s ago; wait for it, or end it first"
             )
+        if not _is_at(file, self.path):  # whoever held it has removed it since it was opened
+            file.close()
+            return self._take()
         self.file = file
         self._beat()
         threading.Thread(target=self._go_on, daemon=True, name="heartbeat").start()
         return self
+
+    def done(self) -> None:
+        """Ends holding it where nobody will want it again: the file is removed, while it is held, since afterwards it
+        might be another's."""
+        if self.file is not None:
+            with contextlib.suppress(OSError):  # Windows removes nothing that is open
+                self.path.unlink()
+        self.release()
 
     def release(self) -> None:
         """Ends holding it; another one may begin."""
@@ -107,6 +119,13 @@ def _read(text: str) -> dict[str, Any]:
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _is_at(file: Any, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 def _locked(file: Any) -> bool:

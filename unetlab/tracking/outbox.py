@@ -81,11 +81,11 @@ class Outbox:
         self.thread.join(patience)
         self.given_up.set()  # what is left is for others to send
         left = len(self.waiting)
-        if not left:
+        if left:
+            self.lock.release()
+        else:
             self.path.unlink(missing_ok=True)
-        self.lock.release()
-        if not left:
-            self.lock.path.unlink(missing_ok=True)
+            self.lock.done()
         return left
 
     def _settle(self) -> None:
@@ -142,25 +142,36 @@ def sync() -> tuple[int, int]:
             left += 1
             continue
         with lock:
-            if _header(path) not in ("", _server()):
+            count = _sent(path)
+            if count is None:
                 left += 1
                 continue
-            client = MlflowClient()
-            try:
-                if client.get_run(path.stem).info.lifecycle_stage != "deleted":
-                    sent += send(client, path.stem, _read(path))
-            except MlflowException as error:
-                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-                    raise Stopped(
-                        f"the tracking server does not answer ({str(error).splitlines()[0][:120]}); what it lacks "
-                        f"stays in {folder()}, for `python -m unetlab sync`"
-                    ) from error
-                if time.time() - path.stat().st_mtime < KEPT:
-                    left += 1
-                    continue
+            sent += count
             path.unlink(missing_ok=True)
-        lock.path.unlink(missing_ok=True)
+            lock.done()
     return sent, left
+
+
+def _sent(path: Path) -> int | None:
+    """Sends the metrics in a file of which the lock is held; returns how many, None if they have to wait. Raises as
+    `sync` does."""
+    if not path.exists():  # another process was quicker
+        return 0
+    if _header(path) not in ("", _server()):
+        return None
+    client = MlflowClient()
+    try:
+        if client.get_run(path.stem).info.lifecycle_stage != "deleted":
+            return send(client, path.stem, _read(path))
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise Stopped(
+                f"the tracking server does not answer ({str(error).splitlines()[0][:120]}); what it lacks stays in "
+                f"{folder()}, for `python -m unetlab sync`"
+            ) from error
+        if time.time() - path.stat().st_mtime < KEPT:
+            return None
+    return 0
 
 
 def _server() -> str:

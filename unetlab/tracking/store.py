@@ -35,12 +35,11 @@ def make_whole() -> None:
         if not path.exists():
             _make(path)
         elif _torn(path):
-            lock = Lock(path.with_name(f".{path.name}.lock"), f"making {path}")
-            with lock.take():
+            with Lock(path.with_name(f".{path.name}.lock"), f"making {path}").take() as held:
                 if _torn(path):
                     os.replace(path, path.with_name(f"{path.name}.torn"))
                     _make(path)
-            lock.path.unlink(missing_ok=True)
+                held.done()
     except (OSError, SQLAlchemyError, sqlite3.OperationalError) as error:
         said = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise Stopped(

@@ -29,24 +29,24 @@ class StopWhenNotFinite(keras.callbacks.Callback):
 
 
 class HoldMoments(keras.callbacks.Callback):
-    """Has batch normalisations keep their moments after so many epochs.
+    """Has batch normalisations keep their moments from a share of a training on, from its second epoch at the earliest.
 
     Those of a batch of a few patches are far from those of another, and a network is served with a mean of the last
     ones: what it learnt from the one it is asked with the other. From here on it learns with what it is served with.
 
     Args:
-        epochs: that moments follow the batches, at least 1; fewer where the rate is moved on, since the training will
-            have fewer.
-        ahead: how many epochs the rate is further on than the training.
+        share: of the epochs, in which moments follow the batches.
+        epochs: that are planned.
+        ahead: how many epochs the rate is further on than the training, which will have so many less.
     """
 
-    def __init__(self, epochs: int, ahead: Callable[[], float] = lambda: 0.0) -> None:
+    def __init__(self, share: float, epochs: int, ahead: Callable[[], float] = lambda: 0.0) -> None:
         super().__init__()
-        self.epochs, self.ahead = max(1, epochs), ahead
+        self.share, self.epochs, self.ahead = share, epochs, ahead
         self.waiting = True
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        if self.waiting and epoch and epoch + self.ahead() >= self.epochs:
+        if self.waiting and epoch and epoch >= round(self.share * (self.epochs - self.ahead())):
             self.waiting = False
             if hold_moments(self.model):
                 self.model.make_train_function(force=True)

@@ -147,7 +147,7 @@ def _watching(
     pace = [KeepPace(rate, recipe.epochs * steps, minutes, spent)] if minutes and isinstance(rate, Cosine) else []
     thaw = [Thaw(recipe.thaw)] if recipe.thaw else []
     ahead = (lambda: float(keras.ops.convert_to_numpy(rate.ahead)) / steps) if isinstance(rate, Cosine) else lambda: 0.0
-    hold = [HoldMoments(round(recipe.held * recipe.epochs), ahead)] if recipe.held else []
+    hold = [HoldMoments(recipe.held, recipe.epochs, ahead)] if recipe.held else []
     return [*pace, *thaw, *hold, StopWhenNotFinite(), StopAfter(minutes, spent), EpochClock()]
 
 
