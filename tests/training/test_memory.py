@@ -35,6 +35,20 @@ def test_a_patch_that_no_memory_holds_is_refused_in_one_line():
     assert "\n" not in str(said.value)
 
 
+def test_gradients_are_reckoned_with_where_layers_learn(monkeypatch):
+    def frozen(**told):
+        model = scratch_unet(**told)
+        model.trainable = False
+        return model
+
+    four = needed(scratch_unet((64, 64, 1), filters=4, depth=2), 4, "float32")
+    monkeypatch.setattr(memory, "there", lambda: int(1.3 * four))
+    refuse_too_large(frozen, SMALL, "float32")
+    with pytest.raises(UserError, match="batches of 4 at 64x64 want"):
+        refuse_too_large(scratch_unet, SMALL, "float32")
+    refuse_too_large(scratch_unet, SMALL, "bfloat16")
+
+
 def test_a_batch_is_halved_until_it_fits(monkeypatch):
     one = needed(scratch_unet((64, 64, 1), filters=4, depth=2), 1, "float32")
     for held, batch in ((8 * one, 4), (6 * one, 2), (one, 1)):
