@@ -29,6 +29,7 @@ SCRATCH = Recipe(image_size=128, channels=1, epochs=1, batch_size=32, model={"fi
 CASES = {
     "nuclei, frozen encoder": ("mobilenet", load_setup("nuclei").recipe),
     "auto, encoder learns": ("pretrained", load_setup("auto").recipe),
+    "auto, EfficientNet-Lite0": ("pretrained", load_setup("auto").recipe.changed({"encoder": "efficientnet-lite0"})),
     "nuclei-scratch": (load_setup("nuclei-scratch").network, load_setup("nuclei-scratch").recipe),
     "64 filters": ("scratch", SCRATCH),
     "16 filters, 512x512": ("scratch", SCRATCH.changed({"image_size": 512, "batch_size": 2, "filters": 16})),
@@ -39,9 +40,9 @@ CASES = {
 def looked_at_twice(network: str, recipe: Recipe, steps: int) -> dict[str, Any]:
     """What auto measures and chooses, and the same by `steps` more steps of each format."""
     build = NETWORKS[network].build
-    weights = weights_for(network)
+    weights = weights_for(network, recipe.model.get("encoder", "mobilenetv2"))
     chosen = pace.measure(build, recipe, weights)
-    budget, rounds, pace.BUDGET, pace.ROUNDS = pace.BUDGET, pace.ROUNDS, float("inf"), (steps, steps)
+    budget, rounds, pace.BUDGET, pace.ROUNDS = pace.BUDGET, pace.ROUNDS, float("inf"), steps
     try:
         again = pace.measure(build, recipe, weights)
     finally:

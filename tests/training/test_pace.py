@@ -45,8 +45,38 @@ def test_steps_have_as_many_images_as_they_are_told(monkeypatch):
 
 def test_a_batch_that_would_take_too_long_is_measured_on_fewer_images():
     assert pace._batch(seconds=0.01, most=8) == 8
-    assert pace._batch(seconds=0.25, most=32) == 3  # three rounds of it take 2.25 of 2.75 s
+    assert pace._batch(seconds=0.35, most=8) == 6  # of which a step takes 3.5 times as long: two rounds 2.45 of 2.65 s
     assert pace._batch(seconds=5.0, most=32) == 1
+
+
+@pytest.mark.parametrize(
+    ("one", "more", "batch", "said"),
+    [
+        (0.01, 0.01, 4, (4, 0.04)),  # a whole batch, many rounds
+        (0.20, 0.05, 8, (8, 0.55)),  # layers that are begun: a single image would say nothing of eight
+        (0.30, 0.30, 32, (4, 1.20)),  # every image as long: the first step has to do
+        (4.00, 4.00, 2, (1, 4.00)),  # the step of one image is all
+    ],
+)
+def test_steps_are_of_as_many_images_as_the_budget_holds(monkeypatch, one, more, batch, said):
+    now, faster = [0.0], {"float32": 1.0, "bfloat16": 0.5}
+
+    class Step:
+        def __init__(self, build, recipe, weights, precision):
+            self.format, self.known = precision, set()
+
+        def __call__(self, count):
+            seconds = (one + more * (count - 1)) * faster[self.format] + 0.02 * (count not in self.known)
+            self.known.add(count)
+            now[0] += seconds
+            return seconds
+
+    monkeypatch.setattr(pace, "_Step", Step)
+    monkeypatch.setattr(pace.time, "perf_counter", lambda: now[0])
+    found = pace.measure(scratch_unet, RECIPE.changed({"batch_size": batch}))
+    assert found.batch == said[0] and found.float32 == pytest.approx(said[1], abs=0.021)
+    assert found.precision == "bfloat16"
+    assert found.measured <= max(pace.BUDGET + 0.3, 6 * one)
 
 
 def test_the_faster_format_is_taken_and_of_equals_the_exact_one():

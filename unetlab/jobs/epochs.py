@@ -72,15 +72,12 @@ def _drawn(recipe: Recipe) -> str:
 def seconds_a_step(setup: Setup, weights: str | None, dataset: Dataset, options: Options) -> float:
     """How long a step takes, as first measured with this data on this machine: the same command chooses the same again,
     and so can go on where it was interrupted."""
-    precision, found = pace.resolve(options.precision, setup.network, setup.recipe, weights)
+    precision, _ = pace.resolve(options.precision, setup.network, setup.recipe, weights)
     step = f"{setup.network} {weights} {setup.recipe.flat()} {precision} {pace.machine()}"
     key = hashlib.sha256(step.encode()).hexdigest()[:16]
     path = dataset.folder / f"step-{key}.json"
     if options.fresh or not path.exists():
-        if found is None or options.fresh or found.batch != setup.recipe.batch_size:
-            seconds = fit.seconds_a_step(NETWORKS[setup.network].build, setup.recipe, precision, weights)
-        else:
-            seconds = getattr(found, precision)
+        seconds = fit.seconds_a_step(NETWORKS[setup.network].build, setup.recipe, precision, weights)
         cache.write_text(path, json.dumps(seconds))
     return float(json.loads(path.read_text()))
 

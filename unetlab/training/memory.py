@@ -16,8 +16,8 @@ BYTES = {"float32": 4, "bfloat16": 2}
 """Of a number, by `precision`."""
 
 LEARNT = 1.4
-"""Times what `needed` says that a step takes at least where every layer learns: networks of 16 and 64 filters took 1.4 to
-2.0 times."""
+"""Times what `needed` says that a step takes at least where every layer learns: networks of 16 and 64 filters took 1.4
+to 2.0 times."""
 
 LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 """Where Linux says what a container may use, new and old."""
