@@ -4,18 +4,19 @@
 
 Every figure is a ratio of two things measured side by side in this run, a pair a repeat, with its spread: training
 steps beside plain Keras and PyTorch (`benchmarks.steps`), the format that `precision=auto` takes beside the better one
-(`benchmarks.precision`), scores at native size beside the plain way to have them (`benchmarks.scoring`), a second start
-beside the first (`benchmarks.starts`), training with tracking beside the same without (`benchmarks.tracking`), a served
-answer beside what the bare call allows it (`benchmarks.serving`), and a whole run of `nuclei` beside plain Keras
-(`benchmarks.whole_run`). What takes a search, another version or real images has commands of its own: `search_time`,
-`search_quality`, `against`, `quality`, `growth`.
+(`benchmarks.precision`), scores at native size beside the plain way to have them (`benchmarks.scoring`), `--help`
+beside what it may take and a second start beside the first (`benchmarks.starts`), training with tracking beside the
+same without (`benchmarks.tracking`), training with augmentation beside the same less its waiting for it
+(`benchmarks.waiting`), a served answer beside what the bare calls allow it (`benchmarks.serving`), and a whole run of
+`nuclei` beside plain Keras (`benchmarks.whole_run`). What takes a search, another version or real images has commands
+of its own: `search_time`, `search_quality`, `against`, `quality`, `growth`.
 """
 
 import importlib.util
 import statistics
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import click
 import mlflow
@@ -25,7 +26,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from benchmarks import precision, scoring, serving, starts, steps, tracking, whole_run
+from benchmarks import precision, scoring, serving, starts, steps, tracking, waiting, whole_run
 from benchmarks.log import EXPERIMENT, logged
 from benchmarks.scoring import spread
 from unetlab.cli.base import OneLineErrors
@@ -37,8 +38,14 @@ SCORING = 5.0
 PRECISION = 0.95
 """Of the better format's speed that `precision=auto` is to have."""
 
-START, TRACKING, WHOLE = 20.0, 0.98, 3.0
-"""Times faster that a second start is to be, times as fast a training that is tracked, and a whole run."""
+HELP = 1.5
+"""Seconds that `--help` may take."""
+
+START, TRACKING, WAITING, WHOLE = 20.0, 0.98, 0.97, 3.0
+"""Times faster that a second start is to be, times as fast a training that is tracked, one that waits for its batches,
+and a whole run."""
+
+ROWS_OF_A_RUN = 8
 
 
 class Row(NamedTuple):
@@ -72,15 +79,24 @@ def row_of_precision(name: str, length: int, repeats: int) -> Row:
 
 
 def rows_of_a_run(data: str, repeats: int) -> Iterator[Row]:
-    """What a run has around its steps."""
+    """What a run has around its steps, ROWS_OF_A_RUN of them."""
+    helped = [starts.seconds_of_help() for _ in range(repeats)]
+    yield Row("--help", f"{HELP:g} s", [HELP / seconds for seconds in helped], 1.0)
     starts_of = starts.compared(data, repeats)
     yield Row("a second start", "the first", [first[0] / second[0] for first, second in starts_of], START)
     rounds = max(1, int(50 / tracking.worked(50)))
     found = [tracking.measured(8, rounds) for _ in range(repeats)]
     yield Row("training with tracking", "without", [plain / tracked for _, tracked, plain in found], TRACKING)
+    for name, images in (("pseudo-label", 16), ("auto", 64)):
+        told = waiting.prepared(name, images, 3)
+        shares = [1 - waiting.trained(*told, made=False).waiting for _ in range(repeats)]
+        yield Row(f"{name} with augmentation", "the same less its waiting", shares, WAITING)
     calls, answers, _ = serving.latencies("full", 50, repeats)
     within = [serving.allowed(call) / answer for call, answer in zip(calls, answers, strict=True)]
     yield Row("a served PNG of 256x256", "1.5 bare calls and 10 ms", within, 1.0)
+    calls, answers, *_ = serving.large("full", 4096, repeats)
+    within = [serving.TILED * call / answer for call, answer in zip(calls, answers, strict=True)]
+    yield Row("a served PNG of 4096x4096", f"{serving.TILED:g} times the bare calls of its tiles", within, 1.0)
     runs = whole_run.compared(data, None, 10, repeats)
     yield Row("nuclei, a whole run, random weights", "plain Keras", whole_run.faster(runs), WHOLE)
 
@@ -100,46 +116,52 @@ def picture(rows: list[Row]) -> Figure:
     return figure
 
 
+def rows_of(data: str, length: int, repeats: int, console: Console) -> Iterator[Row]:
+    """All of them, one after the other: they take an hour."""
+    for name in track(steps.CASES, "training steps", console=console):
+        yield from rows_of_steps(name, length, repeats)
+    for name in track(precision.CASES, "formats", console=console):
+        yield row_of_precision(name, length, repeats)
+    dataset = open_dataset(data)
+    for side in track(scoring.SIDES, "scores", console=console):
+        found = scoring.compared(dataset, side, repeats)
+        yield Row(f"scores at {side}x{side}", "the plain way", found["ratio"], SCORING)
+    mlflow.set_experiment(EXPERIMENT)
+    yield from track(rows_of_a_run(data, repeats), "a run", total=ROWS_OF_A_RUN, console=console)
+
+
+def log(rows: list[Row], told: dict[str, Any], figure: Figure) -> None:
+    """Leaves a run with the figures of every repeat and the picture."""
+    with logged("bench"):
+        mlflow.log_params(told)
+        every = [{**row._asdict(), "faster": each} for row in rows for each in row.faster]
+        mlflow.log_text(pd.DataFrame(every).to_csv(index=False), "bench.csv")
+        mlflow.log_figure(figure, "bench.png")
+
+
 @click.command(cls=OneLineErrors)
 @click.option("--repeats", type=click.IntRange(1), default=5, show_default=True)
 @click.option("--steps", "length", type=click.IntRange(2), default=6, show_default=True, help="Of an epoch.")
 @click.option("--data", default="synthetic", show_default=True, help="Images with their objects, to be scored.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="File for the picture, as PNG.")
 def main(repeats: int, length: int, data: str, out: Path | None) -> None:
-    """Prints one table, draws it, and logs both to MLflow."""
+    """Prints one table, draws it, and logs both to MLflow; where a row fails, those before it."""
     console, rows = Console(), list[Row]()
     if not importlib.util.find_spec("torch"):
         console.print(steps.NO_TORCH)
-
-    def told(row: Row) -> None:
-        """Each row as it is had: all of them take most of an hour."""
-        rows.append(row)
-        console.print(f"{row.what}, beside {row.beside}: {spread(row.faster, 2)} times as fast", highlight=False)
-
-    for name in track(steps.CASES, "training steps", console=console):
-        for row in rows_of_steps(name, length, repeats):
-            told(row)
-    for name in track(precision.CASES, "formats", console=console):
-        told(row_of_precision(name, length, repeats))
-    dataset = open_dataset(data)
-    for side in track(scoring.SIDES, "scores", console=console):
-        found = scoring.compared(dataset, side, repeats)
-        told(Row(f"scores at {side}x{side}", "the plain way", found["ratio"], SCORING))
-    mlflow.set_experiment(EXPERIMENT)
-    for row in track(rows_of_a_run(data, repeats), "a run", total=4, console=console):
-        told(row)
-    table = Table("what", "beside", "times as fast", "asked", title=f"{repeats} repeats")
-    for row in rows:
-        table.add_row(row.what, row.beside, spread(row.faster, 2), f"{row.asked:.2f}")
-    console.print(table)
-    figure = picture(rows)
-    if out:
-        figure.savefig(out, dpi=120)
-    with logged("bench"):
-        mlflow.log_params({"repeats": repeats, "steps": length, "data": data})
-        every = [{**row._asdict(), "faster": each} for row in rows for each in row.faster]
-        mlflow.log_text(pd.DataFrame(every).to_csv(index=False), "bench.csv")
-        mlflow.log_figure(figure, "bench.png")
+    try:
+        for row in rows_of(data, length, repeats, console):
+            rows.append(row)
+            console.print(f"{row.what}, beside {row.beside}: {spread(row.faster, 2)} times as fast", highlight=False)
+    finally:
+        table = Table("what", "beside", "times as fast", "asked", title=f"{repeats} repeats")
+        for row in rows:
+            table.add_row(row.what, row.beside, spread(row.faster, 2), f"{row.asked:.2f}")
+        console.print(table)
+        figure = picture(rows)
+        if out:
+            figure.savefig(out, dpi=120)
+        log(rows, {"repeats": repeats, "steps": length, "data": data}, figure)
 
 
 if __name__ == "__main__":

@@ -35,6 +35,9 @@ SIDE = 256
 ROOM = 10.0
 """Milliseconds that HTTP, decoding and encoding may take besides."""
 
+TILED = 1.2
+"""Times the bare calls of its tiles that a large image may take."""
+
 
 def traced(network: str) -> Callable[[np.ndarray], object]:
     """One of NETWORKS as the server calls it."""
@@ -123,6 +126,20 @@ def latencies(network: str, requests: int, repeats: int) -> tuple[list[float], l
 @click.option("--repeats", type=click.IntRange(1), default=5, show_default=True)
 def tiled(network: str, side: int, repeats: int) -> None:
     """A large image over HTTP beside the bare calls of its tiles: seconds, their ratio, memory of the server."""
+    calls, answers, idle, peak = large(network, side, repeats)
+    ratio = [answer / call for call, answer in zip(calls, answers, strict=True)]
+    table = Table("figure", "value", title=f"one {side}x{side} PNG, {network} network, {repeats} repeats")
+    table.add_row("bare calls of its tiles, s", spread(calls))
+    table.add_row("over HTTP, s", spread(answers))
+    table.add_row(f"ratio; may be {TILED:g}", spread(ratio, 2))
+    table.add_row("peak memory of the server, GB: idle, with it", f"{idle:.2f}, {peak:.2f}")
+    Console().print(table)
+    _log("tiled", network, repeats, {"bare_seconds": calls, "seconds": answers, "peak_gb": [peak] * repeats})
+
+
+def large(network: str, side: int, repeats: int) -> tuple[list[float], list[float], float, float]:
+    """Seconds of the bare calls of a large image's tiles and of its answer over HTTP, a number a repeat; GB of memory
+    of the server before and after."""
     image, bare, batches = codecs.encode_image(field(side, side)[:, :, None]), traced(network), batches_of(side)
     calls, answers = [], []
     with own_store() as folder, served(log(network), folder) as (address, group):
@@ -135,14 +152,7 @@ def tiled(network: str, side: int, repeats: int) -> None:
         found, peak = ask(address, image)["object_count"], peak_gb(group)
     if found != spots(side, side):
         raise click.ClickException(f"{found} objects, not {spots(side, side)}")
-    ratio = [answer / call for call, answer in zip(calls, answers, strict=True)]
-    table = Table("figure", "value", title=f"one {side}x{side} PNG, {network} network, {repeats} repeats")
-    table.add_row("bare calls of its tiles, s", spread(calls))
-    table.add_row("over HTTP, s", spread(answers))
-    table.add_row("ratio; may be 1.2", spread(ratio, 2))
-    table.add_row("peak memory of the server, GB: idle, with it", f"{idle:.2f}, {peak:.2f}")
-    Console().print(table)
-    _log("tiled", network, repeats, {"bare_seconds": calls, "seconds": answers, "peak_gb": [peak] * repeats})
+    return calls, answers, idle, peak
 
 
 if __name__ == "__main__":

@@ -66,14 +66,19 @@ def trained(network: str, recipe: Recipe, count: int, precision: str, made: bool
         fit.batches_of = real
 
 
-def compared(name: str, images: int, repeats: int, epochs: int) -> dict[str, Any]:
-    """A row of the table, medians over the repeats."""
+def prepared(name: str, images: int, epochs: int) -> tuple[str, Recipe, int, str]:
+    """What `trained` is told of a setup: its network, its recipe with strong augmentation, images, and the format."""
     setup = load_setup(name)
     recipe = setup.recipe.changed({**STRONG, "epochs": epochs})
     if setup.adapts:
         recipe = recipe.changed({"view": "patches", "draws": images})
     precision, _ = pace.resolve("auto", setup.network, recipe, weights_for(setup.network))
-    told = (setup.network, recipe, images, precision)
+    return setup.network, recipe, images, precision
+
+
+def compared(name: str, images: int, repeats: int, epochs: int) -> dict[str, Any]:
+    """A row of the table, medians over the repeats."""
+    told = prepared(name, images, epochs)
     pairs = [(trained(*told, made=False), trained(*told, made=True)) for _ in range(repeats)]
     slower = sorted(own.steps / ready.steps - 1 for own, ready in pairs)
     waits = sorted(own.waiting for own, _ in pairs)

@@ -571,6 +571,19 @@ def test_what_is_aimed_at_is_drawn_beside_what_was_measured():
     assert any(list(each.get_xdata()) == [2.0, 5.0] for each in axis.lines)
 
 
+def test_what_was_measured_before_a_row_failed_is_kept(store, monkeypatch, tmp_path):
+    def rows(*told):
+        yield bench.Row("a step", "plain Keras", [2.0, 3.0], 2.0)
+        raise UserError("the server does not start")
+
+    monkeypatch.setattr(bench, "rows_of", rows)
+    answer = CliRunner().invoke(bench.main, ["--repeats", "2", "--out", str(tmp_path / "bench.png")])
+    assert answer.exit_code != 0 and "a step" in answer.output and "the server does not start" in answer.output
+    (run,) = mlflow.search_runs(experiment_names=["unetlab-benchmarks"], output_format="list")
+    assert mlflow.artifacts.load_text(f"runs:/{run.info.run_id}/bench.csv").count("a step") == 2
+    assert (tmp_path / "bench.png").stat().st_size > 1000 and run.data.params["repeats"] == "2"
+
+
 def test_encoders_are_compared_with_the_first_over_scenes():
     rng = np.random.default_rng(0)
     ids = [f"image{number}" for number in range(24)]

@@ -139,7 +139,8 @@ class Options:
     scale: str = _said(
         "recipe",
         "Of patches: pixels of the network per pixel of the image, such as 0.5; auto: so that the typical object, in "
-        "which the middle pixel of all foreground lies, has 12 to 48 pixels, and 1 where it has.",
+        "which the middle pixel of all foreground lies, is 12 to 48 pixels wide, and 1 where it is; at most 2, at "
+        "least 1/16.",
         budget=True,
     )
     objects: str = _said(

@@ -49,7 +49,7 @@ def test_auto_trains_what_it_says_and_ends_with_a_model_that_is_scored(store, tm
     assert said.loc["training", "chosen"] == f"{trained['epochs']} epochs of {trained['draws']} patches"
     assert said.loc["smallest object", "chosen"] == f"{trained['least_object']} pixels"
     assert said.loc["network", "chosen"].startswith("U-Net of 16") and trained["filters"] == "16"
-    assert said.loc["loss", "chosen"] == "cross-entropy + Dice" and trained["loss"] == "bce_dice"
+    assert said.loc["loss", "chosen"] == "cross-entropy and Dice" and trained["loss"] == "bce_dice"
     assert said.loc["objects", "chosen"].startswith("borders learnt") and trained["objects"] == "border"
     assert said.loc["mirror images and turns", "chosen"] == "all eight" and trained["flips"] == "both"
     assert said.loc["split", "chosen"].startswith("whole scenes") and logged.params["split"] == "random"

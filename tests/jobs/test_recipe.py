@@ -13,6 +13,7 @@ from tiny_setup import QUIET, RECIPE, TINY, final_of
 
 from experiments import SETUPS
 from unetlab.data import open_dataset
+from unetlab.errors import UserError
 from unetlab.jobs.recipe import recipe_of, say_pointless
 from unetlab.jobs.run import run_setup
 from unetlab.metrics import baselines
@@ -29,6 +30,13 @@ def learnt(*labels):
 
 def sides(n):
     return SimpleNamespace(train=np.arange(n))
+
+
+def test_patches_of_a_network_that_halves_too_often_are_refused():
+    deep = dataclasses.replace(TINY, recipe=RECIPE.changed({"depth": 6, "image_size": 64}))
+    assert recipe_of(deep, Options(), None, learnt(APART), sides(1)).view == "whole"
+    with pytest.raises(UserError, match=r"wants sides that 64 divides, and .* are multiples of 32; take view=whole"):
+        recipe_of(deep, Options(view="patches"), None, learnt(APART), sides(1))
 
 
 @pytest.mark.parametrize(("last", "pointless"), [(APART, True), (TOUCHING, False)])

@@ -236,13 +236,14 @@ def _learnt(seen: Objects, membranes: bool, choices: list[Choice]) -> dict[str, 
     if not membranes:
         what = f"{seen.mean:.1f} objects an image, the typical one {seen.diameter:.0f} pixels wide"
         choices.append(Choice("what is there", "objects", what))
-        choices.append(Choice("loss", "cross-entropy + Dice", "holds where foreground is rare"))
+        why = "the one asks each pixel, the other all of them together, which holds where foreground is rare"
+        choices.append(Choice("loss", "cross-entropy and Dice", why))
         return {}
     inside = f"{seen.foreground:.0%} of the pixels are inside, in {seen.mean:.0f} parts an image"
     why = f"{inside}; V_rand ranks, which asks whether cells are told apart"
     choices.append(Choice("what is there", "membranes between cells", why))
     why = "a broken line joins two cells, and lines are few pixels"
-    choices.append(Choice("loss", "cross-entropy, lines weigh up to 4 times", why))
+    choices.append(Choice("loss", "cross-entropy, in which a pixel of a line counts up to 4 times", why))
     return {"loss": "bce", "border_weight": 3.0}
 
 
@@ -257,12 +258,13 @@ def _patches(
 ) -> dict[str, Any]:
     """Their scale and their side."""
     scale = 1.0 if membranes else scale_for(seen.diameter)
-    why = "lines are thin" if membranes else "typical objects of 12 to 48 pixels are seen well"
+    then = f"typical objects are then {seen.diameter * scale_for(seen.diameter):.0f} pixels wide"
+    why = "lines are thin" if membranes else f"{then}, and 12 to 48 are seen well"
     if options.scale == "auto":
-        scale, why = scale_for(seen.diameter), f"{ASKED}: typical objects then have 12 to 48 pixels"
+        scale, why = scale_for(seen.diameter), f"{ASKED}: {then}"
     elif options.scale != "recipe":
         scale, why = scale_of(options.scale), ASKED
-    choices.append(Choice("scale", f"{scale:g} pixels of the network for one of the image", why))
+    choices.append(Choice("scale", "their own size" if scale == 1 else f"{scale:g} times their size", why))
     at_scale = replace(setup.recipe, view="patches", scale=scale)
     sizes = np.array([size_of(dataset.sizes[row].tolist(), at_scale) for row in sides.train])
     side = min(PATCH, -(-int(np.median(sizes.max(axis=1))) // ALIGN) * ALIGN)
@@ -308,7 +310,7 @@ def _augmentation(setup: Setup, kinds: set[str], view: str, choices: list[Choice
     why = "whole images are taken for photographs, which have a ground" if photographs else MICROSCOPE
     choices.append(Choice("mirror images and turns", "left and right" if photographs else "all eight", why))
     why = "no two instruments magnify or expose alike"
-    choices.append(Choice("sizes and light", "by a third; brightness by 10 %, gamma by 30 %", why))
+    choices.append(Choice("sizes and light", "by a third; brightness by 10 %, contrast (gamma) by 30 %", why))
     if not photographs and not setup.membranes:
         changes |= {"noise": 0.05, "blur": 1.0}
         choices.append(Choice("noise and blur", "up to 5 % and 1 pixel", "exposure and focus differ between images"))

@@ -54,7 +54,8 @@ def fit_in(
         left = steps / epochs / (1 + LOOK)
     draws = max(1, int(left)) * recipe.batch_size
     whose = ", as this machine takes them" if options.scheduler else ""
-    why = f"{minutes:g} minutes at {1000 * seconds:.0f} ms a step of {recipe.batch_size}{whose}, validation taken off"
+    step = f"{1000 * seconds:.0f} ms a step of {recipe.batch_size}{whose}"
+    why = f"{minutes:g} minutes at {step}, less what looking at validation takes"
     return {"epochs": epochs, "draws": draws}, f"{epochs} epochs of {draws:,} {_drawn(recipe)}", why
 
 

@@ -10,6 +10,7 @@ from unetlab.data.scale import objects_of, scale_for
 from unetlab.data.split import Split
 from unetlab.data.targets import HEADS, touching
 from unetlab.errors import UserError
+from unetlab.images.view import ALIGN
 from unetlab.jobs.class_scores import not_learnt
 from unetlab.jobs.early import scale_of
 from unetlab.metrics import baselines
@@ -19,7 +20,10 @@ from unetlab.setup import Recipe, Setup
 
 
 def recipe_of(setup: Setup, options: Options, weights: str | None, learnt: Dataset, sides: Split) -> Recipe:
-    """The setup's recipe with what the options change of it; a scale of `auto` is read off the training images."""
+    """The setup's recipe with what the options change of it; a scale of `auto` is read off the training images.
+
+    Raises UserError for patches of a network that halves them more often than tiles allow.
+    """
     changes: dict[str, Any] = dict(setup.on_twin) if options.data == "synthetic" else {}
     if options.epochs:
         changes["epochs"] = options.epochs
@@ -31,7 +35,14 @@ def recipe_of(setup: Setup, options: Options, weights: str | None, learnt: Datas
         changes["scale"] = scale_of(options.scale)
     if NETWORKS[setup.network].pretrained and weights is None:
         changes["train_encoder"] = True
-    return without_heads(setup.recipe.changed({**changes, "classes": learnt.learnt_classes}))
+    recipe = without_heads(setup.recipe.changed({**changes, "classes": learnt.learnt_classes}))
+    stride = NETWORKS[setup.network].stride(recipe.model)
+    if recipe.view == "patches" and ALIGN % stride:
+        raise UserError(
+            f"the network of {setup.name} wants sides that {stride} divides, and sides of patches and tiles are "
+            f"multiples of {ALIGN}; take view=whole, or a recipe of less depth"
+        )
+    return recipe
 
 
 def without_heads(recipe: Recipe) -> Recipe:

