@@ -106,6 +106,8 @@ def test_what_was_measured_is_kept_for_the_step_and_the_machine(monkeypatch):
     newest.write_text("half of it"[:5])
     pace.resolve("auto", "scratch", RECIPE, None)
     assert len(asked) == 7 and json.loads(newest.read_text())["batch"] == 4
+    pace.resolve("auto", "scratch", RECIPE, None, anew=True)
+    assert len(asked) == 8
 
 
 def test_a_format_that_was_asked_for_is_not_measured(monkeypatch):

@@ -73,7 +73,7 @@ def _drawn(recipe: Recipe) -> str:
 def seconds_a_step(setup: Setup, weights: str | None, dataset: Dataset, options: Options) -> float:
     """How long a step takes, as first measured with this data on this machine: the same command chooses the same again,
     and so can go on where it was interrupted."""
-    precision, _ = pace.resolve(options.precision, setup.network, setup.recipe, weights)
+    precision, _ = pace.resolve(options.precision, setup.network, setup.recipe, weights, options.fresh)
     step = f"{setup.network} {weights} {setup.recipe.flat()} {precision} {pace.machine()}"
     key = hashlib.sha256(step.encode()).hexdigest()[:16]
     path = dataset.folder / f"step-{key}.json"

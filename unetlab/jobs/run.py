@@ -190,7 +190,8 @@ def _precision(
         begun = resume.unfinished_run(experiment_id, key)
         if begun is not None and "precision" in begun.data.tags:
             return begun.data.tags["precision"], {}
-    precision, found = pace.resolve(options.precision, setup.network, recipe, weights)
+    anew = options.fresh and not setup.adapts  # whose configuration has measured it already
+    precision, found = pace.resolve(options.precision, setup.network, recipe, weights, anew)
     if found is None:
         return precision, {}
     console.print(f"precision: {precision} ({found.said()})", highlight=False)

@@ -58,11 +58,14 @@ class Pace:
         return f"{times} a step of {self.batch}"
 
 
-def resolve(choice: str, network: str, recipe: Recipe, weights: str | None) -> tuple[str, Pace | None]:
+def resolve(
+    choice: str, network: str, recipe: Recipe, weights: str | None, anew: bool = False
+) -> tuple[str, Pace | None]:
     """Turns `precision` into "float32" or "bfloat16"; with what was measured where `choice` is "auto".
 
-    What was measured is kept in the cache, so that this machine says the same of the same step from then on. A step
-    that cannot be measured, such as one that the machine has no memory for, is left to float32.
+    What was measured is kept in the cache, so that this machine says the same of the same step until it is measured
+    `anew`, as it should be where it was busy with other things. A step that cannot be measured, such as one that the
+    machine has no memory for, is left to float32.
 
     Args:
         network: a name of NETWORKS.
@@ -73,7 +76,7 @@ def resolve(choice: str, network: str, recipe: Recipe, weights: str | None) -> t
         return choice, None
     step = json.dumps([network, weights is not None, _step_of(recipe), machine()], sort_keys=True, default=dict)
     path = cache.root() / "paces" / f"{hashlib.sha256(step.encode()).hexdigest()[:16]}.json"
-    found = _read(path)
+    found = None if anew else _read(path)
     if found is None:
         try:
             found = measure(NETWORKS[network].build, recipe, weights)
