@@ -130,8 +130,15 @@ def rows_of(data: str, length: int, repeats: int, console: Console) -> Iterator[
     yield from track(rows_of_a_run(data, repeats), "a run", total=ROWS_OF_A_RUN, console=console)
 
 
-def log(rows: list[Row], told: dict[str, Any], figure: Figure) -> None:
-    """Leaves a run with the figures of every repeat and the picture."""
+def conclude(rows: list[Row], told: dict[str, Any], out: Path | None, console: Console) -> None:
+    """Prints one table, draws it, and leaves a run with the figures of every repeat and the picture."""
+    table = Table("what", "beside", "times as fast", "asked", title=f"{told['repeats']} repeats")
+    for row in rows:
+        table.add_row(row.what, row.beside, spread(row.faster, 2), f"{row.asked:.2f}")
+    console.print(table)
+    figure = picture(rows)
+    if out:
+        figure.savefig(out, dpi=120)
     with logged("bench"):
         mlflow.log_params(told)
         every = [{**row._asdict(), "faster": each} for row in rows for each in row.faster]
@@ -146,22 +153,17 @@ def log(rows: list[Row], told: dict[str, Any], figure: Figure) -> None:
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="File for the picture, as PNG.")
 def main(repeats: int, length: int, data: str, out: Path | None) -> None:
     """Prints one table, draws it, and logs both to MLflow; where a row fails, those before it."""
-    console, rows = Console(), list[Row]()
+    console, rows, told = Console(), list[Row](), {"repeats": repeats, "steps": length, "data": data, "complete": False}
     if not importlib.util.find_spec("torch"):
         console.print(steps.NO_TORCH)
     try:
         for row in rows_of(data, length, repeats, console):
             rows.append(row)
             console.print(f"{row.what}, beside {row.beside}: {spread(row.faster, 2)} times as fast", highlight=False)
+        told["complete"] = True
     finally:
-        table = Table("what", "beside", "times as fast", "asked", title=f"{repeats} repeats")
-        for row in rows:
-            table.add_row(row.what, row.beside, spread(row.faster, 2), f"{row.asked:.2f}")
-        console.print(table)
-        figure = picture(rows)
-        if out:
-            figure.savefig(out, dpi=120)
-        log(rows, {"repeats": repeats, "steps": length, "data": data}, figure)
+        if rows:
+            conclude(rows, told, out, console)
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ Epoch = Callable[[], None]
 CPUINFO = Path("/proc/cpuinfo")
 
 AMX = CPUINFO.exists() and "amx_bf16" in CPUINFO.read_text()
-"""Whether the processor multiplies matrices of bfloat16, so that more is asked."""
+"""Whether the processor multiplies matrices of bfloat16, so that another ratio is asked of the widest network."""
 
 
 class Case(NamedTuple):

@@ -40,7 +40,7 @@ def space(hp: Any, recipe: Recipe) -> None:
     hp.Choice("gamma", [0.0, 0.3, 0.6], default=recipe.gamma)
     hp.Choice("elastic", [0.0, 0.05], default=recipe.elastic)
     hp.Choice("blur", [0.0, 1.0], default=recipe.blur)
-    if recipe.colour:
+    if recipe.colour and recipe.view == "patches":
         hp.Choice("stain", [0.0, 0.1], default=recipe.stain)
     if "frozen_skips" in recipe.model:
         hp.Choice("frozen_skips", [0, 2], default=recipe.model["frozen_skips"])

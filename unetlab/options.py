@@ -213,7 +213,8 @@ class Options:
     )
     fresh: bool = _said(
         False,
-        "Begin anew. Else what the same command left unfinished, killed or not, goes on in the run it had.",
+        "Begin anew, and measure steps anew. Else what the same command left unfinished, killed or not, goes on in the "
+        "run it had.",
         repeated=False,
     )
     stall: float = _said(

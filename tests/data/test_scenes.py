@@ -89,9 +89,11 @@ def test_sections_of_something_round_are_no_copies_of_each_other(tmp_path):
     for number, z in enumerate(np.linspace(-0.7, 0.7, 40)):
         ball = 180 / (1 + np.exp(30 * (np.hypot(x - 0.1, y) - np.sqrt(0.64 - z**2))))
         images[f"z{number:02d}"] = 20 + ball + rng.normal(0, 8, x.shape)
+    images["z40"] = np.clip(images["z11"], 0, 255)[::-1]  # but this is one
     scenes = scenes_of(_open(tmp_path / "d", images))
     assert "turned" in {pair.kind for pair in scenes.joined}
-    assert len(np.unique(scenes.copies(["z"] * 40))) == 40
+    copies = scenes.copies(["z"] * 41)
+    assert len(np.unique(copies)) == 40 and copies[40] == copies[11]
 
 
 def test_turned_copies_do_not_hide_that_tiles_go_on_in_each_other(tmp_path):

@@ -146,7 +146,7 @@ def test_what_predict_has_not_written_is_not_overwritten(model, folder, tmp_path
     assert [*own.parent.iterdir()] == [own]
 
 
-@pytest.mark.parametrize("name", ["predictions.csv", "objects.csv", "class_counts.csv"])
+@pytest.mark.parametrize("name", ["predictions.csv", "objects.csv", "class_counts.csv", "legend.png"])
 def test_tables_of_others_are_not_overwritten_and_vouch_for_no_masks(model, folder, tmp_path, name):
     out = tmp_path / "cells"
     (out / "masks").mkdir(parents=True)

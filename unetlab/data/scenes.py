@@ -174,12 +174,13 @@ def found(dataset: Dataset, looks: Sequence[Look]) -> Scenes:
     for first, second in _exact(dataset.sha):
         finding.take(Pair(first, second, "copy", 1.0, COPY), True)
     rows = sorted(map(int, np.unique(np.asarray(dataset.sha), return_index=True)[1]))
-    for first, second, score in nearest.turned(looks, rows):
+    for first, second in _exact(dataset.fields):
+        finding.take(Pair(first, second, "channel", 1.0, 1.0), True)
+    # the surest first: a pair that is in one scene already is not noted, and `copies` counts sure ones alone
+    for first, second, score in sorted(nearest.turned(looks, rows), key=lambda pair: -pair[2]):
         if score >= COPY:
             finding.take(Pair(first, second, "turned", score, COPY), True)
     rows = _unturned(dataset.ids, rows, finding.joined)
-    for first, second in _exact(dataset.fields):
-        finding.take(Pair(first, second, "channel", 1.0, 1.0), True)
     seen = set()
     partly: list[Pair] = []
     for kind, first, second in _candidates(looks, rows, dataset):
@@ -329,7 +330,7 @@ def scenes_of(dataset: Dataset, groups: str = "auto") -> Scenes:
 
 
 def _cached(dataset: Dataset) -> Scenes:
-    path = dataset.folder / "scenes-8.json"
+    path = dataset.folder / "scenes-9.json"
     if not path.exists():
         made = found(dataset, [look(dataset.image(i)) for i in range(len(dataset))])
         cache.write_text(path, json.dumps(asdict(made), default=np.ndarray.tolist))

@@ -258,13 +258,14 @@ def _patches(
 ) -> dict[str, Any]:
     """Their scale and their side."""
     scale = 1.0 if membranes else scale_for(seen.diameter)
-    then = f"typical objects are then {seen.diameter * scale_for(seen.diameter):.0f} pixels wide"
+    then = f"the typical object is then {seen.diameter * scale_for(seen.diameter):.0f} pixels wide"
+    then = then if seen.diameter else "there are no objects to go by"
     why = "lines are thin" if membranes else f"{then}, and 12 to 48 are seen well"
     if options.scale == "auto":
         scale, why = scale_for(seen.diameter), f"{ASKED}: {then}"
     elif options.scale != "recipe":
         scale, why = scale_of(options.scale), ASKED
-    choices.append(Choice("scale", "their own size" if scale == 1 else f"{scale:g} times their size", why))
+    choices.append(Choice("scale", "the images' own" if scale == 1 else f"{scale:g} times the images' own", why))
     at_scale = replace(setup.recipe, view="patches", scale=scale)
     sizes = np.array([size_of(dataset.sizes[row].tolist(), at_scale) for row in sides.train])
     side = min(PATCH, -(-int(np.median(sizes.max(axis=1))) // ALIGN) * ALIGN)
@@ -310,7 +311,7 @@ def _augmentation(setup: Setup, kinds: set[str], view: str, choices: list[Choice
     why = "whole images are taken for photographs, which have a ground" if photographs else MICROSCOPE
     choices.append(Choice("mirror images and turns", "left and right" if photographs else "all eight", why))
     why = "no two instruments magnify or expose alike"
-    choices.append(Choice("sizes and light", "by a third; brightness by 10 %, contrast (gamma) by 30 %", why))
+    choices.append(Choice("sizes and light", "by a third; brightness and contrast by 10 %, middle tones by 30 %", why))
     if not photographs and not setup.membranes:
         changes |= {"noise": 0.05, "blur": 1.0}
         choices.append(Choice("noise and blur", "up to 5 % and 1 pixel", "exposure and focus differ between images"))

@@ -73,6 +73,7 @@ def reproduce(
                     precision=precision,
                     encoder_weights=encoder_weights,
                     models="best",
+                    fresh=fresh,
                     masks=_one_mask(source, seed, setup),
                     **setup.protocol,
                 )

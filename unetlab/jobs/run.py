@@ -1,6 +1,6 @@
 """The life of a run, top to bottom: data, check, split, search, final model, scores on test, register."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 from typing import Any
@@ -190,7 +190,7 @@ def _precision(
         begun = resume.unfinished_run(experiment_id, key)
         if begun is not None and "precision" in begun.data.tags:
             return begun.data.tags["precision"], {}
-    anew = options.fresh and not setup.adapts  # whose configuration has measured it already
+    anew = options.fresh and (not setup.adapts or options.epochs > 0)  # where epochs were fitted it has been measured
     precision, found = pace.resolve(options.precision, setup.network, recipe, weights, anew)
     if found is None:
         return precision, {}
@@ -270,8 +270,8 @@ def _sections(dataset: Dataset, card: DataCard) -> np.ndarray:
 
 def _split(dataset: Dataset, card: DataCard, scenes: np.ndarray, options: Options) -> Split:
     if options.split == "blocks":
-        copies = scenes.tolist() if card.scenes.source == "auto" else dataset.sha
-        sides = split_blocks(dataset.ids, copies, seed=options.seed)
+        alike: dict[str, Sequence[Hashable]] = {"auto": scenes.tolist(), "off": range(len(dataset))}
+        sides = split_blocks(dataset.ids, alike.get(card.scenes.source, dataset.sha), seed=options.seed)
         _refuse_parted(card, sides)
         return sides
     return split(dataset.ids, scenes, card.modality, seed=options.seed)

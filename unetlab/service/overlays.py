@@ -26,6 +26,8 @@ A_PIXEL_MORE, THICKEST = 600, 4
 LINE = 28
 """Pixels a class takes in a legend, from top to bottom."""
 
+LEGEND = "legend.png"
+
 
 def overlay(image: np.ndarray, labels: np.ndarray, kinds: np.ndarray | None = None, classes: int = 0) -> np.ndarray:
     """Outlines of objects over an image, within them and thicker the larger it is. Grey images and dim ones are
@@ -65,4 +67,4 @@ def write_legend(pictures: Path, tables: Path, classes: Sequence[str]) -> None:
     for k, (name, shade) in enumerate(zip(names, hexed, strict=True)):
         draw.rectangle((6, k * LINE + 6, LINE - 6, (k + 1) * LINE - 6), fill=shade, outline="black")
         draw.text((LINE + 4, (k + 0.5) * LINE), name, fill="black", font=font, anchor="lm")
-    picture.save(pictures / "legend.png")
+    picture.save(pictures / LEGEND)

@@ -222,7 +222,7 @@ def _refuse_others(out: Path, below: Sequence[Path]) -> None:
     table = out / PREDICTIONS
     if (out / UNFINISHED).exists() or (table.is_file() and _first_line(table) == ",".join(COLUMNS)):
         return
-    for own in (table, out / objects.TABLE, out / objects.COUNTS):
+    for own in (table, out / objects.TABLE, out / objects.COUNTS, out / overlays.LEGEND):
         if own.exists():
             raise UserError(f"{own} is there, which predict has not written; give another out")
     for folder in below:

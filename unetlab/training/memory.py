@@ -54,7 +54,7 @@ def largest_batch(build: Callable[..., keras.Model], recipe: Recipe, precision: 
 def refuse_too_large(build: Callable[..., keras.Model], recipe: Recipe, precision: str) -> None:
     """Raises UserError if a training step of the recipe wants more memory than this machine has."""
     model = _built(build, recipe)
-    learns = all(each.trainable for each in model.layers)
+    learns = all(each.trainable for each in model.layers) and not recipe.model.get("frozen_skips")
     taken = "bfloat16" if precision == "auto" else precision
     wanted = (LEARNT if learns else 1.0) * needed(model, recipe.batch_size, taken)
     if wanted > there():

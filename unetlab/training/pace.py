@@ -23,6 +23,9 @@ from unetlab.training.precision import POLICIES
 BUDGET = 3.0
 """Seconds of steps, all of both formats together, once they are traced."""
 
+VERSION = 2
+"""Counted up when a step is measured in another way."""
+
 ROUNDS = 12
 """Timed steps of each format at most: more say the same."""
 
@@ -74,7 +77,9 @@ def resolve(
     """
     if choice != "auto":
         return choice, None
-    step = json.dumps([network, weights is not None, _step_of(recipe), machine()], sort_keys=True, default=dict)
+    step = json.dumps(
+        [VERSION, network, weights is not None, _step_of(recipe), machine()], sort_keys=True, default=dict
+    )
     path = cache.root() / "paces" / f"{hashlib.sha256(step.encode()).hexdigest()[:16]}.json"
     found = None if anew else _read(path)
     if found is None:
