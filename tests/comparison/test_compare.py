@@ -52,6 +52,13 @@ def test_the_ranking_is_by_dice_with_intervals_and_the_distance_to_the_best(stor
     assert (table["native_dice_low"] < table["native_dice"]).all()
 
 
+def test_no_interval_of_few_splits_leaves_what_scores_can_be():
+    found = contest(("a", "b"), {"native_dice": np.array([[0.9, 0.9, 0.9], [0.75, 0.0, 0.05]])}, repeats=3)
+    (row,) = found.pairs.to_dict("records")
+    assert row["difference"] == pytest.approx(0.6333, abs=1e-3) and -1 <= row["low"] < 0 and row["high"] == 1
+    assert found.intervals.min() == 0 and found.intervals.max() == 1
+
+
 def test_tables_in_another_order_are_matched_by_image(store):
     base = difficulty()
     first = log_setup_run("a", base)

@@ -284,8 +284,8 @@ def _pairs(
                     "a": np.asarray(names)[a],
                     "b": np.asarray(names)[b],
                     "difference": found.mean,
-                    "low": found.low,
-                    "high": found.high,
+                    "low": np.clip(found.low, -1, 1),  # as the intervals of means above
+                    "high": np.clip(found.high, -1, 1),
                     "p": found.p_value,
                     "p_holm": adjusted,
                     "effect": found.effect,
