@@ -48,12 +48,14 @@ class Made(keras.utils.PyDataset):
 
 
 def trained(network: str, recipe: Recipe, count: int, precision: str, made: bool) -> fit.Fitted:
-    """A training on `count` images, of which the first batch validates too."""
+    """A training on `count` images, of which the first batch validates too; patches are cut from a list of them."""
     rng = np.random.default_rng(0)
     side = recipe.image_size * (2 if recipe.view == "patches" else 1)
     shape = (count, side, side, recipe.channels)
     images = gaussian_filter(rng.integers(0, 256, shape, dtype=np.uint8), (0, 2, 2, 0))
     masks = (images[..., :1] > 127).astype(np.uint8)
+    if recipe.view == "patches":
+        images, masks = list(images), list(masks)
     rows, real = np.arange(count), fit.batches_of
     if made:
         fit.batches_of = lambda *told, **named: Made(real(*told, **named))

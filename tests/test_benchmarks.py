@@ -45,12 +45,13 @@ from benchmarks import (
     tracking,
     twin_to_real,
     undisturbed,
+    waiting,
     whole_run,
     widths,
     workers,
 )
 from benchmarks.processes import gone, local_workers, wait_until
-from experiments import SETUPS
+from experiments import SETUPS, load_setup
 from unetlab.data import open_dataset
 from unetlab.data.check import check
 from unetlab.data.split import split
@@ -569,6 +570,15 @@ def test_what_is_aimed_at_is_drawn_beside_what_was_measured():
     (axis,) = bench.picture(rows).axes
     assert [bar.get_width() for bar in axis.patches] == [2.5, 6.0]
     assert any(list(each.get_xdata()) == [2.0, 5.0] for each in axis.lines)
+
+
+@pytest.mark.parametrize("view", ["whole", "patches"])
+@pytest.mark.parametrize("made", [False, True])
+def test_waiting_is_measured_in_the_view_of_the_setup(view, made):
+    small = {"image_size": 32, "batch_size": 2, "epochs": 2, "filters": 2, "depth": 2, "view": view, "draws": 4}
+    recipe = load_setup("nuclei-scratch").recipe.changed({**waiting.STRONG, **small})
+    found = waiting.trained("scratch", recipe, 4, "float32", made)
+    assert len(found.history) == 2 and 0 <= found.waiting <= 1 and found.steps > 0
 
 
 def test_what_was_measured_before_a_row_failed_is_kept(store, monkeypatch, tmp_path):
