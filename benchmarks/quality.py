@@ -2,9 +2,10 @@
 
     python -m benchmarks.quality --data dsb2018 --setup nuclei --seeds 3
 
-Trains a setup's recipe as it is, and again without one speed-up at a time: in float32 in place of bfloat16, and, where
-the recipe has them, with all layers of the encoder learning (`frozen_skips=0`) and with moments that follow to the end
-(`held=0`); where it holds none, which the fused layers of `training.fused` do, by Keras' own layers in place of these.
+Trains a setup's recipe as it is, and again without one speed-up at a time: in float32 in place of bfloat16, by Keras'
+Adam in place of that of one operation a weight, and, where the recipe has them, with all layers of the encoder learning
+(`frozen_skips=0`) and with moments that follow to the end (`held=0`); where it holds none, which the fused layers of
+`training.fused` do, by Keras' own layers in place of these, dropout among them.
 Prints Dice on the test images of all seeds with the paired difference to the recipe as it is, its 95 % interval
 over scenes of all splits, and minutes; logs the table to MLflow. Each training is a run of its own there.
 """
@@ -51,14 +52,18 @@ def by_keras(model: keras.Model) -> keras.Model:
 def variants(setup: Setup) -> dict[str, Callable[[Setup, Options], Any]]:
     """By name a training of the setup with everything, and without one speed-up each that it has."""
 
-    def without_fused(one: Setup, told: Options) -> Any:
-        known, fit.fused = fit.fused, by_keras
-        traced.forget()  # the network that was trained before has fused layers
-        try:
-            return train(one, told)
-        finally:
-            fit.fused = known
-            traced.forget()
+    def with_other(name: str, other: Any) -> Callable[[Setup, Options], Any]:
+        def run(one: Setup, told: Options) -> Any:
+            known = getattr(fit, name)
+            setattr(fit, name, other)
+            traced.forget()  # what was trained before has ours
+            try:
+                return train(one, told)
+            finally:
+                setattr(fit, name, known)
+                traced.forget()
+
+        return run
 
     def changed(**values: Any) -> Callable[[Setup, Options], Any]:
         return lambda one, told: train(replace(one, recipe=one.recipe.changed(values)), told)
@@ -66,9 +71,10 @@ def variants(setup: Setup) -> dict[str, Callable[[Setup, Options], Any]]:
     found: dict[str, Callable[[Setup, Options], Any]] = {
         AS_IT_IS: train,
         "float32": lambda one, told: train(one, replace(told, precision="float32")),
+        "Keras' own Adam": with_other("OnePassAdam", keras.optimizers.Adam),
     }
     if not setup.recipe.held:
-        found["Keras' own layers"] = without_fused
+        found["Keras' own layers"] = with_other("fused", by_keras)
     if setup.recipe.model.get("frozen_skips"):
         found["the whole encoder learns"] = changed(frozen_skips=0)
     if setup.recipe.held:

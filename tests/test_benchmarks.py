@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 
+import keras
 import mlflow
 import numpy as np
 import pandas as pd
@@ -220,19 +221,20 @@ def test_speed_ups_are_left_out_one_at_a_time(monkeypatch):
     setup, seen = dataclasses.replace(TINY, recipe=TINY.recipe.changed({"held": 0.5})), []
 
     def train(one, told):
-        seen.append((one.recipe.held, told.precision, fit.fused))
+        seen.append((one.recipe.held, told.precision, fit.OnePassAdam, fit.fused))
 
     monkeypatch.setattr(quality, "train", train)
     ways = quality.variants(setup)
-    assert list(ways) == ["as it is", "float32", "moments follow to the end"]
+    assert list(ways) == ["as it is", "float32", "Keras' own Adam", "moments follow to the end"]
     for run in ways.values():
         run(setup, Options(precision="bfloat16"))
-    usual = fit.fused
-    assert seen == [(0.5, "bfloat16", usual), (0.5, "float32", usual), (0.0, "bfloat16", usual)]
+    own, usual, plain = fit.OnePassAdam, fit.fused, keras.optimizers.Adam
+    both = [("bfloat16", own, usual), ("float32", own, usual), ("bfloat16", plain, usual)]
+    assert seen == [*((0.5, *each) for each in both), (0.0, "bfloat16", own, usual)]
     seen.clear()
     for run in quality.variants(TINY).values():  # which holds none
         run(TINY, Options(precision="bfloat16"))
-    assert seen == [(0.0, "bfloat16", usual), (0.0, "float32", usual), (0.0, "bfloat16", quality.by_keras)]
+    assert seen == [*((0.0, *each) for each in both), (0.0, "bfloat16", own, quality.by_keras)]
 
 
 def test_a_network_of_keras_own_layers_is_not_one_that_was_fused_before(store, monkeypatch):
