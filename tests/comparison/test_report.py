@@ -153,6 +153,13 @@ def test_scores_without_runs_have_a_report_too():
     assert "a is better." in report.html(found)
 
 
+def test_an_interval_of_one_pair_is_not_taken_for_a_verdict_over_many():
+    told = np.array([[0.905, 0.883, 0.901], [0.881, 0.859, 0.883], [0.879, 0.859, 0.866], [0.5, 0.5, 0.45]])
+    alone = "among 6 pairs chance makes such a difference too often to call it one"
+    assert alone in report.html(contest(list("abcd"), {"native_dice": told}, repeats=3))
+    assert "chance makes such" not in report.html(contest(list("ab"), {"native_dice": told[:2]}, repeats=3))
+
+
 def test_a_search_of_auto_has_its_trials_and_its_gain(store):
     gain = {f"gain/over_reference{end}": value for end, value in (("", 0.02), ("_low", 0.01), ("_high", 0.03))}
     log_setup_run("auto", difficulty(), params={"trials": 1, "minutes": 180}, metrics={**gain, "search/trials": 4})

@@ -166,7 +166,7 @@ def _facts(comparison: Comparison) -> list[str]:
         second = ranking.iloc[1]
         facts.append(
             f"{top['name']} {does} with a {word} of {top[ranks]:.3f}, {second['name']} with "
-            f"{second[ranks]:.3f}. {_reach(comparison, -second['behind_high'], -second['behind_low'])}"
+            f"{second[ranks]:.3f}. {_reach(comparison, second)}"
         )
     otsu = behind.mean(comparison.records[0], f"baseline/otsu_{ranks}")
     if otsu is not None:
@@ -178,11 +178,19 @@ def _facts(comparison: Comparison) -> list[str]:
     return [*facts, *comparison.notes]
 
 
-def _reach(comparison: Comparison, low: float, high: float) -> str:
+def _reach(comparison: Comparison, second: Any) -> str:
+    """How far the second in the ranking may truly be from the first, in words."""
+    low, high = -second["behind_high"], -second["behind_low"]
     if not np.isfinite([low, high]).all():
         return "How far apart they truly are nobody can say of images of one scene."
     what = "splits" if comparison.repeats > 1 else "images"
-    return f"Given these {what} the true difference may lie anywhere from {low:+.3f} to {high:+.3f}."
+    said = f"Given these {what} the true difference may lie anywhere from {low:+.3f} to {high:+.3f}."
+    pairs = len(comparison.names) * (len(comparison.names) - 1) // 2
+    if low > 0 and second["among_best"] and pairs > 1:
+        said += (
+            f" That is of these two alone: among {pairs} pairs chance makes such a difference too often to call it one."
+        )
+    return said
 
 
 def _scale(low: np.ndarray, high: np.ndarray, zero: bool = False) -> tuple[float, float]:
