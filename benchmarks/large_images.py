@@ -6,10 +6,9 @@
     python -m benchmarks.large_images nuclei --model models:/unetlab-auto@champion
 
 The last two ask a trained model: what it says of an image in tiles and as one, and what it finds, served, in a large
-simulated field that it never saw. Of the others the network is a U-Net as it
-is built, untrained, which takes as long as a trained one; what it says counts for little beside how bright the image
-is, so that the objects are known. `--network tiny` is for the memory of what is around it. Linux only, where a process
-says its peak.
+simulated field that it never saw. Of the others the network is a U-Net as it is built, untrained, which takes as long
+as a trained one; what it says counts for little beside how bright the image is, so that the objects are known.
+`--network tiny` is for the memory of what is around it. Linux only, where a process says its peak.
 """
 
 import base64
@@ -17,7 +16,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -38,6 +36,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.memory import measure
+from benchmarks.processes import free_ports
 from unetlab.cli.base import OneLineGroup
 from unetlab.data.twins import nuclei
 from unetlab.images import codecs, geometry, view
@@ -117,9 +116,7 @@ def served(model: str, folder: Path, timeout: int = 3600, **told: str) -> Any:
 
     A request may take `timeout` seconds; what else is `told` goes into the server's environment.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    (port,) = free_ports(1)
     command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", model, "--env-manager", "local"]
     path = str(Path(sys.executable).parent) + os.pathsep + os.environ["PATH"]  # MLflow starts `uvicorn` from PATH
     environment = {**os.environ, "PATH": path, "MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT": str(timeout), **told}

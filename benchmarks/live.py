@@ -9,7 +9,6 @@ its mask: decoding and overlay are in the figures. Browser and server share the 
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -28,6 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.log import logged
+from benchmarks.processes import free_ports
 from unetlab.cli.base import OneLineErrors
 from unetlab.data.twins import nuclei
 from unetlab.errors import UserError
@@ -84,9 +84,7 @@ def camera_file(path: Path, side: int, folder: Path | None) -> None:
 @contextmanager
 def page(model: str, export: str, folder: Path) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
     """The address at which `live` serves a model, or an export of it, and its process."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    (port,) = free_ports(1)
     log = folder / "live.log"
     words = ["-m", "unetlab", "live", "--source", "camera", "--port", str(port), "--model", model, "--export", export]
     with log.open("w") as output:

@@ -207,7 +207,7 @@ def away_for(folder: Path, data: Path, seed: int, seconds: float, told: dict[str
     these are 0 after the search gave up; then the same command again. Returns it after its end, whether it ended by
     itself, and the seconds without a server."""
     folder.mkdir()
-    port = free_ports(1)[0]
+    (port,) = free_ports(1)
     work = Work("random", folder / "work", data, seed, light=False, uri=f"http://127.0.0.1:{port}")
     with mlflow_server(folder, port):
         process = work.begin(**told)

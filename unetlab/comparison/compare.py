@@ -1,5 +1,6 @@
 """Which setup is better, and how sure is that? Reads runs from MLflow and from nowhere else."""
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -261,7 +262,7 @@ def _pairs(
 ) -> pd.DataFrame:
     """The rows of Comparison.pairs for places `which`, int (pairs, 2)."""
     a, b = which.T
-    family = len(names) * (len(names) - 1) // 2
+    family = math.comb(len(names), 2)
     tables = []
     tested = {}
     for metric, values in scores.items():

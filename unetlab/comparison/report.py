@@ -185,7 +185,7 @@ def _reach(comparison: Comparison, second: Any) -> str:
         return "How far apart they truly are nobody can say of images of one scene."
     what = "splits" if comparison.repeats > 1 else "images"
     said = f"Given these {what} the true difference may lie anywhere from {low:+.3f} to {high:+.3f}."
-    pairs = len(comparison.names) * (len(comparison.names) - 1) // 2
+    pairs = math.comb(len(comparison.names), 2)
     if low > 0 and second["among_best"] and pairs > 1:
         said += (
             f" That is of these two alone: among {pairs} pairs chance makes such a difference too often to call it one."

@@ -257,12 +257,12 @@ def _patches(
     choices: list[Choice],
 ) -> dict[str, Any]:
     """Their scale and their side."""
-    scale = 1.0 if membranes else scale_for(seen.diameter)
-    then = f"the typical object is then {seen.diameter * scale_for(seen.diameter):.0f} pixels wide"
+    fits = scale_for(seen.diameter)
+    then = f"the typical object is then {seen.diameter * fits:.0f} pixels wide"
     then = then if seen.diameter else "there are no objects to go by"
-    why = "lines are thin" if membranes else f"{then}, and 12 to 48 are seen well"
+    scale, why = (1.0, "lines are thin") if membranes else (fits, f"{then}, and 12 to 48 are seen well")
     if options.scale == "auto":
-        scale, why = scale_for(seen.diameter), f"{ASKED}: {then}"
+        scale, why = fits, f"{ASKED}: {then}"
     elif options.scale != "recipe":
         scale, why = scale_of(options.scale), ASKED
     choices.append(Choice("scale", "the images' own" if scale == 1 else f"{scale:g} times the images' own", why))
