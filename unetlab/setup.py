@@ -37,7 +37,7 @@ class Recipe:
             hyperparameters they begin with "loss_".
         patience: epochs without a better validation loss before training stops; 0 trains all epochs. The weights
             of the epoch with the best validation loss are kept either way.
-        normalise: "scale" (divide by 255) or "percentile" (stretch each image between its 1st and 99th percentile).
+        normalise: "scale" (divide by 255) or "percentile" (stretch each image between its percentiles 1 and 99.8).
         flips: "none", "horizontal" or "both".
         quarter_turns: whether images are turned by a random multiple of 90 degrees.
         symmetries: whether an epoch has each training image in all its eight flips and quarter turns.

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from PIL import Image
 
-PERCENTILES = (1.0, 99.0)
+PERCENTILES = (1.0, 99.8)
 """Where the per-image normalisation puts 0 and 1."""
 
 COUNTED = 2**24
@@ -73,9 +73,11 @@ def scale(image: np.ndarray) -> tuple[float, float]:
 
 
 def percentile(image: np.ndarray) -> tuple[float, float]:
-    """An image's own 1st and 99th percentile over all channels, at least one grey level apart.
+    """An image's own PERCENTILES over all channels, at least one grey level apart.
 
-    It is what dim images need. Counted level by level, so that memory does not grow with the image.
+    It is what dim images need. The upper one leaves out few pixels: where objects are rare, the 99th lies in the noise
+    of the ground, which would then look like objects. Counted level by level, so that memory does not grow with the
+    image.
     """
     return percentile_in_parts(np.array_split(image, max(1, image.size // COUNTED), axis=0))
 

@@ -20,6 +20,9 @@ SMOOTH = 1.0
 AT_ONCE = 2**22
 """Pixels of an image in which all that touches is parted at once."""
 
+AROUND = 128
+"""Rows that a band of distances sees above and below itself."""
+
 SPECK = 0.05
 """A seed below this share of the largest in its component is noise of the network, not an object."""
 
@@ -131,16 +134,14 @@ def _components(mask: np.ndarray, head: np.ndarray | None, seeds: Sequence[float
 def _watershed(mask: np.ndarray, head: np.ndarray | None, seeds: Sequence[float]) -> Iterator[np.ndarray]:
     """Basins of the mask's distance map; two are one object if the neck between them is at least a seed times as wide
     as the narrower of the two."""
-    if mask.all():  # no edge to measure from
-        return _components(mask, head, seeds)
-    depth = ndimage.gaussian_filter(ndimage.distance_transform_edt(mask).astype(np.float32), SMOOTH)
-    return _parted(mask, depth, seeds)
+    return _parted(mask, ndimage.gaussian_filter(_depth(mask), SMOOTH), seeds)
 
 
 def _border(mask: np.ndarray, head: np.ndarray | None, seeds: Sequence[float]) -> Iterator[np.ndarray]:
-    """Components of what is no border, grown back; a pixel is border if the head is above 1 less the seed."""
+    """Basins as those of `_watershed`, of a distance map that is lower the surer the head is of a border: a border that
+    is seen in part, or faintly, parts where there is a neck as well."""
     assert head is not None
-    yield from (_grown(mask, components(mask & (head < 1 - seed)), head) for seed in seeds)
+    return _parted(mask, ndimage.gaussian_filter(_depth(mask) * (1 - head), SMOOTH), seeds)
 
 
 def _distance(mask: np.ndarray, head: np.ndarray | None, seeds: Sequence[float]) -> Iterator[np.ndarray]:
@@ -152,10 +153,32 @@ def _distance(mask: np.ndarray, head: np.ndarray | None, seeds: Sequence[float])
 METHODS = {
     "components": Method(_components, False, (0.5,), 0.5),
     "watershed": Method(_watershed, False, (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95), 0.9),
-    "border": Method(_border, True, (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9), 0.6),
+    "border": Method(_border, True, (0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7, 0.8), 0.5),
     "distance": Method(_distance, True, (0.2, 0.3, 0.4, 0.5, 0.6, 0.7), 0.5),
 }
 """Ways from a mask to objects, by the name that a recipe's `objects` has."""
+
+
+def _depth(mask: np.ndarray) -> np.ndarray:
+    """Each pixel's distance to what is outside the mask, float32 (h, w); 1 everywhere where nothing is outside."""
+    if mask.all():
+        return np.ones(mask.shape, np.float32)
+    found = _depth_in_bands(mask) if mask.size > AT_ONCE else None
+    return ndimage.distance_transform_edt(mask).astype(np.float32) if found is None else found
+
+
+def _depth_in_bands(mask: np.ndarray) -> np.ndarray | None:
+    """The same band by band, since all at once takes 24 bytes a pixel; None where a distance is larger than what a band
+    sees around itself, which would not be exact."""
+    rows, out = max(AROUND, AT_ONCE // mask.shape[1]), np.empty(mask.shape, np.float32)
+    for top in range(0, len(mask), rows):
+        first = max(0, top - AROUND)
+        seen = mask[first : top + rows + AROUND]
+        own = ndimage.distance_transform_edt(seen)[top - first :][:rows]
+        if seen.all() or own.max() > AROUND:
+            return None
+        out[top : top + rows] = own
+    return out
 
 
 def _parted(mask: np.ndarray, height: np.ndarray, ratios: Sequence[float]) -> Iterator[np.ndarray]:
