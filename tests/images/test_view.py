@@ -52,3 +52,11 @@ def test_labels_are_resized_without_new_ones():
     larger = geometry.resize_labels(labels, 4, 6)
     assert larger.dtype == np.uint16 and set(np.unique(larger)) == {0, 7, 300}
     assert np.array_equal(geometry.resize_labels(larger, 2, 2), labels)
+
+
+def test_the_ground_of_an_image_with_few_objects_stays_dark():
+    rng = np.random.default_rng(0)
+    image = rng.integers(10, 17, (256, 256, 1), np.uint8)
+    image[40:54, 40:54] = 160  # 0.3 % of the image
+    found = geometry.stretch(image, *geometry.levels(image, "percentile"))
+    assert found[image < 20].max() < 0.1 and found[45, 45] == 1

@@ -173,3 +173,29 @@ def test_objects_that_the_network_is_less_sure_of_are_none(monkeypatch):
     assert np.array_equal(objects.confident(labels, probability, 0.0), labels)
     assert not objects.confident(labels, probability, 1.0).any()
     assert not objects.confident(np.zeros((5, 5), np.int32), np.zeros((5, 5), np.float32), 0.5).any()
+
+
+def test_a_border_that_is_seen_in_part_parts_what_has_a_neck_as_well():
+    labels = discs(80, (40, 26, 15), (40, 52, 15))
+    mask, border = labels > 0, head_of(labels, "border")
+    assert border is not None and components(mask).max() == 1
+    seen = border.copy()
+    seen[38:43] *= 0.2  # a line with a gap joins its two sides
+    assert components(mask & (seen < 0.5)).max() == 1
+    assert np.array_equal(instances(mask, seen, "border", 0.5), instances(mask, border, "border", 0.5))
+    whole = discs(80, (40, 40, 15))  # which has no neck
+    assert instances(whole > 0, seen * (whole > 0) * 0.3, "border", 0.5).max() == 1
+
+
+@pytest.mark.parametrize(("radius", "in_bands"), [(20, True), (140, False)])
+def test_distances_in_bands_are_those_of_the_whole_image(monkeypatch, radius, in_bands):
+    mask = discs(700, (200, 300, radius), (450, 320, radius), (600, 100, 15)) > 0
+    mask[-30:, -40:] = True
+    whole = ndimage.distance_transform_edt(mask).astype(np.float32)
+    monkeypatch.setattr(objects, "AT_ONCE", 700 * 150)
+    assert (objects._depth_in_bands(mask) is not None) == in_bands
+    assert np.array_equal(objects._depth(mask), whole)
+    full = np.ones((300, 700), bool)
+    assert np.array_equal(objects._depth(full), full)
+    full[0, 0] = False
+    assert np.array_equal(objects._depth(full), ndimage.distance_transform_edt(full).astype(np.float32))

@@ -1,6 +1,8 @@
 """A whole run of auto, from images that nothing was tuned on to a served model."""
 
+import dataclasses
 import re
+import shutil
 
 import mlflow
 import numpy as np
@@ -8,9 +10,10 @@ import pandas as pd
 import pytest
 from mlflow.tracking import MlflowClient
 from PIL import Image
-from tiny_setup import QUIET, final_of
+from tiny_setup import QUIET, children_of, final_of
 
 from experiments import load_setup
+from unetlab.errors import UserError
 from unetlab.inference.package import SETTINGS
 from unetlab.jobs import epochs
 from unetlab.jobs.run import run_setup
@@ -62,3 +65,21 @@ def test_auto_trains_what_it_says_and_ends_with_a_model_that_is_scored(store, tm
     assert {each: str(getattr(served, each)) for each in of_one_mask} == {
         each: logged.params[f"best_{each}"] for each in of_one_mask
     }
+
+
+def test_auto_learns_from_images_without_masks_and_lets_made_labels_choose_no_parting(
+    store, tmp_path, light, monkeypatch
+):
+    monkeypatch.setattr(epochs, "seconds_a_step", lambda *_: 1.5)
+    data = touching(tmp_path / "cells")
+    shutil.rmtree(data / "masks")
+    told = Options(data=str(data), groups="off", minutes=0.3, encoder_weights="none", precision="float32")
+    with pytest.raises(UserError, match="train on made labels: auto or pseudo-label with labels=consensus"):
+        run_setup(load_setup("auto"), told, QUIET)
+    summary = run_setup(load_setup("auto"), dataclasses.replace(told, labels="otsu", rounds=1), QUIET)
+    logged, children = MlflowClient().get_run(summary.run_id).data, children_of(summary.run_id)
+    assert logged.tags["scored_against"] == "labels by otsu"
+    assert [child.data.tags["role"] for child in children] == ["round", "final"]
+    for child in children:
+        assert child.data.params["objects"] == "watershed" and "served_objects" not in child.data.params
+    assert (logged.params["best_objects"], logged.params["best_seeds"]) == ("watershed", "0.0")

@@ -116,6 +116,17 @@ def test_cells_that_touch_without_a_line_between_are_objects(configured):
     assert not found.setup.membranes and found.setup.recipe.objects == "border"
 
 
+@pytest.mark.parametrize("draw", [touching, cells])
+def test_made_labels_are_of_objects_that_a_watershed_parts_and_rounds_share_the_minutes(configured, draw):
+    given = configured(draw)
+    made = configured(draw, told={"labels": "otsu", "rounds": 2})
+    assert made.setup.recipe.objects == "watershed" and not made.setup.membranes
+    said = made.frame().set_index("what")
+    assert said.loc["labels", "chosen"] == "made from the images: otsu" and "labels" not in set(given.frame()["what"])
+    assert made.minutes == pytest.approx(given.minutes / 3, abs=0.01)
+    assert configured(draw, told={"labels": "otsu", "objects": "border"}).setup.recipe.objects == "border"
+
+
 @pytest.mark.parametrize("draw", [touching, one_large])
 @pytest.mark.parametrize("view", ["whole", "patches"])
 def test_what_is_asked_for_is_what_the_rest_goes_with(configured, draw, view):

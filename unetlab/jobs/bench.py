@@ -34,6 +34,7 @@ class Bench:
         rivals: that the final model meets.
         threshold: "recipe" or "validation", as `Options` has it.
         scenes: int (n,), the scene of each image, None for each its own.
+        made: whether labels were made for training: those do not part objects that touch.
         kept: what earlier attempts left, and where this one saves what a next would want.
     """
 
@@ -50,6 +51,7 @@ class Bench:
     rivals: Rivals = Rivals()
     threshold: str = "recipe"
     scenes: np.ndarray | None = None
+    made: bool = False
     kept: Kept = Kept()
 
     @property

@@ -59,7 +59,7 @@ def refuse_unusable(card: DataCard, has_masks: bool, labels: str) -> None:
     if labels == "masks" and not has_masks:
         raise UserError(
             f"{card.name} has images and no masks; put one mask an image into a folder masks beside images, "
-            "or train on made labels with the setup pseudo-label and labels=consensus"
+            "or train on made labels: auto or pseudo-label with labels=consensus"
         )
     _refuse_errors(card)
 

@@ -127,6 +127,9 @@ def configure(setup: Setup, options: Options, dataset: Dataset, card: DataCard, 
       tissue bends.
     - Scenes: of how many it learns is said, and below KNOWN that more of them help more than more minutes do; nothing
       else follows from it, since no rule tried here made up for scenes that are missing.
+    - Made labels: of objects, since no label maker knows membranes. They do not part objects that touch, so a watershed
+      of the mask does, whose one number validation, which has such labels too, cannot choose. Each round of
+      self-training has its share of the minutes.
     - Objects: where they touch in more than TOUCHING of the images, the network learns the borders between them too,
       and validation chooses between that, a watershed and plain components, and how sure of an object to be; of
       several classes, which have no second output, between the last two.
@@ -150,6 +153,9 @@ def configure(setup: Setup, options: Options, dataset: Dataset, card: DataCard, 
     refuse_numbers(setup, options)
     seen = objects_of(dataset, few(sides.train))
     choices: list[Choice] = []
+    if options.labels != "masks":
+        why = f"{ASKED}: no mask is looked at but to score what came of it"
+        choices.append(Choice("labels", f"made from the images: {options.labels}", why))
     setup, weights = _network(setup, options, dataset, sides, choices)
     setup, changes = _what_is_seen(setup, seen, dataset, sides, options, choices)
     changes |= _augmentation(setup, {card.modality[row] for row in sides.train}, changes["view"], choices)
@@ -158,7 +164,7 @@ def configure(setup: Setup, options: Options, dataset: Dataset, card: DataCard, 
     trials = max(options.trials, at_once * int(options.minutes // 45) if options.minutes >= 90 else 1)
     setup = _batch(setup, replace(options, trials=trials), choices)
     _scenes(options.split, len(sides.train), len(np.unique(card.groups[sides.train])), choices)
-    each = options.minutes / (math.ceil(trials / at_once) + options.refit)
+    each = options.minutes / (math.ceil(trials / at_once) + options.refit + options.rounds)
     minutes = max(0.01, round(ENDED * each, 2))  # 0 would be no limit
     if options.epochs:
         chosen, why = epochs.as_told(setup.recipe, options.epochs, dataset, sides, minutes)
@@ -210,7 +216,8 @@ def _what_is_seen(
     """View, scale, patch, loss and objects."""
     several = bool(setup.recipe.classes)
     crowded = seen.touching > TOUCHING
-    membranes = seen.foreground > FOREGROUND and seen.mean > CELLS and not several and not crowded
+    made = options.labels != "masks"
+    membranes = seen.foreground > FOREGROUND and seen.mean > CELLS and not (several or crowded or made)
     changes = _learnt(seen, membranes, choices)
     if options.view == "recipe" and options.scale == "recipe":
         whole = not membranes and seen.mean < FEW and seen.share > LARGE
@@ -226,7 +233,7 @@ def _what_is_seen(
     changes |= _objects(seen, membranes, several, options, choices)
     if not membranes and seen.least > 1:
         changes |= {"least_object": seen.least}
-        why = "99 of 100 objects that you drew are as large: what is smaller is a speck, no object"
+        why = "99 of 100 objects to learn from are as large: what is smaller is a speck, no object"
         choices.append(Choice("smallest object", f"{seen.least} pixels", why))
     return replace(setup, membranes=membranes), changes
 
@@ -283,6 +290,9 @@ def _objects(seen: Objects, membranes: bool, several: bool, options: Options, ch
             return {"objects": options.objects}
         why = f"{ASKED}, but for {options.objects}: a softmax over classes has no second output to learn it"
         choices.append(Choice("objects", IN_CLASSES, why))
+        return {"objects": "watershed"}
+    if options.labels != "masks":
+        choices.append(Choice("objects", "a watershed of the mask", "made labels do not part objects that touch"))
         return {"objects": "watershed"}
     touch = f"objects touch in {seen.touching:.0%} of the images"
     if membranes or seen.touching <= TOUCHING:

@@ -134,10 +134,11 @@ def best_threshold(bench: Bench, probabilities: Sequence[np.ndarray] | np.ndarra
 def with_objects(bench: Bench, recipe: Recipe, maps: Maps, rows: np.ndarray) -> Recipe:
     """The recipe with the way of parting objects that has the best object score on validation: its own or a plainer
     one, of equals the plainer; and with how sure of an object the network then has to be. Components are never left.
-    Of many or large images some are looked at, spread over all: the ways are many, and each takes its time."""
+    Of many or large images some are looked at, spread over all: the ways are many, and each takes its time. Made labels
+    do not part what touches, so nothing is chosen by them."""
     plainer = list(METHODS)[: list(METHODS).index(recipe.objects) + 1]
     ways = [how for how in plainer if how == recipe.objects or not METHODS[how].uses_head]
-    if len(ways) == 1:
+    if len(ways) == 1 or bench.made:
         return recipe
     sizes, heads = bench.dataset.sizes[rows], maps.mask if maps.head is None else maps.head
     step = max(1, int(sizes.prod(axis=1).sum()) // MOST_COMPARED)

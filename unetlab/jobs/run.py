@@ -97,9 +97,9 @@ def run_setup(
     if images.learnt.learnt_classes:
         setup = of_classes(setup, options, images.learnt, images.sides, console)
 
-    told, minutes, configured = options, options.minutes, None
+    told, minutes, configured, rounds = options, options.minutes, None, _rounds(options, images)
     if setup.adapts:
-        configured = configure(setup, options, images.learnt, images.card, images.sides)
+        configured = configure(setup, replace(options, rounds=rounds), images.learnt, images.card, images.sides)
         setup, options, weights = configured.setup, configured.options, configured.weights
         minutes = configured.minutes
         console.print(configured.table())
@@ -110,7 +110,6 @@ def run_setup(
 
     experiment_id = ui.open_experiment()
     outbox.sync()  # what an earlier run could not send
-    rounds = _rounds(options, images)
     trainings = options.trials + rounds + options.refit
     key = _plan(setup, recipe, told, images.dataset, images.sides, own_tags)
     if own_tags and not options.fresh and (run := resume.finished_run(experiment_id, key)) is not None:
@@ -221,6 +220,7 @@ def _bench(
         _rivals(images.learnt, images.sides, images.learnt is images.dataset),
         options.threshold,
         images.scenes,
+        options.labels != "masks",
     )
 
 
