@@ -124,6 +124,10 @@ def test_made_labels_are_of_objects_that_a_watershed_parts_and_rounds_share_the_
     said = made.frame().set_index("what")
     assert said.loc["labels", "chosen"] == "made from the images: otsu" and "labels" not in set(given.frame()["what"])
     assert made.minutes == pytest.approx(given.minutes / 3, abs=0.01)
+    choices = []
+    assert configure._smallest(Objects(40.0, 0.1, 0.0, 9.0, 0.1, 1), True, choices) == {"least_object": 13}
+    assert (choices[0].chosen, choices[0].why[:25]) == ("13 pixels", "1% of the typical object:")
+    assert not configure._smallest(Objects(40.0, 0.1, 0.0, 9.0, 0.1, 1), False, choices)
     assert configured(draw, told={"labels": "otsu", "objects": "border"}).setup.recipe.objects == "border"
 
 

@@ -47,6 +47,9 @@ ENDED = 0.9
 """Share of a training's minutes after which it ends where steps take longer than they did alone: scores at native size,
 how objects are parted, pictures and the test come after it."""
 
+SPECK = 0.01
+"""Share of the typical object's area below which what a label maker found is none."""
+
 KNOWN = 20
 """Scenes from which on more images of the same help about as much as more scenes."""
 
@@ -134,7 +137,8 @@ def configure(setup: Setup, options: Options, dataset: Dataset, card: DataCard, 
       and validation chooses between that, a watershed and plain components, and how sure of an object to be; of
       several classes, which have no second output, between the last two.
     - Smallest object: what is smaller than 99 of 100 objects of the training images is a speck, which stays in the
-      mask and is counted as no object. Not of membranes: thin processes are cells as well, and V_rand counts them.
+      mask and is counted as no object; of made labels, which hold specks themselves, also what is smaller than SPECK of
+      the typical object. Not of membranes: thin processes are cells as well, and V_rand counts them.
     - Trials: one, from 90 minutes on one for every 45, the first of which is this configuration: with less than half as
       much again as the 30 minutes that one training has by default a search would choose what learns fastest, not what
       learns best. From then on so many times more as workers train at once, which of one machine's processors have a
@@ -231,11 +235,20 @@ def _what_is_seen(
     else:
         changes |= _patches(setup, seen, membranes, dataset, sides, options, choices)
     changes |= _objects(seen, membranes, several, options, choices)
-    if not membranes and seen.least > 1:
-        changes |= {"least_object": seen.least}
-        why = "99 of 100 objects to learn from are as large: what is smaller is a speck, no object"
-        choices.append(Choice("smallest object", f"{seen.least} pixels", why))
+    changes |= {} if membranes else _smallest(seen, options.labels != "masks", choices)
     return replace(setup, membranes=membranes), changes
+
+
+def _smallest(seen: Objects, made: bool, choices: list[Choice]) -> dict[str, Any]:
+    """Below which size there is no object."""
+    least, why = seen.least, "99 of 100 objects that you drew are as large: what is smaller is a speck, no object"
+    if made:
+        least = max(least, round(SPECK * math.pi / 4 * seen.diameter**2))
+        why = f"{SPECK:.0%} of the typical object: label makers leave specks, which are no objects"
+    if least <= 1:
+        return {}
+    choices.append(Choice("smallest object", f"{least} pixels", why))
+    return {"least_object": least}
 
 
 def _learnt(seen: Objects, membranes: bool, choices: list[Choice]) -> dict[str, Any]:
