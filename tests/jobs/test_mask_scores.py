@@ -39,8 +39,9 @@ def test_objects_are_parted_as_validation_says(truth, head, asked, chosen):
     )
     maps = Maps(np.stack([(truth > 0) * np.float32(0.9)] * 2), np.stack([head] * 2))
     recipe = RECIPE.changed({"objects": asked})
-    found = mask_scores.with_objects(SimpleNamespace(dataset=data), recipe, maps, np.arange(2))
+    found = mask_scores.with_objects(SimpleNamespace(dataset=data, made=False), recipe, maps, np.arange(2))
     assert found.objects == chosen
+    assert mask_scores.with_objects(SimpleNamespace(dataset=data, made=True), recipe, maps, np.arange(2)) == recipe
 
 
 def test_how_sure_of_an_object_to_be_is_what_leaves_out_what_is_none():
@@ -50,7 +51,7 @@ def test_how_sure_of_an_object_to_be_is_what_leaves_out_what_is_none():
     )
     sure = np.where(DISCS == 1, 0.9, np.where(DISCS == 2, 0.6, 0)).astype(np.float32)[None]
     recipe = RECIPE.changed({"objects": "watershed"})
-    found = mask_scores.with_objects(SimpleNamespace(dataset=data), recipe, Maps(sure), np.arange(1))
+    found = mask_scores.with_objects(SimpleNamespace(dataset=data, made=False), recipe, Maps(sure), np.arange(1))
     assert found.objects == "watershed" and 0.6 < found.confidence <= 0.9
 
 
