@@ -237,6 +237,11 @@ class Options:
     twin_seed: int | None = None
     """Of a built-in twin; None for `seed`. No option: a showdown keeps one twin on all its splits."""
 
+    @property
+    def made(self) -> bool:
+        """Whether labels are made from the images, in place of given masks."""
+        return self.labels != "masks"
+
     def reading(self) -> "Reading":
         """What `open_dataset` is told of how files become images and labels."""
         return {"masks": self.masks, "channels": self.channels, "pages": self.pages}

@@ -157,7 +157,7 @@ def configure(setup: Setup, options: Options, dataset: Dataset, card: DataCard, 
     refuse_numbers(setup, options)
     seen = objects_of(dataset, few(sides.train))
     choices: list[Choice] = []
-    if options.labels != "masks":
+    if options.made:
         why = f"{ASKED}: no mask is looked at but to score what came of it"
         choices.append(Choice("labels", f"made from the images: {options.labels}", why))
     setup, weights = _network(setup, options, dataset, sides, choices)
@@ -220,8 +220,7 @@ def _what_is_seen(
     """View, scale, patch, loss and objects."""
     several = bool(setup.recipe.classes)
     crowded = seen.touching > TOUCHING
-    made = options.labels != "masks"
-    membranes = seen.foreground > FOREGROUND and seen.mean > CELLS and not (several or crowded or made)
+    membranes = seen.foreground > FOREGROUND and seen.mean > CELLS and not (several or crowded or options.made)
     changes = _learnt(seen, membranes, choices)
     if options.view == "recipe" and options.scale == "recipe":
         whole = not membranes and seen.mean < FEW and seen.share > LARGE
@@ -235,7 +234,7 @@ def _what_is_seen(
     else:
         changes |= _patches(setup, seen, membranes, dataset, sides, options, choices)
     changes |= _objects(seen, membranes, several, options, choices)
-    changes |= {} if membranes else _smallest(seen, options.labels != "masks", choices)
+    changes |= {} if membranes else _smallest(seen, options.made, choices)
     return replace(setup, membranes=membranes), changes
 
 
@@ -304,7 +303,7 @@ def _objects(seen: Objects, membranes: bool, several: bool, options: Options, ch
         why = f"{ASKED}, but for {options.objects}: a softmax over classes has no second output to learn it"
         choices.append(Choice("objects", IN_CLASSES, why))
         return {"objects": "watershed"}
-    if options.labels != "masks":
+    if options.made:
         choices.append(Choice("objects", "a watershed of the mask", "made labels do not part objects that touch"))
         return {"objects": "watershed"}
     touch = f"objects touch in {seen.touching:.0%} of the images"

@@ -85,7 +85,7 @@ def run_setup(
 
     # the encoder's weights; a frozen random encoder is worthless, so without weights it is trained
     weights = None if setup.adapts else resolve_weights(options.encoder_weights, setup)
-    if options.labels != "masks":
+    if options.made:
         setup = replace(setup, published={})  # those figures are of models that learnt given masks
 
     if options.trials > 1 and not cluster.is_wanted(options):
@@ -162,7 +162,7 @@ def look(setup: Setup, options: Options, console: Console, by_itself: bool = Fal
         console.print("sections of one stack: split in blocks of neighbours, with a gap between sides", highlight=False)
     scenes = _sections(dataset, card) if options.split == "blocks" else card.groups
     sides = _split(dataset, card, scenes, options)
-    learnt = dataset if options.labels == "masks" else made.made_labels(dataset, options.labels, console)
+    learnt = made.made_labels(dataset, options.labels, console) if options.made else dataset
     return Images(dataset, card, sides, scenes, learnt, dataset if dataset.has_masks else learnt, options.split)
 
 
@@ -220,7 +220,7 @@ def _bench(
         _rivals(images.learnt, images.sides, images.learnt is images.dataset),
         options.threshold,
         images.scenes,
-        options.labels != "masks",
+        options.made,
     )
 
 
@@ -251,7 +251,7 @@ def _plan(
 
 def _tags(bench: Bench, options: Options) -> dict[str, str]:
     """What a run says of itself: setup and data, and what was resolved of its options."""
-    by_masks = options.labels == "masks" or bench.truth is not bench.dataset
+    by_masks = not options.made or bench.truth is not bench.dataset
     return {
         **bench.tags("search"),
         "encoder": _encoder_tag(bench.setup, bench.weights),
@@ -305,7 +305,7 @@ def _rivals(learnt: Dataset, sides: Split, given: bool) -> baselines.Rivals:
 
 
 def _name(setup: Setup, dataset: Dataset, options: Options) -> str:
-    labels = "" if options.labels == "masks" else f" labels {options.labels}"
+    labels = f" labels {options.labels}" if options.made else ""
     trials = f" {options.trials} trials {options.tuner}" if options.trials > 1 else ""
     epochs = f" {options.epochs} epochs" if options.epochs else ""
     return f"{setup.name} seed {options.seed} {dataset.name}{labels}{trials}{epochs}"
