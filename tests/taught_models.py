@@ -1,5 +1,8 @@
 """Models of a moment's making, with a run that says what they have seen."""
 
+import shutil
+from pathlib import Path
+
 import mlflow
 import pandas as pd
 from conftest import log_tiny
@@ -30,3 +33,15 @@ def with_split(data, sides: str = "train", **changes) -> str:
         mlflow.log_params({"data": str(data), "seed": 0, "twin_seed": None})
         mlflow.log_text(table.assign(sha=dataset.sha).to_csv(index=False), "split.csv")
         return tiny(nested=True, **changes)
+
+
+def of_before(address: str, folder: Path) -> str:
+    """A copy of a logged model, as a version of unetlab logged it in which percentiles are 20 and 80, and a mask of
+    anything is one object."""
+    copy = Path(shutil.copytree(mlflow.artifacts.download_artifacts(address), folder / "before"))
+    (own,) = copy.rglob("unetlab_served")
+    with (own / "images" / "geometry.py").open("a") as file:
+        file.write("\nPERCENTILES = (20.0, 80.0)\n")
+    with (own / "inference" / "predict.py").open("a") as file:
+        file.write("\ndef objects_at(mask, head, probability, recipe):\n    return mask.astype(np.int32)\n")
+    return str(copy)

@@ -145,9 +145,9 @@ class Options:
     )
     objects: str = _said(
         "recipe",
-        "How touching objects are parted: connected components, a watershed of the mask's distance map, or one from "
-        "seeds that a second output of the network gives (border, distance). Validation chooses between it and the "
-        "plainer ones, and how sure of an object the network has to be.",
+        "How touching objects are parted: connected components, a watershed of the mask's distance map, or one by a "
+        "second output of the network: border, which lowers that map, or distance, which gives seeds. Validation by "
+        "masks chooses between it and the plainer ones, and how sure of an object the network has to be.",
         choices=("recipe", "components", "watershed", "border", "distance"),
         budget=True,
     )

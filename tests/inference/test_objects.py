@@ -126,6 +126,14 @@ def test_specks_of_a_noisy_head_are_no_objects():
     assert instances(labels > 0, depth, "distance", 0.5).max() == 2
 
 
+@pytest.mark.parametrize("wide", [3, 13, 25])
+def test_noise_in_a_wide_border_is_no_object(wide):
+    labels, rng = discs(120, (60, 40, 26), (60, 84, 26)), np.random.default_rng(0)
+    sure = np.abs(np.arange(120) - 62) <= wide // 2
+    head = np.where(sure, 0.97, 0.03) + rng.normal(0, 0.02, labels.shape)
+    assert instances(labels > 0, head.clip(0, 1).astype(np.float32), "border", 0.5).max() == 2
+
+
 @pytest.mark.parametrize("how", METHODS)
 def test_a_field_of_thousands_is_quick(how):
     labels = crowd(1024, 900, 12)

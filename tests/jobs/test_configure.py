@@ -380,3 +380,40 @@ def test_a_step_that_wants_more_memory_than_there_is_is_not_tried(configured, mo
     monkeypatch.setattr(fit, "seconds_a_step", None)
     with pytest.raises(UserError, match="batches of 1 at 96x96 .*take a machine with more"):
         configured(touching)
+
+
+def colony(rng, size):
+    """Discs that touch in rows, as a mask of them has no borders."""
+    labels = np.zeros(size, int)
+    y, x = np.mgrid[: size[0], : size[1]]
+    for k in range(16):
+        labels[(y - 16 - 22 * (k // 4)) ** 2 + (x - 16 - 18 * (k % 4)) ** 2 < 10**2] = k + 1
+    return labels
+
+
+@pytest.mark.parametrize("told", [{"labels": "otsu"}, {"objects": "watershed"}])
+def test_sizes_are_of_objects_as_they_will_be_parted(tmp_path, told):
+    data = open_dataset(str(write(tmp_path / "colony", colony)), masks="binary")
+    sides = split(data.ids, np.arange(len(data)), check(data, "off").modality, seed=0)
+    seen = configure._seen(data, sides, Options(data="", **told))
+    one = 317  # pixels of a disc; four of them are a component
+    assert seen.mean == 16 and 0.8 * one < np.pi / 4 * seen.diameter**2 < 1.2 * one and seen.least < 1.1 * one
+    plain = configure._seen(data, sides, Options(data=""))
+    assert (plain.mean, plain.touching) == (4, 0) and plain.least > 2 * one
+
+
+@pytest.mark.parametrize(("minutes", "rounds", "trials"), [(90, 0, 2), (90, 1, 1), (180, 1, 3), (180, 3, 1)])
+def test_rounds_leave_a_search_what_its_trainings_want(configured, minutes, rounds, trials):
+    found = configured(touching, minutes=minutes, told={"labels": "otsu", "rounds": rounds})
+    assert found.options.trials == trials and found.minutes >= 0.9 * 45
+
+
+def test_the_smallest_object_has_the_reason_that_holds():
+    def said(least, diameter, made):
+        choices = []
+        configure._smallest(Objects(diameter, 0.1, 0.0, 9.0, 0.1, least), made, choices)
+        return choices[0].chosen, choices[0].why[:30]
+
+    assert said(60, 20.0, True) == ("60 pixels", "99 of 100 objects there are as")
+    assert said(2, 40.0, True) == ("13 pixels", "1% of the typical object: labe")
+    assert said(60, 20.0, False) == ("60 pixels", "99 of 100 objects that you dre")

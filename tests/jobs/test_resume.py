@@ -56,6 +56,13 @@ def test_fresh_begins_anew_and_another_plan_is_another_run(experiment):
             assert other.parent != kept.parent
 
 
+def test_work_of_a_version_whose_words_meant_something_else_is_not_the_same(monkeypatch):
+    now = resume.plan_key(recipe={"objects": "border"})
+    assert now == resume.plan_key(recipe={"objects": "border"})
+    monkeypatch.setattr(resume, "MEANING", resume.MEANING - 1)
+    assert now != resume.plan_key(recipe={"objects": "border"})
+
+
 def test_what_kill_9_left_running_is_killed_also_where_the_next_begins_anew(experiment):
     going, trial = resume.going_on(experiment, "k", "one", TOLD, {}), {"training": "trial 0"}
     with going as kept, write.run("t", tags=trial, params={}) as begun:

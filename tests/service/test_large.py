@@ -8,12 +8,14 @@ import pandas as pd
 import pytest
 import tifffile
 from conftest import log_tiny
+from taught_models import of_before
 
 from unetlab.images import codecs, rows
 from unetlab.inference import predict as inference
 from unetlab.inference.objects import confident, instances
 from unetlab.inference.predict import Band, Predictor, class_objects_at
 from unetlab.service import large, segmenting
+from unetlab.service.loading import load, predictor_of
 from unetlab.service.predict import predict_folder
 
 
@@ -163,6 +165,18 @@ def test_objects_that_are_not_sure_enough_are_none_in_a_large_image_either(tmp_p
         asked = large.segment(sure, tmp_path / "a.tif", tmp_path / "out", tmp_path / "out", "a", 0.31)
         (above,) = every.answers([image[:, :, None]], 0.31)
         assert asked["object_count"] == above.labels.max() > whole.labels.max()
+
+
+def test_objects_of_a_large_image_are_those_of_the_copy_that_a_model_travels_with(store, tmp_path, small):
+    image = np.zeros((90, 120), np.uint8)
+    image[30:50, 20:40] = image[30:50, 60:80] = 255
+    tifffile.imwrite(tmp_path / "a.tif", image, photometric="minisblack")
+    for name in ("masks", "labels"):
+        (tmp_path / name).mkdir()
+    now = log_tiny(view="patches").model_uri
+    for model, count in ((now, 2), (of_before(now, tmp_path), 1)):
+        predictor = predictor_of(load(model))
+        assert large.segment(predictor, tmp_path / "a.tif", tmp_path, tmp_path, "a", None)["object_count"] == count
 
 
 def test_an_object_that_never_ends_is_cut_rather_than_waited_for(monkeypatch):

@@ -27,6 +27,14 @@ def test_colours_of_a_stain_stay_and_what_is_dim_or_grey_is_brightened():
         assert overlay(dim, nothing).max() == 255 and overlay(dim, nothing).min() == 0
 
 
+def test_a_few_bright_pixels_do_not_leave_a_colour_image_dark_and_one_of_one_colour_is_drawn():
+    dim = np.random.default_rng(0).integers(5, 40, (100, 100, 3)).astype(np.uint8)
+    dim[0, :50] = 180
+    drawn = overlay(dim, np.zeros((100, 100), np.int32))
+    assert 110 < drawn[50:].mean() < 145
+    assert not overlay(np.full((20, 20, 3), 9, np.uint8), np.zeros((20, 20), np.int32)).any()
+
+
 @pytest.mark.parametrize(("side", "wide"), [(100, 1), (700, 2), (5000, 4)])
 def test_outlines_of_large_images_are_thicker_and_within_their_object(side, wide):
     labels = np.zeros((60, side), np.int32)

@@ -24,7 +24,8 @@ AROUND = 128
 """Rows that a band of distances sees above and below itself."""
 
 SPECK = 0.05
-"""A seed below this share of the largest in its component is noise of the network, not an object."""
+"""A seed below this share of the largest in its component, or a peak of the highest, is noise of the network, not an
+object."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,9 @@ def _border(mask: np.ndarray, head: np.ndarray | None, seeds: Sequence[float]) -
 def _distance(mask: np.ndarray, head: np.ndarray | None, seeds: Sequence[float]) -> Iterator[np.ndarray]:
     """Regions where the head is above the seed, grown back."""
     assert head is not None
-    yield from (_grown(mask, components(mask & (head > seed)), -head) for seed in seeds)
+    for seed in seeds:
+        sure = components(mask & (head > seed))
+        yield _grown(mask, sure, -head, _areas(sure))
 
 
 METHODS = {
@@ -199,12 +202,18 @@ def _parted(mask: np.ndarray, height: np.ndarray, ratios: Sequence[float]) -> It
     """
     height = np.where(mask, height, 0)
     tops = components(local_maxima(height, connectivity=1) & mask)
-    basins = _grown(mask, tops, -height, speck=0.0)
-    peaks = np.zeros(int(basins.max()) + 1, np.float32)
-    np.maximum.at(peaks, basins.ravel(), height.ravel())
+    basins = _grown(mask, tops, -height, _peaks(tops, height))
+    peaks = _peaks(basins, height)
     pairs, saddles = _saddles(basins, height)
     for ratio in ratios:
         yield _numbered(_merged(peaks, pairs, saddles, ratio)[basins])
+
+
+def _peaks(labels: np.ndarray, height: np.ndarray) -> np.ndarray:
+    """The highest point of each number of a label image, float32 (most + 1,); heights are 0 or more."""
+    peaks = np.zeros(int(labels.max(initial=0)) + 1, np.float32)
+    np.maximum.at(peaks, labels.ravel(), height.ravel())
+    return peaks
 
 
 def _merged(peaks: np.ndarray, pairs: np.ndarray, saddles: np.ndarray, ratio: float) -> np.ndarray:
@@ -239,24 +248,23 @@ def _saddles(basins: np.ndarray, height: np.ndarray) -> tuple[np.ndarray, np.nda
     return np.stack(np.divmod(key, width), axis=1), saddles
 
 
-def _grown(mask: np.ndarray, seeds: np.ndarray, height: np.ndarray, speck: float = SPECK) -> np.ndarray:
+def _grown(mask: np.ndarray, seeds: np.ndarray, height: np.ndarray, size: np.ndarray) -> np.ndarray:
     """Seeds, int32 (h, w), within the mask, grown until they fill it, over low `height` first.
 
-    A component without a seed, or with one, is an object as it is; seeds below `speck` of the largest seed of their
-    component are none.
+    A component without a seed, or with one, is an object as it is; seeds whose `size`, (most + 1,) by their numbers, is
+    below SPECK of the largest of their component are none.
     """
     regions, inside = components(mask), seeds > 0
-    area = _areas(seeds)
-    owner = np.zeros(len(area), np.int32)
+    owner = np.zeros(len(size), np.int32)
     owner[seeds[inside]] = regions[inside]
     del inside
-    largest = np.zeros(int(regions.max()) + 1, np.int64)
-    np.maximum.at(largest, owner[1:], area[1:])
-    kept = area >= speck * largest[owner]
+    largest = np.zeros(int(regions.max()) + 1, size.dtype)
+    np.maximum.at(largest, owner[1:], size[1:])
+    kept = size >= SPECK * largest[owner]
     kept[0] = False
     several = np.bincount(owner[kept], minlength=len(largest)) > 1
     several[0] = False
-    number = np.where(kept, np.arange(len(area), dtype=np.int32), np.int32(0))
+    number = np.where(kept, np.arange(len(size), dtype=np.int32), np.int32(0))
     for box, own in _crowded(regions, several):
         flooded = watershed(height[box], number[seeds[box]] * own, mask=own)
         regions[box][own] = flooded[own] + len(largest)

@@ -16,7 +16,7 @@ from unetlab.data.check import DataCard
 from unetlab.data.scale import Objects, objects_of, scale_for
 from unetlab.data.split import Split
 from unetlab.images.view import ALIGN, size_of
-from unetlab.inference.objects import METHODS
+from unetlab.inference.objects import METHODS, instances
 from unetlab.jobs import cluster, epochs
 from unetlab.jobs.early import refuse_numbers, scale_of
 from unetlab.metrics.baselines import few
@@ -131,18 +131,19 @@ def configure(setup: Setup, options: Options, dataset: Dataset, card: DataCard, 
     - Scenes: of how many it learns is said, and below KNOWN that more of them help more than more minutes do; nothing
       else follows from it, since no rule tried here made up for scenes that are missing.
     - Made labels: of objects, since no label maker knows membranes. They do not part objects that touch, so a watershed
-      of the mask does, whose one number validation, which has such labels too, cannot choose. Each round of
-      self-training has its share of the minutes.
+      of the mask does, before sizes are read off them too; its one number validation, which has such labels as well,
+      cannot choose. Each round of self-training has its share of the minutes. Masks without two objects that touch
+      are parted alike where you ask for a watershed.
     - Objects: where they touch in more than TOUCHING of the images, the network learns the borders between them too,
       and validation chooses between that, a watershed and plain components, and how sure of an object to be; of
       several classes, which have no second output, between the last two.
     - Smallest object: what is smaller than 99 of 100 objects of the training images is a speck, which stays in the
       mask and is counted as no object; of made labels, which hold specks themselves, also what is smaller than SPECK of
       the typical object. Not of membranes: thin processes are cells as well, and V_rand counts them.
-    - Trials: one, from 90 minutes on one for every 45, the first of which is this configuration: with less than half as
-      much again as the 30 minutes that one training has by default a search would choose what learns fastest, not what
-      learns best. From then on so many times more as workers train at once, which of one machine's processors have a
-      share each.
+    - Trials: one, from 90 minutes on one for every 45, less those of a last training on all images and of rounds of
+      self-training; the first is this configuration. With less than half as much again as the 30 minutes that one
+      training has by default a search would choose what learns fastest, not what learns best. From then on so many
+      times more as workers train at once, which of one machine's processors have a share each.
     - Epochs: the time of a step is measured, once with this data on this machine (fresh=true measures again), also
       where the workers of a cluster train; so many steps fit epochs.TRAINED of a training's minutes, divided so that
       validation takes no more than epochs.VALIDATED of them. Where epochs.EPOCHS leaves no such division, an epoch
@@ -155,7 +156,7 @@ def configure(setup: Setup, options: Options, dataset: Dataset, card: DataCard, 
     Raises UserError as `refuse_numbers` does, and for weights as `resolve_weights` does.
     """
     refuse_numbers(setup, options)
-    seen = objects_of(dataset, few(sides.train))
+    seen = _seen(dataset, sides, options)
     choices: list[Choice] = []
     if options.made:
         why = f"{ASKED}: no mask is looked at but to score what came of it"
@@ -165,10 +166,12 @@ def configure(setup: Setup, options: Options, dataset: Dataset, card: DataCard, 
     changes |= _augmentation(setup, {card.modality[row] for row in sides.train}, changes["view"], choices)
     setup = replace(setup, recipe=setup.recipe.changed(changes))
     at_once = cluster.at_once(options)
-    trials = max(options.trials, at_once * int(options.minutes // 45) if options.minutes >= 90 else 1)
+    besides = options.refit + options.rounds
+    turns = int(options.minutes // 45) - besides
+    trials = max(options.trials, at_once * turns if turns > 1 else 1)
     setup = _batch(setup, replace(options, trials=trials), choices)
     _scenes(options.split, len(sides.train), len(np.unique(card.groups[sides.train])), choices)
-    each = options.minutes / (math.ceil(trials / at_once) + options.refit + options.rounds)
+    each = options.minutes / (math.ceil(trials / at_once) + besides)
     minutes = max(0.01, round(ENDED * each, 2))  # 0 would be no limit
     if options.epochs:
         chosen, why = epochs.as_told(setup.recipe, options.epochs, dataset, sides, minutes)
@@ -177,6 +180,19 @@ def configure(setup: Setup, options: Options, dataset: Dataset, card: DataCard, 
         setup = replace(setup, recipe=setup.recipe.changed(fitted))
     choices.append(Choice("training", chosen, why))
     return Configured(setup, replace(options, trials=trials), minutes, weights, tuple(choices))
+
+
+def _seen(dataset: Dataset, sides: Split, options: Options) -> Objects:
+    """What training images show, parted as it will be where label images do not part what touches."""
+
+    def parted(mask: np.ndarray) -> np.ndarray:
+        return instances(mask, None, "watershed", METHODS["watershed"].default)
+
+    rows = few(sides.train)
+    seen = objects_of(dataset, rows, parted if options.made else None)
+    if options.objects == "watershed" and not (options.made or seen.touching):
+        return objects_of(dataset, rows, parted)
+    return seen
 
 
 def _network(
@@ -240,9 +256,11 @@ def _what_is_seen(
 
 def _smallest(seen: Objects, made: bool, choices: list[Choice]) -> dict[str, Any]:
     """Below which size there is no object."""
-    least, why = seen.least, "99 of 100 objects that you drew are as large: what is smaller is a speck, no object"
-    if made:
-        least = max(least, round(SPECK * math.pi / 4 * seen.diameter**2))
+    least, there = seen.least, "there" if made else "that you drew"
+    why = f"99 of 100 objects {there} are as large: what is smaller is a speck, no object"
+    speck = round(SPECK * math.pi / 4 * seen.diameter**2)
+    if made and speck > least:
+        least = speck
         why = f"{SPECK:.0%} of the typical object: label makers leave specks, which are no objects"
     if least <= 1:
         return {}

@@ -21,7 +21,7 @@ from unetlab.service.exports.card import FOLDER, NAME, card
 from unetlab.service.exports.check import Loss, calibration_images, loss
 from unetlab.service.exports.network import trained
 from unetlab.service.exports.speed import speed
-from unetlab.service.loading import load, pinned
+from unetlab.service.loading import load, pinned, predictor_of
 from unetlab.service.own import Own, own_images
 from unetlab.service.seen import Origin, origin
 from unetlab.tracking import ui
@@ -89,7 +89,9 @@ def export(
     require(row, precision)
     model = pinned(model)
     segmenter = load(model)
-    whence, network = origin(segmenter), trained(model)
+    own_predictor = predictor_of(segmenter)
+    whence = origin(segmenter)
+    network = trained(model) if own_predictor is None else trained(model, type(own_predictor))
     own, shape = own_images(whence, data), network.shape(row)
     if own.missing:
         _tell(console, f"{own.missing} of {own.missing + len(own.test)} test images of the model's run are not there")

@@ -84,4 +84,5 @@ def say_pointless(recipe: Recipe, learnt: Dataset, sides: Split, console: Consol
     them one by one until they do."""
     if recipe.objects in HEADS and not any(touching(learnt.objects(int(row))) for row in sides.train):
         said = f"objects={recipe.objects} is pointless here: no two objects touch in any of the training images"
-        console.print(f"{said}; objects=components does as well", highlight=False, soft_wrap=True)
+        plain = "watershed" if recipe.objects == "border" else "components"
+        console.print(f"{said}; objects={plain} does as well", highlight=False, soft_wrap=True)

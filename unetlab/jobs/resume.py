@@ -28,6 +28,10 @@ from unetlab.tracking import outbox, write
 from unetlab.tracking.lock import Lock
 from unetlab.training.checkpoint import Checkpoint, load_arrays, save_arrays
 
+MEANING = 2
+"""Counted up when what a recipe says comes to mean another network, other levels of grey or other objects: what an
+older version left, or had done, is then not the same work."""
+
 UNFINISHED = ("RUNNING", "KILLED", "FAILED")
 
 NO_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EFBIG)
@@ -214,7 +218,7 @@ def tell_unsent(console: Console, metrics: int) -> None:
 
 def plan_key(**plan: Any) -> str:
     """Tells plans apart, 16 hex digits: what is equal in all of these is one and the same work."""
-    return hashlib.sha256(json.dumps(plan, sort_keys=True, default=str).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps([MEANING, plan], sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 @contextmanager

@@ -5,9 +5,9 @@ more than MOST_WAITING pixels would have to wait is cut, at a straight line.
 
 Objects that touch are parted together, unless together they are too tall to wait for. Then those that end are finished,
 and those that go on are parted again with the rows to come, without those above: lines between touching objects may lie
-elsewhere than in the image as one, and a watershed, or what counts as a speck beside a large seed, may now and then
-make one object of two or two of one. So may a watershed of objects within three pixels of one that is not done yet,
-whose share in the blurred distances is missing.
+elsewhere than in the image as one, and a watershed, that of `border` too, or what counts as a speck beside a large
+seed, may now and then make one object of two or two of one. So may a watershed of objects within three pixels of one
+that is not done yet, whose share in the blurred distances is missing.
 """
 
 import tempfile
@@ -22,8 +22,9 @@ from skimage.segmentation import relabel_sequential
 from unetlab.images.palette import colours
 from unetlab.images.regions import components
 from unetlab.images.rows import Rows
-from unetlab.inference.predict import Band, Predictor, class_objects_at, objects_at
+from unetlab.inference.predict import Band, Predictor
 from unetlab.service import objects
+from unetlab.service.loading import code_of
 
 TILE = 256
 """Side of the tiles of the TIFFs that are written."""
@@ -234,6 +235,7 @@ class _Found:
 
     def __init__(self, predictor: Predictor, image: Rows, tables: Path, name: str) -> None:
         self.recipe, self.image, self.tables, self.name = predictor.recipe, image, tables, name
+        self.own = code_of(type(predictor))
         # names, and not their number, in a logged model; one of before there were classes has none
         self.names: list[str] = list(getattr(predictor.recipe, "classes", ()))
         self.objects, self.rows = Objects(self._part, self._say), 0
@@ -260,11 +262,11 @@ class _Found:
     def _part(self, mask: np.ndarray, beside: np.ndarray | None) -> np.ndarray:
         if not self.names:
             if beside is None or beside.ndim == 2:
-                return objects_at(mask, beside, None, self.recipe)
+                return self.own["objects_at"](mask, beside, None, self.recipe)
             head = beside[..., 1] if beside.shape[-1] > 1 else None
-            return objects_at(mask, head, beside[..., 0], self.recipe)
+            return self.own["objects_at"](mask, head, beside[..., 0], self.recipe)
         assert beside is not None
-        return class_objects_at(beside * mask, self.recipe)[0]
+        return self.own["class_objects_at"](beside * mask, self.recipe)[0]
 
     def _say(self, labels: np.ndarray, beside: np.ndarray | None, top: int, before: int) -> None:
         kinds = None

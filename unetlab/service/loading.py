@@ -133,6 +133,12 @@ def predictor_of(segmenter: PyFuncModel) -> Any:
     return predictor if hasattr(predictor, "native_bands") else None
 
 
+def code_of(predictor: type) -> dict[str, Any]:
+    """The names of the module that a class of predictors is of: of a logged model its own copy of unetlab, in which a
+    recipe's words mean what they meant when it was logged."""
+    return predictor.native_bands.__globals__  # type: ignore[attr-defined, no-any-return]
+
+
 def answered(
     segmenter: PyFuncModel, images: Iterable[np.ndarray], params: Mapping[str, float] | None = None
 ) -> list[dict[Hashable, Any]]:

@@ -17,8 +17,8 @@ from unetlab.images.palette import colours
 OUTLINE = (255, 0, 200)
 """A magenta that is seen on dark fluorescence and on purple stains alike; a black rim sets it off from bright ones."""
 
-DIM = 128
-"""Colour images are brightened whose 99th percentile is below it."""
+DIM, PERCENTILES = 128, (1, 99)
+"""Colour images are brightened, to these percentiles, the second of which is below DIM, whatever a few pixels shine."""
 
 A_PIXEL_MORE, THICKEST = 600, 4
 """An outline is one pixel more for so many of the longer side, up to the other."""
@@ -41,8 +41,10 @@ def overlay(image: np.ndarray, labels: np.ndarray, kinds: np.ndarray | None = No
 
     Returns uint8 (h, w, 3).
     """
-    low, high = geometry.levels(image, "percentile")
-    if image.shape[2] == 1 or high < DIM:
+    grey = image.shape[2] == 1
+    low, high = geometry.levels(image, "percentile") if grey else np.percentile(image, PERCENTILES)
+    high = max(high, low + 1)
+    if grey or high < DIM:
         image = (geometry.stretch(image, low, high) * 255).astype(np.uint8)
     drawn = geometry.fit_channels(image, 3).copy()
     line = find_boundaries(labels, mode="inner")

@@ -30,7 +30,7 @@ def test_a_file_of_squares(store):
 def test_a_file_of_patches_says_which_sizes_it_takes(store, name):
     network = trained(tiny(view="patches", scale=0.5, normalise="percentile", channels=1))
     page = card(FORMATS[name], "float32", "m", network, network.shape(FORMATS[name]))
-    assert page["input"]["channels"] == ["grey"] and "percentiles 1 and 99" in page["before"]["normalisation"]
+    assert page["input"]["channels"] == ["grey"] and "percentiles 1 and 99.8 over" in page["before"]["normalisation"]
     assert "0.5 times its size" in page["before"]["size"]
     if name == "onnx":
         assert page["input"]["shape"] == [1, None, None, 1] and page["input"]["multiple_of"] == 32

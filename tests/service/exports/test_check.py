@@ -3,13 +3,15 @@
 import numpy as np
 import pytest
 from conftest import encoded
-from taught_models import with_split
+from taught_models import of_before, with_split
 
 from unetlab.errors import UserError
+from unetlab.service.exports import FORMATS
+from unetlab.service.exports.card import card
 from unetlab.service.exports.check import CALIBRATION, calibration_images, loss
 from unetlab.service.exports.network import trained
+from unetlab.service.loading import load, predictor_of
 from unetlab.service.own import own_images
-from unetlab.service.predict import load
 from unetlab.service.seen import origin
 
 
@@ -106,3 +108,15 @@ def test_masks_that_do_not_show_the_classes_are_one_line(store, tmp_path):
     network, own = opened(folder, classes=["pan", "egg"])
     with pytest.raises(UserError, match="the model tells pan, egg apart and the masks show pan, cup; give"):
         loss(network, network.model, (1, 32, 32, 3), own)
+
+
+def test_an_export_has_the_levels_of_the_copy_that_its_model_travels_with(store, pairs, tmp_path):
+    address = with_split(pairs, "train test", normalise="percentile", objects="watershed")
+    before = of_before(address, tmp_path)
+    now, own = opened(pairs, "train test", normalise="percentile")
+    predictor = predictor_of(load(before))
+    network = trained(before, type(predictor))
+    said = card(FORMATS["onnx"], "float32", "m", network, (1, 32, 32, 3))["before"]["normalisation"]
+    assert "percentiles 20 and 80" in said
+    old, new = (calibration_images(each, own, (1, 32, 32, 3))[0] for each in (network, now))
+    assert (old == 0).mean() > 0.15 and (new == 0).mean() < 0.1

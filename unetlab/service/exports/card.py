@@ -3,24 +3,16 @@
 from typing import Any
 
 from unetlab.images.depth import RANGE, TAIL
-from unetlab.images.geometry import PERCENTILES
 from unetlab.images.view import ALIGN
 from unetlab.inference.tiles import TILE
 from unetlab.service.exports.base import Format, Shape
 from unetlab.service.exports.network import Trained
+from unetlab.service.loading import code_of
 
 NAME = "export.json"
 
 FOLDER = "exports"
 """Of the artifacts of the run that trained a model: a folder a format and precision."""
-
-NORMALISATION = {
-    "scale": "each value divided by 255",
-    "percentile": (
-        f"the image's percentiles {PERCENTILES[0]:g} and {PERCENTILES[1]:g} over all channels, at least one grey level "
-        "apart, become 0 and 1; what lies beyond is clipped"
-    ),
-}
 
 DEPTH = (
     f"8 bits as they are; of more the image's percentiles {100 * TAIL:g} and {100 - 100 * TAIL:g} over all channels "
@@ -57,10 +49,20 @@ def card(row: Format, precision: str, address: str, trained: Trained, shape: Sha
             "range": [0.0, 1.0],
             "channels": _channels(outputs, list(recipe.classes or ())),
         },
-        "before": {"depth": DEPTH, "size": _size(recipe, shape), "normalisation": NORMALISATION[recipe.normalise]},
+        "before": {"depth": DEPTH, "size": _size(recipe, shape), "normalisation": _normalisation(trained)},
         "after": {"threshold": None if recipe.classes else recipe.threshold}
         | {name: getattr(recipe, name) for name in ("tta", "objects", "seeds", "least_object", "confidence")},
     }
+
+
+def _normalisation(trained: Trained) -> str:
+    if trained.recipe.normalise == "scale":
+        return "each value divided by 255"
+    low, high = code_of(trained.predictor)["geometry"].PERCENTILES
+    return (
+        f"the image's percentiles {low:g} and {high:g} over all channels, at least one grey level apart, become 0 and "
+        "1; what lies beyond is clipped"
+    )
 
 
 def _channels(outputs: int, classes: list[str]) -> list[str]:

@@ -79,7 +79,7 @@ def calibration_images(trained: Trained, own: Own, shape: Shape) -> list[np.ndar
             met.extend(images)
             return np.zeros((*images.shape[:3], 1), np.float32)
 
-        Predictor(note, recipe, tile).maps([view.fitted(own.dataset.image(int(row)), recipe)])
+        trained.predictor(note, recipe, tile).maps([view.fitted(own.dataset.image(int(row)), recipe)])
         found.append(met[len(met) // 2][None])
     return found
 
@@ -98,8 +98,8 @@ def loss(trained: Trained, network: Network, shape: Shape, own: Own) -> Loss:
     table = pd.DataFrame(
         {
             "id": [own.dataset.ids[row] for row in own.test],
-            "dice": _dice(Predictor(noted, *tiled_as(_plain(trained), shape)), own),
-            "keras_dice": _dice(Predictor(keras_network, _plain(trained)), own),
+            "dice": _dice(trained.predictor(noted, *tiled_as(_plain(trained), shape)), own),
+            "keras_dice": _dice(trained.predictor(keras_network, _plain(trained)), own),
         }
     )
     found = paired_interval(table["keras_dice"], table["dice"], own.scenes)

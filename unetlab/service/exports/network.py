@@ -16,6 +16,7 @@ from mlflow.models import Model
 
 from unetlab.errors import UserError
 from unetlab.inference.package import SETTINGS
+from unetlab.inference.predict import Predictor
 from unetlab.inference.tiles import TILE
 from unetlab.service.exports.base import Format, Network, Shape
 from unetlab.setup import Recipe
@@ -32,11 +33,13 @@ class Trained:
         file: where its Keras file lies.
         model: float32, uncompiled.
         recipe: the values of `inference.package.SETTINGS`, as `Predictor` takes them.
+        predictor: the class that prepares images for it and makes masks and objects of what it says.
     """
 
     file: Path
     model: keras.Model
     recipe: SimpleNamespace
+    predictor: type[Predictor] = Predictor
 
     def shape(self, row: Format) -> Shape:
         """What its file in a format takes, one image at a time. In the view whole that is the recipe's square. In
@@ -48,8 +51,9 @@ class Trained:
         return 1, side, side, channels
 
 
-def trained(address: str) -> Trained:
-    """The network of a model that `load` takes. Raises UserError where its folder is not as unetlab logs it."""
+def trained(address: str, predictor: type[Predictor] = Predictor) -> Trained:
+    """The network of a model that `load` takes, with the class of its own predictor. Raises UserError where its folder
+    is not as unetlab logs it."""
     folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=address))
     try:
         held = Model.load(str(folder)).flavors["python_function"]["artifacts"]
@@ -59,7 +63,7 @@ def trained(address: str) -> Trained:
     except (KeyError, OSError, ValueError) as error:
         reason = (str(error) or repr(error)).splitlines()[0][:160]
         raise UserError(f"model={address} holds no network as unetlab logs it ({reason}); train it anew") from error
-    return Trained(file, model, completed(told))
+    return Trained(file, model, completed(told), predictor)
 
 
 def completed(settings: Mapping[str, Any]) -> SimpleNamespace:

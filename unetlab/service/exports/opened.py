@@ -4,7 +4,6 @@ import json
 import os
 import threading
 from pathlib import Path
-from typing import Any
 
 import mlflow
 import numpy as np
@@ -21,12 +20,12 @@ from unetlab.service.exports.network import completed, tiled_as
 from unetlab.tracking.read import local_folder
 
 
-def predictor_of_export(segmenter: PyFuncModel, recipe: Any, name: str) -> Predictor:
+def predictor_of_export(segmenter: PyFuncModel, own: Predictor, name: str) -> Predictor:
     """What predicts as a model does, with the network of one of its exports.
 
     Args:
         segmenter: the model.
-        recipe: of its own predictor.
+        own: its own predictor.
         name: format and precision as `export` names the folder, such as "litert-int8".
 
     Raises UserError where there is no such export, which names those there are, or its packages are missing.
@@ -38,7 +37,7 @@ def predictor_of_export(segmenter: PyFuncModel, recipe: Any, name: str) -> Predi
     shape: Shape = tuple(card["input"]["shape"])
     with silence():
         network = _in_turn(row.open(folder / card["file"], os.cpu_count() or 1))
-    return Predictor(network, *tiled_as(completed(vars(recipe)), shape))
+    return type(own)(network, *tiled_as(completed(vars(own.recipe)), shape))
 
 
 def _download(segmenter: PyFuncModel, name: str) -> Path:

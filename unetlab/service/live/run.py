@@ -55,7 +55,7 @@ def live(
         if predictor is None:
             raise UserError(f"model={address} was logged by an older version of unetlab; train or log it anew")
         if export:
-            predictor = predictor_of_export(segmenter, predictor.recipe, export)
+            predictor = predictor_of_export(segmenter, predictor, export)
         classes = class_names(segmenter.metadata)
         if classes and threshold is not None:
             likeliest = f"{address} {in_words(classes)} and answers the likeliest"
