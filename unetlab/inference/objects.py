@@ -273,7 +273,8 @@ def _grown(mask: np.ndarray, seeds: np.ndarray, height: np.ndarray, size: np.nda
 
 def _crowded(regions: np.ndarray, several: np.ndarray) -> Iterator[tuple[tuple[slice, slice], np.ndarray]]:
     """Where to flood, and what there, bool: the regions that are `several`, together, or in an image of more than
-    AT_ONCE pixels one by one, since flooding takes fifty bytes a pixel."""
+    AT_ONCE pixels one by one, since flooding takes fifty bytes a pixel. Pixels of one height between two seeds may then
+    fall to the other."""
     if not several.any():
         return
     if regions.size <= AT_ONCE:
