@@ -90,6 +90,9 @@ def test_h003_no_better_than_otsu(gain, words):
     otsu = HEALTHY.scores["native_dice"] - gain + noise - noise.mean()
     finding = check_run(_changed(scores=HEALTHY.scores.assign(otsu_native_dice=otsu)))[0]
     assert finding.code == "H003" and words in finding.explanation
+    scores = HEALTHY.scores.assign(otsu_native_dice=otsu)
+    made = check_run(_changed(scores=scores, against="labels by consensus"))[0]
+    assert "by labels by consensus, which Otsu's" in made.explanation and "Draw masks" in made.remedy
     membranes = HEALTHY.scores.assign(native_v_rand=HEALTHY.scores["native_dice"], otsu_native_v_rand=otsu)
     assert "has V_rand 0." in check_run(_changed(scores=membranes))[0].explanation  # whatever Otsu's Dice
 
@@ -147,6 +150,8 @@ def test_h006_too_few_images():
     (tiny,) = check_run(_changed(scores=large[:3]))  # and not that three images fail a test they could not pass
     assert tiny.code == "H006" and "can show no difference" in tiny.explanation and "about 6 test" in tiny.remedy
     assert "H006" not in _codes(_changed(scores=large[:12]))  # few images, and still beyond doubt
+    worse = HEALTHY.scores.assign(reference_native_dice=HEALTHY.scores["native_dice"] + 0.05 + noise)
+    assert "H006" not in _codes(_changed(scores=worse[:12]))  # a loss as well
 
 
 def test_h007_tested_more_than_once():

@@ -38,7 +38,7 @@ def touching(folder, n=14):
 
 
 def test_auto_trains_what_it_says_and_ends_with_a_model_that_is_scored(store, tmp_path, light, monkeypatch):
-    monkeypatch.setattr(epochs, "seconds_a_step", lambda *_: 1.5)  # of which few fit, on whatever machine
+    monkeypatch.setattr(epochs, "seconds_a_step", lambda *_: (1.5, ""))  # of which few fit, on whatever machine
     data = str(touching(tmp_path / "cells"))
     told = Options(data=data, masks="objects", groups="off", minutes=0.2, encoder_weights="none", precision="float32")
     summary = run_setup(load_setup("auto"), told, QUIET)
@@ -70,7 +70,7 @@ def test_auto_trains_what_it_says_and_ends_with_a_model_that_is_scored(store, tm
 def test_auto_learns_from_images_without_masks_and_lets_made_labels_choose_no_parting(
     store, tmp_path, light, monkeypatch
 ):
-    monkeypatch.setattr(epochs, "seconds_a_step", lambda *_: 1.5)
+    monkeypatch.setattr(epochs, "seconds_a_step", lambda *_: (1.5, ""))
     data = touching(tmp_path / "cells")
     shutil.rmtree(data / "masks")
     told = Options(data=str(data), groups="off", minutes=0.3, encoder_weights="none", precision="float32")

@@ -1,6 +1,7 @@
 """auto: what is read off the data, and what is chosen."""
 
 import dataclasses
+import datetime
 import time
 from types import SimpleNamespace
 
@@ -181,7 +182,7 @@ def test_how_objects_of_classes_are_parted_is_said_as_it_is_trained(configured, 
 @pytest.mark.parametrize(("view", "side", "count"), [("patches", 2048, 100), ("whole", 640, 3000), ("whole", 256, 16)])
 @pytest.mark.parametrize("minutes", [1, 5, 90])
 def test_validation_never_takes_the_minutes_that_training_wants(monkeypatch, view, side, count, minutes):
-    monkeypatch.setattr(epochs, "seconds_a_step", lambda *_: 0.5)
+    monkeypatch.setattr(epochs, "seconds_a_step", lambda *_: (0.5, ""))
     setup = dataclasses.replace(SETUP, recipe=SETUP.recipe.changed({"view": view}))
     train, validation = np.split(np.arange(count), [count * 4 // 5])
     data, sides = SimpleNamespace(sizes=np.full((count, 2), side)), SimpleNamespace(train=train, validation=validation)
@@ -350,7 +351,10 @@ def test_no_minutes_are_refused(configured):
 def test_the_step_is_measured_once(configured, monkeypatch):
     first = configured(touching)
     monkeypatch.setattr(fit, "seconds_a_step", lambda *_: pytest.fail("measured again"))
-    assert configured(touching).setup.recipe == first.setup.recipe
+    again = configured(touching)
+    assert again.setup.recipe == first.setup.recipe
+    when = f"(measured on {datetime.date.today()}; fresh=true measures again)"
+    assert when in again.choices[-1].why and when not in first.choices[-1].why
 
 
 @pytest.mark.slow  # traces a large network

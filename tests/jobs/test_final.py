@@ -67,11 +67,13 @@ def test_the_time_of_an_answer_is_that_of_the_model_as_served(store, pairs, ligh
     assert loaded == [f"models:/{summary.model_id}"] and summary.figures["test/ms_per_image"] > 0
 
 
-def test_what_is_found_on_unknown_ground_is_not_drawn_as_false():
+def test_what_is_found_is_drawn_as_it_is_and_unknown_ground_is_told():
     masks = np.zeros((3, 4, 4, 1), np.uint8)
     masks[2, :, 2:] = UNKNOWN
     truth = SimpleNamespace(fitted=lambda recipe: FittedDataset(masks, masks))
     bench = SimpleNamespace(truth=truth, split=SimpleNamespace(test=np.array([0, 2])))
     tested = SimpleNamespace(maps=Maps(np.full((2, 4, 4), 0.9, np.float32)))
-    found = mask_scores.found_masks(bench, tested, TINY.recipe)
-    assert found[0].all() and found[1][:, :2].all() and not found[1][:, 2:].any()
+    found = mask_scores.found_masks(tested, TINY.recipe)
+    assert found[0].all() and found[1].all()
+    assert mask_scores.known_ground(bench, TINY.recipe, 0).all()
+    assert np.array_equal(mask_scores.known_ground(bench, TINY.recipe, 1), np.tile([True, True, False, False], (4, 1)))

@@ -66,7 +66,7 @@ def test_auto_parts_a_stack_by_blocks_and_says_so(store, tmp_path, light, monkey
         raise UserError("enough")
 
     monkeypatch.setattr(trial, "train", told)
-    monkeypatch.setattr(epochs, "seconds_a_step", lambda *_: 0.1)
+    monkeypatch.setattr(epochs, "seconds_a_step", lambda *_: (0.1, ""))
     data = stack(tmp_path / "stack", 0.9)
     options = Options(data=str(data), minutes=1, encoder_weights="none", precision="float32")
     with pytest.raises(UserError, match="enough"):

@@ -166,6 +166,24 @@ def test_predict_writes_over_what_it_has_written_itself(model, folder, tmp_path)
     pd.testing.assert_frame_equal(predict_folder(model, folder, out), first)
 
 
+def test_what_is_passed_over_and_what_leaves_the_tables_is_said(model, folder, tmp_path, capsys):
+    predict_folder(model, folder, tmp_path / "out")
+    assert "passed over, since no PNG, JPEG, TIFF or BMP image: folder.png/, notes.txt" in capsys.readouterr().err
+    other = tmp_path / "other"
+    (other / "below").mkdir(parents=True)
+    (other / "below" / "a.png").write_bytes(encoded(blob(40, 50)))
+    with pytest.raises(UserError, match=r"give a folder that does, such as .*below$"):
+        predict_folder(model, other, tmp_path / "out")
+    (other / "new.png").write_bytes(encoded(blob(40, 50)))
+    (other / "film.gif").write_bytes(b"GIF89a")
+    predict_folder(model, other, tmp_path / "out")
+    said = capsys.readouterr().err
+    assert "passed over, since no PNG, JPEG, TIFF or BMP image: below/, film.gif" in said
+    assert "of an earlier prediction: their masks and labels stay" in said
+    predict_folder(model, other, tmp_path / "out")
+    assert "earlier" not in capsys.readouterr().err
+
+
 def test_an_out_that_is_a_file(model, folder, tmp_path):
     (tmp_path / "out").write_text("")
     with pytest.raises(UserError, match="cannot be written"):

@@ -78,6 +78,16 @@ def test_prediction_panel_shows_outlines_probability_and_errors():
     assert (np.asarray(errors[10, 9]) == (0, 208, 96)).all() and (np.asarray(errors[10, 22]) == (255, 47, 208)).all()
 
 
+def test_unknown_ground_is_grey_and_counts_as_no_error():
+    known = np.ones((32, 32), bool)
+    known[10, 9] = False
+    figure = figures.prediction_panel([panel_row(known=known)], "made labels")
+    assert panels(figure)[2].get_title() == "errors: 47 px missed, 48 px false"
+    assert (np.asarray(panels(figure)[2].images[0].get_array()[10, 9]) == 110).all()
+    assert "made labels green" in figure.get_suptitle() and "unknown grey" in figure.get_suptitle()
+    assert "unknown" not in figures.prediction_panel([panel_row()]).get_suptitle()
+
+
 def test_large_images_are_drawn_smaller_and_their_errors_counted_before():
     truth, mask = np.zeros((2, 3000, 50), np.uint8)
     truth[1001, :], mask[2, :] = 1, 1  # rows that a smaller picture lacks

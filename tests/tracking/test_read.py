@@ -1,5 +1,7 @@
 """Which runs are found, and what is said of those that are not or are not finished."""
 
+import subprocess
+
 import mlflow
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ from fake_runs import IDS, difficulty, log_setup_run, random_id
 
 from unetlab.comparison.compare import compare
 from unetlab.errors import UserError
-from unetlab.tracking import read
+from unetlab.tracking import read, write
 
 
 def _noise(seed: int, size: float = 0.02, n: int = len(IDS)) -> np.ndarray:
@@ -62,3 +64,12 @@ def test_images_may_be_called_what_tables_call_nothing(store):
     found = read.table(read.find(runs)[0])
     assert found["id"].tolist() == names and found["native_dice"].notna().all()
     assert compare(runs).names
+
+
+def test_the_commit_is_that_of_unetlab_wherever_one_stands(tmp_path, monkeypatch):
+    here = write.git_commit()
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    monkeypatch.chdir(tmp_path)
+    assert write.git_commit() == here
+    monkeypatch.setattr(write, "__file__", str(tmp_path / "write.py"))  # installed below somebody's repository
+    assert write.git_commit() == "unknown"

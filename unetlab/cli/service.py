@@ -10,7 +10,8 @@ import click
 from unetlab.cli import quiet
 from unetlab.cli.base import command
 from unetlab.errors import UserError
-from unetlab.options import Reading
+from unetlab.options import JOBS, Reading
+from unetlab.options import command as repeating
 
 
 @command("evaluate", "--model models:/unetlab-nuclei@champion --data FOLDER")
@@ -60,6 +61,7 @@ def sync() -> None:
 @command("rollback", "--model unetlab-nuclei")
 def rollback(model: str) -> None:
     """Give the alias champion back to the version that had it before."""
+    quiet.import_tensorflow()
     from unetlab.service import registry
 
     click.echo(registry.rollback(model))
@@ -102,8 +104,11 @@ def export(model: str, format: str, precision: str, data: str, allow_loss: float
 
     from unetlab.jobs.export import export as exported
     from unetlab.jobs.export import table
+    from unetlab.jobs.interrupt import interruptible
 
-    found = exported(model, format, precision, data, allow_loss)
+    told = {"model": model, "format": format, "precision": precision, "data": data, "allow_loss": allow_loss}
+    with interruptible(repeating("export", JOBS["export"], told)):
+        found = exported(model, format, precision, data, allow_loss)
     Console().print(table(found))
     click.echo(found.headline())
     click.echo(f"run {found.run_id}; mlflow artifacts download -u {found.address}")

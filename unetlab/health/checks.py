@@ -99,12 +99,17 @@ def no_better_than_otsu(run: RunData) -> HealthFinding | None:
     p = float(paired_test(gain[None], scenes)[0]) if len(gain) > 1 else 1.0
     chance = "" if p < LEVEL else ", which may be chance"
     relation = "below" if gain.mean() < 0 else "above"
+    given = run.against == "masks"
+    by = "" if given else f", by {run.against}, which Otsu's threshold may have helped to make"
+    mend = "Give it more images or more epochs, or use the threshold."
     return HealthFinding(
         "H003",
         "not better than Otsu's threshold",
-        f"Otsu's threshold, which learns nothing, has {WORDS[own]} {otsu.mean():.3f} on these images; the model "
+        f"Otsu's threshold, which learns nothing, has {WORDS[own]} {otsu.mean():.3f} on these images{by}; the model "
         f"is {abs(gain.mean()):.3f} {relation} it{chance} (p = {p:.2g}).",
-        "Do not publish this model as a success. Give it more images or more epochs, or use the threshold.",
+        f"Do not publish this model as a success. {mend}"
+        if given
+        else "Draw masks of some images and `evaluate` with them: made labels cannot say which of the two is better.",
         {"gain": float(gain.mean()), "p_value": p},
     )
 
@@ -187,14 +192,15 @@ def too_few_images(run: RunData) -> HealthFinding | None:
     gains = (own - run.scores[f"{rival}_{column}"]).to_numpy(float)
     least, gain = detectable_difference(gains, scenes), float(gains.mean())
     none = units < LEAST_SCENES
-    if not none and (_better(gains, scenes) or (units >= FEW_SCENES and (gain <= 0 or gain >= least))):
+    shown = _better(gains, scenes) or _better(-gains, scenes)
+    if not none and (shown or (units >= FEW_SCENES and (gain <= 0 or gain >= least))):
         return None
     counted = f"{n} test images" + ("" if scenes is None else f" of {units} scene{'s' * (units != 1)}")
-    shown = f"{least:.3f} {WORDS[column]} four times in five, and smaller ones less often"
+    smallest = f"{least:.3f} {WORDS[column]} four times in five, and smaller ones less often"
     return HealthFinding(
         "H006",
         "too few test images for the difference",
-        (f"{counted} can show no difference, however large" if none else f"{counted} show {shown}")
+        (f"{counted} can show no difference, however large" if none else f"{counted} show {smallest}")
         + f"; this run's gain over {words[rival]} is {gain:+.3f}.",
         f"Claim no gain; about {_scenes_needed(gains, scenes):,} test scenes would show one of this size, if it is one."
         if gain > 0

@@ -88,6 +88,7 @@ def gather(record: Record, seeds: Sequence[Record] = ()) -> RunData:
         seeds=others,
         split=record.tags.get("split_digest", ""),
         seen=_seen(record.tags.get("seen_images", "")),
+        against=record.tags.get("scored_against", "masks"),
     )
 
 

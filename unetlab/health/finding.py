@@ -50,6 +50,7 @@ class RunData:
         split: digest of this run's split.
         seen: of an evaluation, how many of its images the model was trained or validated on, or others of their scenes,
             in words such as "3 of 12"; "" where there are none.
+        against: what the images were scored against: "masks", or "labels by" who made them.
     """
 
     metrics: Mapping[str, float]
@@ -64,3 +65,4 @@ class RunData:
     seeds: Mapping[str, tuple[str, Sequence[str], np.ndarray]] = field(default_factory=dict)
     split: str = ""
     seen: str = ""
+    against: str = "masks"

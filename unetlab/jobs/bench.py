@@ -35,6 +35,7 @@ class Bench:
         threshold: "recipe" or "validation", as `Options` has it.
         scenes: int (n,), the scene of each image, None for each its own.
         made: whether labels were made for training: those do not part objects that touch.
+        against: what the final model is scored against: "masks", or "labels by" who made them.
         kept: what earlier attempts left, and where this one saves what a next would want.
     """
 
@@ -52,6 +53,7 @@ class Bench:
     threshold: str = "recipe"
     scenes: np.ndarray | None = None
     made: bool = False
+    against: str = "masks"
     kept: Kept = Kept()
 
     @property

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,7 @@ def fit_in(
     recipe = setup.recipe
     if not options.scheduler:
         refuse_too_large(NETWORKS[setup.network].build, recipe, options.precision)
-    seconds = seconds_a_step(setup, weights, dataset, options)
+    seconds, when = seconds_a_step(setup, weights, dataset, options)
     if not options.scheduler and not tf.config.list_physical_devices("GPU"):  # they share the processors
         seconds *= min(cluster.at_once(options), options.trials)
     steps = max(1, int(TRAINED * 60 * minutes / seconds))
@@ -54,7 +55,7 @@ def fit_in(
         left = steps / epochs / (1 + LOOK)
     draws = max(1, int(left)) * recipe.batch_size
     whose = ", as this machine takes them" if options.scheduler else ""
-    step = f"{1000 * seconds:.0f} ms a step of {recipe.batch_size}{whose}"
+    step = f"{1000 * seconds:.0f} ms a step of {recipe.batch_size}{whose}{when}"
     why = f"{minutes:g} minutes at {step}, less what looking at validation takes"
     return {"epochs": epochs, "draws": draws}, f"{epochs} epochs of {draws:,} {_drawn(recipe)}", why
 
@@ -70,17 +71,20 @@ def _drawn(recipe: Recipe) -> str:
     return "patches" if recipe.view == "patches" else "images"
 
 
-def seconds_a_step(setup: Setup, weights: str | None, dataset: Dataset, options: Options) -> float:
+def seconds_a_step(setup: Setup, weights: str | None, dataset: Dataset, options: Options) -> tuple[float, str]:
     """How long a step takes, as first measured with this data on this machine: the same command chooses the same again,
-    and so can go on where it was interrupted."""
+    and so can go on where it was interrupted. Besides, in words, when that was, "" where it was now."""
     precision, _ = pace.resolve(options.precision, setup.network, setup.recipe, weights, options.fresh)
     step = f"{setup.network} {weights} {setup.recipe.flat()} {precision} {pace.machine()}"
     key = hashlib.sha256(step.encode()).hexdigest()[:16]
     path = dataset.folder / f"step-{key}.json"
-    if options.fresh or not path.exists():
+    anew, when = options.fresh or not path.exists(), ""
+    if anew:
         seconds = fit.seconds_a_step(NETWORKS[setup.network].build, setup.recipe, precision, weights)
         cache.write_text(path, json.dumps(seconds))
-    return float(json.loads(path.read_text()))
+    else:
+        when = f" (measured on {date.fromtimestamp(path.stat().st_mtime)}; fresh=true measures again)"
+    return float(json.loads(path.read_text())), when
 
 
 def samples(recipe: Recipe, dataset: Dataset, rows: Sequence[int] | np.ndarray) -> int:

@@ -234,11 +234,13 @@ def _log_pictures(bench: Bench, final: trial.Outcome, tested: mask_scores.Scored
     """Pictures and reports of the final model on test, into the active run."""
     images = bench.dataset.fitted(final.recipe).images
     order = np.argsort(table["native_dice"].to_numpy())
-    found = mask_scores.found_masks(bench, tested, final.served)
+    found = mask_scores.found_masks(tested, final.served)
     picked = []
     for label, i in (("best", order[-1]), ("median", order[len(order) // 2]), ("worst", order[0])):
+        known = mask_scores.known_ground(bench, final.served, i)
         picked.append(
-            {
+            ({} if known.all() else {"known": known})
+            | {
                 "label": label,
                 "id": table["id"][i],
                 "image": np.asarray(images[bench.split.test[i]]),
@@ -248,7 +250,8 @@ def _log_pictures(bench: Bench, final: trial.Outcome, tested: mask_scores.Scored
                 "dice": table["dice"][i],
             }
         )
-    write.log_figure(figures.prediction_panel(picked), "predictions.png")
+    whose = "truth" if bench.against == "masks" else "made labels"
+    write.log_figure(figures.prediction_panel(picked, whose), "predictions.png")
     write.log_figure(object_panel(_objects(bench, tested, final.served, order)), OBJECTS)
     write.log_figure(figures.confusion(pixelwise.confusion_matrix(table)), "confusion.png")
     write.log_figure(figures.reliability(*tested.known), "reliability.png")

@@ -162,18 +162,22 @@ def with_objects(bench: Bench, recipe: Recipe, maps: Maps, rows: np.ndarray) -> 
     return recipe.changed({"objects": way, "seeds": seeds, "confidence": confidence})
 
 
-def found_masks(bench: Bench, tested: Scored, recipe: Recipe) -> Sequence[np.ndarray]:
-    """What is found in the test images where labels are known, bool (s, s) or in patches (h, w), to be drawn."""
+def found_masks(tested: Scored, recipe: Recipe) -> Sequence[np.ndarray]:
+    """What is found in the test images, bool (s, s) or in patches (h, w), to be drawn."""
     cuts = predict.thresholds(tested.maps.mask, recipe.threshold)
-    truth = masks_of(bench.truth.fitted(recipe), bench.split.test)
-    return Made(lambda i: (tested.maps.mask[i] > cuts[i]) & (truth[i] != UNKNOWN), len(truth))
+    return Made(lambda i: tested.maps.mask[i] > cuts[i], len(tested.maps.mask))
+
+
+def known_ground(bench: Bench, recipe: Recipe, i: int) -> np.ndarray:
+    """Where the label of the i-th test image is known, bool (s, s) or in patches (h, w)."""
+    return np.asarray(masks_of(bench.truth.fitted(recipe), bench.split.test)[i] != UNKNOWN)
 
 
 def album(bench: Bench, tested: Scored, recipe: Recipe) -> bytes:
     """Thumbnails of the test images, of thumbnails.MOST of them where there are more."""
     images, rows = Unmapped(bench.truth.fitted(recipe).images), bench.split.test
     shown = range(0, len(rows), -(-len(rows) // thumbnails.MOST))
-    found = found_masks(bench, tested, recipe)
+    found = found_masks(tested, recipe)
     pictures = ((images[rows[i]], tested.masks[i], found[i]) for i in shown)
     if recipe.view == "patches":  # an album holds pictures of one size
         pictures = (thumbnails.squared(*picture) for picture in pictures)

@@ -54,15 +54,17 @@ class Summary:
     model_id: str
     figures: Mapping[str, float]
     setup: str = ""
+    against: str = "masks"
 
     def headline(self) -> str:
         """The result in one line."""
         found = self.figures
         v_rand = f"V_rand {found['test/native_v_rand']:.4f}, " if "test/native_v_rand" in found else ""
         ends = [found[key] for key in ("test/native_dice_low", "test/native_dice_high") if key in found]
+        by = "" if self.against == "masks" else f" by {self.against}, which nobody drew,"
         interval = f"95 % {ends[0]:.4f} to {ends[1]:.4f}, " if ends else ""  # images of one scene have none
         return (
-            f"{self.setup}: test Dice {found['test/native_dice']:.4f} at native size ({interval}"
+            f"{self.setup}: test Dice {found['test/native_dice']:.4f}{by} at native size ({interval}"
             f"{found['test/images']:.0f} images in {found.get('test/scenes', found['test/images']):.0f} scenes; "
             f"Otsu {found['baseline/otsu_native_dice']:.4f}), "
             f"{classes.spoken(found)}{v_rand}accuracy {found['test/accuracy']:.4f}"
@@ -114,7 +116,14 @@ def run_setup(
     key = _plan(setup, recipe, told, images.dataset, images.sides, own_tags)
     if own_tags and not options.fresh and (run := resume.finished_run(experiment_id, key)) is not None:
         console.print(f"{setup.name}: done before", highlight=False)
-        return Summary(run.info.run_id, experiment_id, run.data.tags["final_model"], run.data.metrics, setup.name)
+        return Summary(
+            run.info.run_id,
+            experiment_id,
+            run.data.tags["final_model"],
+            run.data.metrics,
+            setup.name,
+            run.data.tags.get("scored_against", "masks"),
+        )
     precision, measured = _precision(setup, recipe, weights, options, experiment_id, key, console)
     with SearchProgress(trainings, console) as progress:
         bench = _bench(setup, options, images, precision, weights, progress, minutes)
@@ -131,7 +140,7 @@ def run_setup(
             figures = finish(bench, final, found.reference, inputs["test"])
             outbox.sync()  # what a server that was away for a while still lacks of these trainings
             _end(kept.parent, {**figures, **setup.published_metrics()}, final, options, console)
-            return Summary(kept.parent, experiment_id, str(final.model_id), figures, setup.name)
+            return Summary(kept.parent, experiment_id, str(final.model_id), figures, setup.name, bench.against)
 
 
 @dataclass(frozen=True)
@@ -221,6 +230,7 @@ def _bench(
         options.threshold,
         images.scenes,
         options.made,
+        "masks" if not options.made or images.truth is not images.learnt else f"labels by {options.labels}",
     )
 
 
@@ -251,13 +261,12 @@ def _plan(
 
 def _tags(bench: Bench, options: Options) -> dict[str, str]:
     """What a run says of itself: setup and data, and what was resolved of its options."""
-    by_masks = not options.made or bench.truth is not bench.dataset
     return {
         **bench.tags("search"),
         "encoder": _encoder_tag(bench.setup, bench.weights),
         "precision": bench.precision,
         "labels": options.labels,
-        "scored_against": "masks" if by_masks else f"labels by {options.labels}",
+        "scored_against": bench.against,
     }
 
 

@@ -208,9 +208,14 @@ def _train(
     keep(bench, own.training, outcome)
     bench.progress.done(  # last, so that what is called done is done again by nobody
         f"{own.name}: val {_shown(validated.figures)} at native size, "
-        f"accuracy {validated.figures['accuracy']:.4f}, {len(fitted.history)} epochs, {took:.0f} s"
+        f"accuracy {validated.figures['accuracy']:.4f}, {_epochs(len(fitted.history), recipe)}, {took:.0f} s"
     )
     return outcome
+
+
+def _epochs(done: int, recipe: Recipe) -> str:
+    """How many epochs were trained, and of how many where minutes or patience ended them."""
+    return f"{done} epochs" if done == recipe.epochs else f"{done} of {recipe.epochs} epochs"
 
 
 def log_served(recipe: Recipe, served: Recipe) -> None:

@@ -63,7 +63,7 @@ def encoders_at_hand(names: Iterable[str]) -> tuple[str, ...]:
             row.build((2 * row.stride, 2 * row.stride, 3), "imagenet", **row.options)
             found.append(name)
         except Exception as error:  # as in _imagenet
-            log.info("no ImageNet weights of %s: %s", name, _reason(error))
+            log.warning("no ImageNet weights of %s: %s", name, _reason(error))
     keras.backend.clear_session()
     return tuple(found)
 

@@ -109,6 +109,8 @@ def log_pictures(
         about = {"label": label, "id": table["id"][k]}
         parted.append({**about, "image": dataset.image(i), "truth": dataset.objects(i), "found": objects})
         drawn = {"image": dataset.image(i), "truth": dataset.objects(i) > 0, "mask": mask}
+        known = dataset.known(i)
+        drawn |= {} if known.all() else {"known": known}
         shown.append({**about, "dice": table["native_dice"][k], **drawn})
     write.log_figure(figures.prediction_panel(shown), "predictions.png")
     write.log_figure(object_panel(parted), OBJECTS)

@@ -55,11 +55,35 @@ def images_of(images: Path) -> list[Path]:
     except OSError as error:
         raise UserError(f"{images} cannot be opened ({error.strerror}); give one that can") from error
     if not paths:
-        raise UserError(f"{images} holds no {codecs.KNOWN} image; give a folder that does")
+        below = [each.name for each in sorted(images.iterdir()) if each.is_dir() and _has_images(each)]
+        hint = f", such as {images / below[0]}" if below else ""
+        raise UserError(f"{images} holds no {codecs.KNOWN} image; give a folder that does{hint}")
     for path in paths:
         if any("\ud800" <= sign <= "\udfff" for sign in path.name):  # bytes that are no UTF-8, as Python has them
             raise UserError(f"{path} has a name that is no text in UTF-8, and tables cannot hold it; give it another")
     return paths
+
+
+def _has_images(folder: Path) -> bool:
+    """Whether a folder that can be opened holds images."""
+    try:
+        return any(each.suffix.lower() in codecs.ENDINGS for each in folder.iterdir())
+    except OSError:
+        return False
+
+
+def passed_over(images: Path) -> list[str]:
+    """What is said of folders and files in a folder of images that are none, hidden ones aside; nothing where there are
+    no such."""
+    if images.is_file() or codecs.is_container(images):
+        return []
+    left = sorted(set(images.iterdir()) - set(images_of(images)))
+    left = [each for each in left if not each.name.startswith(".")]
+    if not left:
+        return []
+    shown = ", ".join(f"{each.name}/" if each.is_dir() else each.name for each in left[:3])
+    more = f" and {len(left) - 3} more" if len(left) > 3 else ""
+    return [f"passed over, since no {codecs.KNOWN} image: {shown}{more}"]
 
 
 def names_of(paths: Sequence[Path]) -> list[str]:

@@ -31,7 +31,7 @@ from unetlab.errors import UserError, printable, unwritable
 from unetlab.images import codecs
 from unetlab.service import objects, overlays, shards
 from unetlab.service.loading import class_names, identity_of, in_words, load, pinned
-from unetlab.service.pages import images_of, like_pages, names_of
+from unetlab.service.pages import images_of, like_pages, names_of, passed_over
 from unetlab.service.segmenting import Shard, finish, segment_shard
 from unetlab.service.shards import Spread, in_turn
 
@@ -91,6 +91,7 @@ def predict_folder(
     if threshold is not None and not 0 <= threshold <= 1:
         raise UserError(f"threshold must lie in [0, 1]. Received: {threshold}")
     paths, model = images_of(images), pinned(model)
+    passed = passed_over(images)
     segmenter = load(model)
     classes = class_names(segmenter.metadata)
     if classes and threshold is not None:
@@ -109,8 +110,11 @@ def predict_folder(
             classes=classes,
         )
         _segment_all(whole, spread, console)
+        before = _earlier(out, paths)
         table = _gathered(parts, out, classes)
     _report(table, images, out, classes, console)
+    for line in (*before, *passed):
+        console.print(printable(line), highlight=False, soft_wrap=True, markup=False)
     return table
 
 
@@ -228,6 +232,16 @@ def _refuse_others(out: Path, below: Sequence[Path]) -> None:
     for folder in below:
         if folder.is_dir() and any(not each.name.startswith(".") for each in folder.iterdir()):
             raise UserError(f"{folder} holds files that predict has not written; give another out")
+
+
+def _earlier(out: Path, paths: Sequence[Path]) -> list[str]:
+    """What is said where an earlier prediction into `out` was of other files than these."""
+    try:
+        others = set(pd.read_csv(out / PREDICTIONS, dtype=str)["file"]) - {path.name for path in paths}
+    except (OSError, ValueError, KeyError):  # none yet
+        return []
+    said = f"{out} held {len(others)} other image{'s' * (len(others) != 1)} of an earlier prediction"
+    return [f"{said}: their masks and labels stay, and are in none of its tables any more"] if others else []
 
 
 def _first_line(path: Path) -> str:

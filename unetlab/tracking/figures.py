@@ -56,18 +56,19 @@ def learning_curves(history: pd.DataFrame) -> Figure:
     return figure
 
 
-def prediction_panel(rows: Sequence[Mapping[str, Any]]) -> Figure:
+def prediction_panel(rows: Sequence[Mapping[str, Any]], truth_is: str = "truth") -> Figure:
     """One line an image: image with both outlines, probability, errors.
 
     Each row holds id (str), image (uint8 (h, w, 1 or 3)), truth and mask (bool or {0, 1} (h, w)), probability
-    (float (h, w) in [0, 1]; the plain image is shown where there is none) and dice; an optional label, such as "best",
-    starts the line's title. Large ones are drawn with every so many-th pixel, and errors are counted before.
+    (float (h, w) in [0, 1]; the plain image is shown where there is none) and dice; an optional `known`, bool (h, w),
+    says where errors count; an optional label, such as "best", starts the line's title. Large ones are drawn with every
+    so many-th pixel, and errors are counted before. `truth_is` is what the title calls the one outline.
     """
     heights = row_heights([row["truth"] for row in rows], 3.6)
     figure = _figure(12, sum(heights) + 0.7)
     grid = figure.subplots(len(rows), 3, squeeze=False, height_ratios=heights)
     for line, row in zip(grid, rows, strict=True):
-        missed, false = errors(*(np.asarray(row[name]).astype(bool) for name in ("truth", "mask")))
+        missed, false = errors(*(_known(row, name) for name in ("truth", "mask")))
         row = _reduced(row)
         truth, mask = np.asarray(row["truth"]).astype(bool), np.asarray(row["mask"]).astype(bool)
         label = f"{row['label']}: " if "label" in row else ""
@@ -82,21 +83,31 @@ def prediction_panel(rows: Sequence[Mapping[str, Any]]) -> Figure:
         else:
             _show_image(line[1], row["image"])
             line[1].set_title("image", fontsize=10)
-        line[2].imshow(_errors(truth, mask), interpolation="nearest")
+        shown = _errors(_known(row, "truth"), _known(row, "mask"))
+        shown[~np.asarray(row.get("known", np.ones_like(truth)))] = 110
+        line[2].imshow(shown, interpolation="nearest")
         line[2].set_title(f"errors: {missed:,} px missed, {false:,} px false", fontsize=10)
         for axes in line:
             axes.set_xticks([])
             axes.set_yticks([])
     figure.suptitle(
-        "Outlines: truth green, prediction magenta.   Errors: missed green, false magenta, hit white.", fontsize=11
+        f"Outlines: {truth_is} green, prediction magenta.   Errors: missed green, false magenta, hit white"
+        + (", unknown grey." if any("known" in row for row in rows) else "."),
+        fontsize=11,
     )
     return figure
+
+
+def _known(row: Mapping[str, Any], name: str) -> np.ndarray:
+    """A row's truth or mask, bool (h, w), where it is known what is right."""
+    return np.asarray(row[name]).astype(bool) & np.asarray(row.get("known", True))
 
 
 def _reduced(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row with pictures of SHOWN pixels a side at most: an outline takes 24 bytes for each of their pixels."""
     step = -(-max(row["truth"].shape) // SHOWN)
-    pictures = {name: row[name][::step, ::step] for name in ("image", "truth", "mask", "probability") if name in row}
+    names = ("image", "truth", "mask", "probability", "known")
+    pictures = {name: row[name][::step, ::step] for name in names if name in row}
     return {**row, **pictures}
 
 

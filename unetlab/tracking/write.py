@@ -59,13 +59,21 @@ def short(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else redacted(str(value))[:500]
 
 
+def _git(*asked: str) -> str:
+    """What git says where unetlab lies. Raises OSError or SubprocessError where it says nothing."""
+    folder = Path(__file__).parent
+    done = subprocess.run(["git", *asked], cwd=folder, capture_output=True, text=True, timeout=10, check=True)
+    return done.stdout.strip()
+
+
 def git_commit() -> str:
-    """The commit of the working directory, or "unknown" outside a repository."""
+    """The commit of unetlab, or "unknown" where it does not lie in its repository."""
     try:
-        answer = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=False)
-    except (OSError, subprocess.TimeoutExpired):
+        # one that is installed may lie in a repository of something else, which does not hold it
+        _git("ls-files", "--error-unmatch", Path(__file__).name)
+        return _git("rev-parse", "HEAD")
+    except (OSError, subprocess.SubprocessError):
         return "unknown"
-    return answer.stdout.strip() or "unknown"
 
 
 def split_input(dataset_name: str, dataset_digest: str, side: str, n: int, split_digest: str) -> MetaDataset:

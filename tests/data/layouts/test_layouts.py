@@ -26,6 +26,10 @@ from unetlab.errors import UserError
         ),
         (("images/a", "images/b", "test/images/b"), "images holds 2 images, .* data=.*/data/test$"),
         (("x/images/x", "x/masks/1", "y/images/y"), "into y/masks, or one black PNG if it shows none"),
+        (
+            ("images/a", "masks/m_a"),
+            r"images/a.png has no mask, and masks/m_a.png no image; a mask has the name of its",
+        ),
         (("images/a", "images/b", "images/c", "masks/a"), r"images/b.png has no mask \(nor have 1 more\)"),
     ],
 )

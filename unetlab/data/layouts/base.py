@@ -119,10 +119,14 @@ def paired(
 ) -> list[Sample]:
     """Samples of images and masks by what pairs them; `wanted` is what an error proposes to call a missing one."""
     if masks:
-        if bare := sorted(images.keys() - masks.keys()):
+        bare, lost = sorted(images.keys() - masks.keys()), sorted(masks.keys() - images.keys())
+        if bare and lost:
+            what = f"{images[bare[0]]} has no mask{more(bare)}, and {masks[lost[0]]} no image{more(lost)}"
+            raise UserError(f"{files.label}: {what}; a mask has the name of its image")
+        if bare:
             what = f"{images[bare[0]]} has no mask{more(bare)}"
             raise UserError(f"{files.label}: {what}; add {wanted[1].format(bare[0])} or take the image away")
-        if lost := sorted(masks.keys() - images.keys()):
+        if lost:
             what = f"{masks[lost[0]]} has no image{more(lost)}"
             raise UserError(f"{files.label}: {what}; add {wanted[0].format(lost[0])} or take it away")
     named = Counter(stem_of(name) for name in images.values())
