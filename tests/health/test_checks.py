@@ -92,7 +92,7 @@ def test_h003_no_better_than_otsu(gain, words):
     assert finding.code == "H003" and words in finding.explanation
     scores = HEALTHY.scores.assign(otsu_native_dice=otsu)
     made = check_run(_changed(scores=scores, against="labels by consensus"))[0]
-    assert "by labels by consensus, which Otsu's" in made.explanation and "Draw masks" in made.remedy
+    assert "against labels by consensus, which Otsu's" in made.explanation and "Draw masks" in made.remedy
     membranes = HEALTHY.scores.assign(native_v_rand=HEALTHY.scores["native_dice"], otsu_native_v_rand=otsu)
     assert "has V_rand 0." in check_run(_changed(scores=membranes))[0].explanation  # whatever Otsu's Dice
 

@@ -100,7 +100,7 @@ def no_better_than_otsu(run: RunData) -> HealthFinding | None:
     chance = "" if p < LEVEL else ", which may be chance"
     relation = "below" if gain.mean() < 0 else "above"
     given = run.against == "masks"
-    by = "" if given else f", by {run.against}, which Otsu's threshold may have helped to make"
+    by = "" if given else f", against {run.against}, which Otsu's threshold may have helped to make"
     mend = "Give it more images or more epochs, or use the threshold."
     return HealthFinding(
         "H003",

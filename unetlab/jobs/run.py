@@ -61,7 +61,7 @@ class Summary:
         found = self.figures
         v_rand = f"V_rand {found['test/native_v_rand']:.4f}, " if "test/native_v_rand" in found else ""
         ends = [found[key] for key in ("test/native_dice_low", "test/native_dice_high") if key in found]
-        by = "" if self.against == "masks" else f" by {self.against}, which nobody drew,"
+        by = "" if self.against == "masks" else f" against {self.against}, which nobody drew,"
         interval = f"95 % {ends[0]:.4f} to {ends[1]:.4f}, " if ends else ""  # images of one scene have none
         return (
             f"{self.setup}: test Dice {found['test/native_dice']:.4f}{by} at native size ({interval}"
