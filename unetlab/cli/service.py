@@ -94,7 +94,7 @@ def predict(
 
 
 @command("export", "--model models:/unetlab-auto@champion --format litert --precision int8")
-def export(model: str, format: str, precision: str, data: str, allow_loss: float) -> None:
+def export(**told: Any) -> None:
     """Write a model's network for another runtime, check it against Keras on its test images, and time both.
 
     The file is an artifact of the run that trained the model, beside an export.json that says what it takes and gives.
@@ -106,9 +106,8 @@ def export(model: str, format: str, precision: str, data: str, allow_loss: float
     from unetlab.jobs.export import table
     from unetlab.jobs.interrupt import interruptible
 
-    told = {"model": model, "format": format, "precision": precision, "data": data, "allow_loss": allow_loss}
     with interruptible(repeating("export", JOBS["export"], told)):
-        found = exported(model, format, precision, data, allow_loss)
+        found = exported(**told)
     Console().print(table(found))
     click.echo(found.headline())
     click.echo(f"run {found.run_id}; mlflow artifacts download -u {found.address}")

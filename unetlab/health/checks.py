@@ -101,13 +101,12 @@ def no_better_than_otsu(run: RunData) -> HealthFinding | None:
     relation = "below" if gain.mean() < 0 else "above"
     given = run.against == "masks"
     by = "" if given else f", against {run.against}, which Otsu's threshold may have helped to make"
-    mend = "Give it more images or more epochs, or use the threshold."
     return HealthFinding(
         "H003",
         "not better than Otsu's threshold",
         f"Otsu's threshold, which learns nothing, has {WORDS[own]} {otsu.mean():.3f} on these images{by}; the model "
         f"is {abs(gain.mean()):.3f} {relation} it{chance} (p = {p:.2g}).",
-        f"Do not publish this model as a success. {mend}"
+        "Do not publish this model as a success. Give it more images or more epochs, or use the threshold."
         if given
         else "Draw masks of some images and `evaluate` with them: made labels cannot say which of the two is better.",
         {"gain": float(gain.mean()), "p_value": p},

@@ -83,9 +83,9 @@ def prediction_panel(rows: Sequence[Mapping[str, Any]], truth_is: str = "truth")
         else:
             _show_image(line[1], row["image"])
             line[1].set_title("image", fontsize=10)
-        shown = _errors(_known(row, "truth"), _known(row, "mask"))
-        shown[~np.asarray(row.get("known", np.ones_like(truth)))] = 110
-        line[2].imshow(shown, interpolation="nearest")
+        wrong = _errors(_known(row, "truth"), _known(row, "mask"))
+        wrong[~np.asarray(row.get("known", np.ones_like(truth)))] = 110
+        line[2].imshow(wrong, interpolation="nearest")
         line[2].set_title(f"errors: {missed:,} px missed, {false:,} px false", fontsize=10)
         for axes in line:
             axes.set_xticks([])
