@@ -138,6 +138,24 @@ def test_empty_masks_are_an_error_of_the_check(pairs):
     assert [(f.code, f.severity) for f in findings if f.severity == "error"] == [("D007", "error")]
 
 
+@pytest.mark.parametrize(("masks", "code"), [("binary", "D015"), ("classes", None)])
+def test_masks_without_background_teach_nothing_but_classes(pairs, masks, code):
+    for path in (pairs / "masks").iterdir():
+        path.write_bytes(png(np.repeat(np.uint8([1, 2]), 800).reshape(40, 40)))
+    findings = check(open_dataset(str(pairs), masks=masks)).findings
+    assert [f.code for f in findings if f.severity == "error"] == ([code] if code else [])
+
+
+def test_colours_of_objects_are_told_what_they_lack(pairs):
+    mask = np.zeros((40, 40, 3), np.uint8)
+    mask[:9, :, 0], mask[20:30, :, 1] = 200, 90
+    for path in (pairs / "masks").iterdir():
+        path.write_bytes(png(mask))
+    data = open_dataset(str(pairs))
+    assert data.meaning == "binary" and "where each is an object save their numbers" in data.why
+    assert "save colours of objects as numbers" in {f.code: f.remedy for f in check(data).findings}["D010"]
+
+
 def test_one_image_only_cannot_be_split(tmp_path):
     data = open_dataset(str(write_pairs(tmp_path / "one", n=1)))
     card = check(data)
@@ -277,6 +295,54 @@ def test_a_mask_of_imagej_has_its_values_however_it_is_shown(tmp_path, shown, ma
             tifffile.imwrite(tmp_path / folder / f"{k}.tif", page, **shown, **said)
     data = open_dataset(str(tmp_path), masks=masks)
     assert all(np.array_equal(data.labels(k) > 0, TRUTH[k] > 0) for k in range(2))
+
+
+def test_a_png_with_imagej_s_inverting_table_has_its_values(tmp_path):
+    true = (np.arange(64).reshape(8, 8) < 10) * np.uint8(255)
+    shown = Image.fromarray(true).convert("P")
+    shown.putpalette(np.repeat(np.arange(255, -1, -1), 3).tolist())
+    write_files(tmp_path, {"images/a.png": GREY})
+    (tmp_path / "masks").mkdir()
+    shown.save(tmp_path / "masks" / "a.png")
+    assert np.asarray(Image.open(tmp_path / "masks" / "a.png").convert("L"))[0, 0] == 0  # shown black
+    assert np.array_equal(open_dataset(str(tmp_path)).labels(0) > 0, true > 0)
+
+
+@pytest.mark.parametrize("settings", [{}, {"metadata": None}, {"compression": "zlib"}], ids=str)
+def test_a_mask_of_bool_that_tifffile_wrote_is_the_one_it_was_given(tmp_path, settings):
+    write_files(tmp_path, {"images/a.png": GREY})
+    (tmp_path / "masks").mkdir()
+    true = np.arange(64).reshape(8, 8) < 10
+    tifffile.imwrite(tmp_path / "masks" / "a.tif", true, **settings)
+    assert np.array_equal(tifffile.imread(tmp_path / "masks" / "a.tif"), true)
+    assert np.array_equal(open_dataset(str(tmp_path)).labels(0) > 0, true)
+    # somebody else's bits, of which 0 is white
+    tifffile.imwrite(tmp_path / "masks" / "a.tif", ~true, metadata=None, software="scanner", photometric="miniswhite")
+    assert np.array_equal(open_dataset(str(tmp_path)).labels(0) > 0, true)
+
+
+def grey_png(samples, bits):
+    """A grey PNG of few bits, which Pillow reads and does not write."""
+    rows = [int("".join(f"{v:0{bits}b}" for v in row), 2).to_bytes(len(row) * bits // 8, "big") for row in samples]
+    head = struct.pack(">IIBBBBB", samples.shape[1], len(samples), bits, 0, 0, 0, 0)
+    chunks = (b"IHDR", head), (b"IDAT", zlib.compress(b"".join(b"\0" + row for row in rows))), (b"IEND", b"")
+    parts = (struct.pack(">I", len(d)) + name + d + struct.pack(">I", zlib.crc32(name + d)) for name, d in chunks)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+def test_samples_of_few_bits_are_values_of_masks_and_shades_of_images(tmp_path, bits):
+    numbers = np.zeros((8, 8), np.uint8)
+    numbers[:2], numbers[3:5], numbers[7:] = 1, 2, 3
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.png").write_bytes(grey_png(numbers, bits))
+    data = open_dataset(str(tmp_path))
+    assert data.meaning == "objects" and np.array_equal(data.labels(0), numbers)
+    assert np.array_equal(data.image(0)[..., 0], numbers * np.uint8(255 // (2**bits - 1)))
+    tifffile.imwrite(tmp_path / "images" / "a.tif", numbers, bitspersample=bits)
+    (tmp_path / "images" / "a.png").unlink()
+    assert np.array_equal(open_dataset(str(tmp_path)).image(0), data.image(0))
 
 
 def test_an_image_of_imagej_is_as_it_is_shown(tmp_path):

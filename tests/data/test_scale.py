@@ -32,6 +32,12 @@ def test_specks_do_not_make_the_typical_object():
     assert found.share == pytest.approx(found.diameter / 100)
 
 
+def test_of_few_objects_none_is_a_speck():
+    assert objects_of(Labels(squares(20, 4, specks=1)), [0]).least == 1
+    assert objects_of(Labels(squares(9, 9), squares(8, 9)), [0, 1]).least == 64
+    assert objects_of(Labels(*[squares(9, 9)] * 30, squares(3, 1)), range(31)).least == 81
+
+
 def test_touching_is_the_share_of_images():
     together = np.repeat([[1, 2]], 4, axis=0).repeat(2, axis=1).astype(np.uint16)
     assert objects_of(Labels(together, squares(3, 2)), [0, 1]).touching == 0.5

@@ -109,3 +109,10 @@ def test_without_the_package_the_extra_is_named(tmp_path, monkeypatch):
 
 def test_a_folder_is_one_image_by_its_ending(tmp_path):
     assert codecs.is_container(ome(tmp_path / "a.ome.zarr", VALUES, "tzyx")) and not codecs.is_container(tmp_path)
+
+
+@pytest.mark.parametrize("shape", [(48, 32, 3), (5, 48, 32, 3)])
+def test_colours_without_a_name_are_not_taken_for_pages(tmp_path, shape):
+    zarr.save_array(str(tmp_path / "a.zarr"), np.zeros(shape, np.uint8))
+    with pytest.raises(codecs.PixelError, match="its axes have no names, and .* may be colours or pages"):
+        codecs.open_pages(tmp_path / "a.zarr")

@@ -15,11 +15,11 @@ from tiny_setup import QUIET
 from experiments import load_setup
 from unetlab.data import open_dataset
 from unetlab.data.check import check
-from unetlab.data.scale import Objects
+from unetlab.data.scale import Objects, objects_of, scale_for
 from unetlab.data.split import split
 from unetlab.errors import UserError
 from unetlab.jobs import configure, epochs, run, trial
-from unetlab.jobs.recipe import recipe_of
+from unetlab.jobs.recipe import objects_seen, recipe_of
 from unetlab.models import NETWORKS
 from unetlab.options import Options
 from unetlab.setup import Recipe
@@ -110,6 +110,7 @@ def test_membranes_are_ranked_by_v_rand_and_bend(configured):
     kinds = {"grey on dark", "grey on light"}
     assert "invert" in configure._augmentation(SETUP, kinds, "patches", [])
     assert "invert" not in configure._augmentation(found.setup, kinds, "patches", [])
+    assert "invert" not in configure._augmentation(SETUP, kinds, "whole", [])
 
 
 def test_cells_that_touch_without_a_line_between_are_objects(configured):
@@ -169,7 +170,7 @@ def test_a_patch_is_as_wide_as_most_images_and_not_wider_than_networks_look(size
 def test_how_objects_of_classes_are_parted_is_said_as_it_is_trained(configured, tmp_path, draw, objects):
     data = open_dataset(str(write(tmp_path / draw.__name__, draw)), masks="objects")
     sides = SimpleNamespace(train=np.arange(len(data)))
-    seen = configure.objects_of(data, sides.train)
+    seen = objects_of(data, sides.train)
     options, choices = Options(objects=objects), []
     changes = configure._objects(seen, False, True, options, choices)
     learnt = SimpleNamespace(learnt_classes=2)
@@ -399,11 +400,31 @@ def colony(rng, size):
 def test_sizes_are_of_objects_as_they_will_be_parted(tmp_path, told):
     data = open_dataset(str(write(tmp_path / "colony", colony)), masks="binary")
     sides = split(data.ids, np.arange(len(data)), check(data, "off").modality, seed=0)
-    seen = configure._seen(data, sides, Options(data="", **told))
+    seen = objects_seen(data, sides, Options(data="", **told))
     one = 317  # pixels of a disc; four of them are a component
+    scale = {"view": "patches", "scale": "auto"}
+    auto = recipe_of(dataclasses.replace(SETUP, adapts=False), Options(data="", **told, **scale), None, data, sides)
+    assert auto.scale == scale_for(seen.diameter)  # of any setup
+    assert recipe_of(SETUP, Options(data="", **told, **scale), None, data, sides).scale == SETUP.recipe.scale
     assert seen.mean == 16 and 0.8 * one < np.pi / 4 * seen.diameter**2 < 1.2 * one and seen.least < 1.1 * one
-    plain = configure._seen(data, sides, Options(data=""))
+    plain = objects_seen(data, sides, Options(data=""))
     assert (plain.mean, plain.touching) == (4, 0) and plain.least > 2 * one
+
+
+def parted_by_lines(rng, size):
+    """Large objects with a line of one pixel between them, which is gone where they are shrunk."""
+    labels = np.zeros(size, int)
+    top, left = rng.integers(5, 15, 2)
+    for k in range(9):
+        y, x = top + 125 * (k // 3), left + 121 * (k % 3)
+        labels[y : y + 75, x : x + 120] = k + 1
+    return labels
+
+
+def test_objects_that_touch_as_they_are_shrunk_are_parted_by_what_is_learnt(configured):
+    found = configured(parted_by_lines, size=(400, 400))
+    assert found.setup.recipe.scale < 0.6 and found.setup.recipe.objects == "border"
+    assert configured(parted_by_lines, size=(400, 400), told={"scale": "1"}).setup.recipe.objects == "components"
 
 
 @pytest.mark.parametrize(("minutes", "rounds", "trials"), [(90, 0, 2), (90, 1, 1), (180, 1, 3), (180, 3, 1)])

@@ -182,6 +182,12 @@ def test_what_is_passed_over_and_what_leaves_the_tables_is_said(model, folder, t
     assert "of an earlier prediction: their masks and labels stay" in said
     predict_folder(model, other, tmp_path / "out")
     assert "earlier" not in capsys.readouterr().err
+    (other / "new.png").write_bytes(b"")
+    (other / "good.png").write_bytes(encoded(blob(40, 50)))
+    (tmp_path / "out" / "classes").mkdir()
+    predict_folder(model, other, tmp_path / "out")
+    said = capsys.readouterr().err
+    assert "held 1 other image of an earlier" in said and "classes is of an earlier prediction, by a model of" in said
 
 
 def test_an_out_that_is_a_file(model, folder, tmp_path):

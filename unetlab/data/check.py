@@ -269,8 +269,8 @@ def _mask_findings(
     many = [i for i, levels in enumerate(dataset.levels) if levels > 2]
     if many and dataset.meaning == "binary":
         text = f"{len(many)} masks hold more than two values, up to {max(dataset.levels)} ({some(np.array(many))})"
-        other = "masks=objects or masks=classes tells them apart"
-        add("D010", "notice", text, f"every value above 0 is foreground; {other}")
+        other = "masks=objects or masks=classes tells numbers apart, masks=classes colours"
+        add("D010", "notice", text, f"every value above 0 is foreground; {other}; save colours of objects as numbers")
     if dataset.meaning == "classes":
         names = ", ".join(dataset.classes[1:])
         several = "training tells them apart; masks=binary takes all of them for one foreground"
@@ -287,7 +287,10 @@ def _mask_findings(
         add("D007", "error", "all masks are empty", "masks must be above 0 where there is foreground")
     elif len(empty):
         add("D008", "notice", f"{len(empty)} empty masks ({some(empty)})", "their Dice is 1 only if nothing is found")
-    if shares.mean() > 0.5:
+    if dataset.meaning == "binary" and (shares == 1).all():
+        remedy = "background must be 0; where each value is a class, masks=classes"
+        add("D015", "error", "all masks are foreground everywhere", remedy)
+    elif shares.mean() > 0.5:
         share = f"{shares.mean():.0%} of all pixels are foreground"
         add("D009", "notice", share, "if that is the background, invert the masks")
     return found

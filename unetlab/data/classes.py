@@ -80,9 +80,17 @@ def decide(asked: str, sample: Iterable[Values], table: str | None, files: str) 
         return _named(table, files) if table is not None else _found(sample, files)
     if asked in ("binary", "objects"):
         return Meaning(asked, "as asked")
-    votes = [numbers_objects(values) for values in map(black_first, sample) if len(_above(values)) > 1]
-    if not votes:
+    several = [
+        (numbers_objects(values), values.colours) for values in map(black_first, sample) if len(_above(values)) > 1
+    ]
+    if not several:
         return Meaning("binary", "no mask has more than one value above 0")
+    votes, colours = zip(*several, strict=True)
+    if all(colours):
+        how = (
+            "masks=classes where each is a class; where each is an object save their numbers as PNG or TIFF of 16 bits"
+        )
+        return Meaning("binary", f"masks of several values hold colours; {how}")
     share = f"{sum(votes)} of {len(votes)} masks of several values number objects"
     if 2 * sum(votes) > len(votes):
         return Meaning("objects", f"{share}: their values run from 1 and each is one piece, or have more than 8 bits")

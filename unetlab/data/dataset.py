@@ -167,9 +167,9 @@ class Dataset:
         if recipe.classes:
             mask = _commonest(self.class_map(i), recipe.classes, height, width)
         else:
-            mask = _covered(objects > 0, height, width).astype(np.uint8)
+            mask = covered(objects > 0, height, width).astype(np.uint8)
         if unknown.any():
-            mask[_covered(unknown, height, width)] = UNKNOWN
+            mask[covered(unknown, height, width)] = UNKNOWN
         if not (names := targets.names(recipe)):
             return mask[:, :, None]
         labels = geometry.resize_labels(objects, height, width)
@@ -254,7 +254,8 @@ def relabelled(dataset: Dataset, name: str, key: str, label: Callable[[np.ndarra
     return _open(name, name, f"{dataset.digest} {key}", lambda _: (jobs, about), "labelling")
 
 
-def _covered(mask: np.ndarray, height: int, width: int) -> np.ndarray:
+def covered(mask: np.ndarray, height: int, width: int) -> np.ndarray:
+    """A mask, bool (h, w), at another size: pixels of which it covers half or more."""
     return geometry.resize_map(mask.astype(np.float32), height, width) >= 0.5
 
 

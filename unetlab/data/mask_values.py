@@ -89,8 +89,11 @@ def foreground(values: Values) -> np.ndarray:
 
 def black_first(values: Values) -> Values:
     """The same with black as 0, if that is one of a palette's colours but not its first: programs that make palettes
-    order them by how common or how bright a colour is, and black is the background of colours too."""
+    order them by how common or how bright a colour is, and black is the background of colours too. A palette that turns
+    white to black and so on is ImageJ's inverting table, with which it shows a mask whose values mean what they do."""
     if values.palette is None or values.display or not values.plane.size:
+        return values
+    if np.array_equal(values.palette, np.repeat(np.arange(255, -1, -1)[:, None], 3, axis=1)):
         return values
     used = np.unique(values.plane)
     black = used[(values.palette[used] == 0).all(axis=1)]

@@ -6,8 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from unetlab.data.dataset import Dataset
+from unetlab.data.dataset import Dataset, covered
 from unetlab.data.targets import touching
+from unetlab.images.geometry import resize_labels
+from unetlab.images.regions import components
+from unetlab.images.view import Viewed, size_of
 
 SMALL, LARGE = 12.0, 48.0
 """Pixels. A typical object smaller than SMALL is enlarged to it, one larger than LARGE shrunk to it: below, a network
@@ -27,7 +30,7 @@ class Objects(NamedTuple):
         touching: share of the images in which two objects touch.
         mean: objects an image.
         foreground: share of an average image's pixels.
-        least: pixels; one in a hundred objects is smaller.
+        least: pixels; one in a hundred objects is smaller, of fewer than a hundred none.
     """
 
     diameter: float
@@ -61,8 +64,21 @@ def objects_of(
         float(np.mean(touch)) if touch else 0.0,
         len(every) / max(1, len(shares)),
         float(np.mean(inside)) if inside else 0.0,
-        int(np.percentile(every, 1)) if len(every) else 0,
+        int(np.percentile(every, 1, method="lower")) if len(every) else 0,
     )
+
+
+def joined(dataset: Dataset, rows: Iterable[int], recipe: Viewed) -> float:
+    """Share of the label images `rows` in which two objects are one in the mask at the size at which a network works,
+    because they touch or because what lies between them is narrower than a pixel there; 0 without any."""
+    found = []
+    for row in rows:
+        labels = dataset.objects(int(row))
+        size = size_of(labels.shape, recipe)
+        regions, small = components(covered(labels > 0, *size)), resize_labels(labels, *size)
+        both = np.unique(np.stack([regions, small], axis=-1)[(regions > 0) & (small > 0)], axis=0)
+        found.append(len(both) > len(np.unique(both[:, 0])))
+    return float(np.mean(found)) if found else 0.0
 
 
 def _typical(areas: np.ndarray) -> float:

@@ -82,8 +82,8 @@ class Pages:
         return self._whole_page(self._read, page)
 
     def read_mask(self, page: int) -> np.ndarray:
-        """One page of a mask, as `read` has it; in ImageJ's files, which show a mask either way round, the values that
-        ImageJ says it has."""
+        """One page of a mask, as `read` has it, but with the file's values where `read` has shades: in ImageJ's files,
+        which show a mask either way round, in tifffile's of bool, and of samples of 2 or 4 bits."""
         return self._whole_page(self._read_mask, page)
 
     def _whole_page(self, read: Callable[[int], np.ndarray], page: int) -> np.ndarray:

@@ -66,6 +66,12 @@ class Raster(Pages):
     def _read(self, page: int) -> np.ndarray:
         return self._whole()[:, :, list(self.chosen)]
 
+    def _read_mask(self, page: int) -> np.ndarray:
+        """As stored: Pillow gives grey of 2 or 4 bits in the shades of 8."""
+        found, bits, grey = self._read(page), self.data[24], self.data[25] == 0
+        stored = self.image.format == "PNG" and grey and bits in (2, 4)
+        return found // np.uint8(255 // (2**bits - 1)) if stored else found
+
     def _whole(self) -> np.ndarray:
         if self.deep:
             import imagecodecs

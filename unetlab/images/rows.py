@@ -161,12 +161,13 @@ def _page(file: BinaryIO) -> Any:
     page: Any = opened.pages[found[0].number]
     plain = page.photometric in (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.RGB, PHOTOMETRIC.YCBCR)
     apart = page.samplesperpixel > 1 and page.planarconfig == PLANARCONFIG.SEPARATE
-    deep = page.dtype not in (np.uint8, np.uint16) or page.imagedepth > 1
+    deep = page.dtype not in (np.uint8, np.uint16) or page.bitspersample < 8 or page.imagedepth > 1
     # ImageJ and others have all planes of a stack behind one directory; an OME file speaks of others' planes too
     behind = math.prod(opened.series[0].shape) // math.prod(page.shape) if not opened.is_ome else 1
     count = max(len(found), behind)
     if count > 1 or not plain or apart or deep or page.samplesperpixel not in (1, 3):
-        kind = f"{page.dtype} {page.photometric.name}, {page.samplesperpixel} samples a pixel, {count} pages"
+        bits = f"{page.bitspersample} bits" if page.bitspersample < 8 else page.dtype
+        kind = f"{bits} {page.photometric.name}, {page.samplesperpixel} samples a pixel, {count} pages"
         size = f"{found[0].width} x {found[0].height} pixels are read by rows"
         raise PixelError(
             f"{size} from one page of 8 or 16 bits, grey or RGB; it has {kind}; save it so, or cut it into tiles"

@@ -64,7 +64,9 @@ class Tiff(Pages):
             found = walk(self.file, self.length)
             self.file.seek(0)
             self.tiff = tifffile.TiffFile(self.file)
-            self.imagej = bool(self.tiff.is_imagej)
+            self.imagej, first = bool(self.tiff.is_imagej), self.tiff.pages.first
+            # tifffile stores bool as bits of which 0 is said to be white, and reads what it was given
+            self.as_given = first.dtype == bool and (self.tiff.is_shaped or first.software == "tifffile.py")
             self._arrange(found, channels, pages)
         except PixelError:
             self.close()
@@ -112,10 +114,12 @@ class Tiff(Pages):
         return which, number
 
     def _read(self, page: int) -> np.ndarray:
-        return self._page(page, turn=True)
+        found, bits = self._page(page, turn=True), self.series[0].keyframe.bitspersample
+        shades = found.dtype == np.uint8 and bits < 8 and self.palette is None
+        return np.rint(found * (255 / (2**bits - 1))).astype(np.uint8) if shades else found
 
     def _read_mask(self, page: int) -> np.ndarray:
-        return self._page(page, turn=not self.imagej)
+        return self._page(page, turn=not (self.imagej or self.as_given))
 
     def _page(self, page: int, turn: bool) -> np.ndarray:
         """The channels of a page, (h, w, c), with white that is stored as zero turned to more or left as it is."""

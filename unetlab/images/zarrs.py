@@ -70,6 +70,6 @@ def _axes(array: Any, names: list[str]) -> str:
         return "".join(name[0] for name in named).upper()
     if array.ndim < 2:
         raise PixelError(f"an array of {array.ndim} axes is no image")
-    if array.ndim == 3 and array.shape[2] <= 4 < array.shape[1]:
+    if array.ndim >= 3 and array.shape[-1] <= 4 < array.shape[-2]:
         raise PixelError(f"its axes have no names, and {array.shape} may be colours or pages; name its dimensions")
     return "I" * (array.ndim - 2) + "YX"

@@ -13,12 +13,13 @@ from rich.table import Table
 
 from unetlab.data import Dataset
 from unetlab.data.check import DataCard
-from unetlab.data.scale import Objects, objects_of, scale_for
+from unetlab.data.scale import Objects, joined, scale_for
 from unetlab.data.split import Split
 from unetlab.images.view import ALIGN, size_of
-from unetlab.inference.objects import METHODS, instances
+from unetlab.inference.objects import METHODS
 from unetlab.jobs import cluster, epochs
 from unetlab.jobs.early import refuse_numbers, scale_of
+from unetlab.jobs.recipe import objects_seen
 from unetlab.metrics.baselines import few
 from unetlab.models import NETWORKS
 from unetlab.models.weights import encoders_at_hand, resolve_weights
@@ -126,15 +127,16 @@ def configure(setup: Setup, options: Options, dataset: Dataset, card: DataCard, 
       blur in patches, since exposure and focus differ; turns, shifts and hues in photographs, since cameras move and
       lights differ; hues in patches of coloured images too, since stains differ between laboratories. Inverted and
       grey images where images on dark and on light ground or grey and coloured ones are mixed. Membranes are never
-      inverted: they are dark in all sections or in none, however much of a section they fill. They are bent, since
-      tissue bends.
+      inverted: they are dark in all sections or in none, however much of a section they fill; nor are photographs, of
+      which light makes the ground dark or bright. Membranes are bent, since tissue bends.
     - Scenes: of how many it learns is said, and below KNOWN that more of them help more than more minutes do; nothing
       else follows from it, since no rule tried here made up for scenes that are missing.
     - Made labels: of objects, since no label maker knows membranes. They do not part objects that touch, so a watershed
       of the mask does, before sizes are read off them too; its one number validation, which has such labels as well,
       cannot choose. Each round of self-training has its share of the minutes. Masks without two objects that touch
       are parted alike where you ask for a watershed.
-    - Objects: where they touch in more than TOUCHING of the images, the network learns the borders between them too,
+    - Objects: where they touch in more than TOUCHING of the images, as drawn or as shrunk to the scale, at which a line
+      between two may vanish, the network learns the borders between them too,
       and validation chooses between that, a watershed and plain components, and how sure of an object to be; of
       several classes, which have no second output, between the last two.
     - Smallest object: what is smaller than 99 of 100 objects of the training images is a speck, which stays in the
@@ -156,7 +158,7 @@ def configure(setup: Setup, options: Options, dataset: Dataset, card: DataCard, 
     Raises UserError as `refuse_numbers` does, and for weights as `resolve_weights` does.
     """
     refuse_numbers(setup, options)
-    seen = _seen(dataset, sides, options)
+    seen = objects_seen(dataset, sides, options)
     choices: list[Choice] = []
     if options.made:
         why = f"{ASKED}: no mask is looked at but to score what came of it"
@@ -180,19 +182,6 @@ def configure(setup: Setup, options: Options, dataset: Dataset, card: DataCard, 
         setup = replace(setup, recipe=setup.recipe.changed(fitted))
     choices.append(Choice("training", chosen, why))
     return Configured(setup, replace(options, trials=trials), minutes, weights, tuple(choices))
-
-
-def _seen(dataset: Dataset, sides: Split, options: Options) -> Objects:
-    """What training images show, parted as it will be where label images do not part what touches."""
-
-    def parted(mask: np.ndarray) -> np.ndarray:
-        return instances(mask, None, "watershed", METHODS["watershed"].default)
-
-    rows = few(sides.train)
-    seen = objects_of(dataset, rows, parted if options.made else None)
-    if options.objects == "watershed" and not (options.made or seen.touching):
-        return objects_of(dataset, rows, parted)
-    return seen
 
 
 def _network(
@@ -249,6 +238,9 @@ def _what_is_seen(
         changes |= {"view": "whole", "image_size": PATCH}
     else:
         changes |= _patches(setup, seen, membranes, dataset, sides, options, choices)
+        if changes["scale"] < 1:
+            shrunk = joined(dataset, few(sides.train), setup.recipe.changed(changes))
+            seen = seen._replace(touching=max(seen.touching, shrunk))
     changes |= _objects(seen, membranes, several, options, choices)
     changes |= {} if membranes else _smallest(seen, options.made, choices)
     return replace(setup, membranes=membranes), changes
@@ -324,7 +316,7 @@ def _objects(seen: Objects, membranes: bool, several: bool, options: Options, ch
     if options.made:
         choices.append(Choice("objects", "a watershed of the mask", "made labels do not part objects that touch"))
         return {"objects": "watershed"}
-    touch = f"objects touch in {seen.touching:.0%} of the images"
+    touch = f"objects touch, as the network sees them, in {seen.touching:.0%} of the images"
     if membranes or seen.touching <= TOUCHING:
         choices.append(Choice("objects", "connected components", "objects hardly ever touch"))
         return {}
@@ -369,7 +361,7 @@ def _augmentation(setup: Setup, kinds: set[str], view: str, choices: list[Choice
                 "no camera stands still, no two lights are alike",
             )
         )
-    if len(grounds) > 1 and not setup.membranes:
+    if len(grounds) > 1 and not (setup.membranes or photographs):
         changes |= {"invert": 0.15}
         choices.append(Choice("inverted images", "15 %", "some images are dark on light, others light on dark"))
     if "colour" in colours and not photographs:  # of which hues vary already

@@ -63,8 +63,10 @@ def fit_in(
 def as_told(recipe: Recipe, epochs: int, dataset: Dataset, sides: Split, minutes: float) -> tuple[str, str]:
     """The same in words, and why, where the epochs were asked for: each draws as much as there is to learn from."""
     draws = samples(recipe, dataset, sides.train)
-    why = f"as you asked, if {minutes:g} minutes are enough for them; an epoch looks at all training images once"
-    return f"{epochs} epochs of {draws:,} {_drawn(recipe)}", why
+    drawn = _drawn(recipe)
+    each = "as many as cover the training images" if recipe.view == "patches" else "all training images once"
+    why = f"as you asked, if {minutes:g} minutes are enough for them; an epoch sees {each}"
+    return f"{epochs} epochs of {draws:,} {drawn}", why
 
 
 def _drawn(recipe: Recipe) -> str:

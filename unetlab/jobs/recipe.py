@@ -3,14 +3,16 @@
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 
 from unetlab.data import Dataset
-from unetlab.data.scale import objects_of, scale_for
+from unetlab.data.scale import Objects, objects_of, scale_for
 from unetlab.data.split import Split
 from unetlab.data.targets import HEADS, touching
 from unetlab.errors import UserError
 from unetlab.images.view import ALIGN
+from unetlab.inference.objects import METHODS, instances
 from unetlab.jobs.class_scores import not_learnt
 from unetlab.jobs.early import scale_of
 from unetlab.metrics import baselines
@@ -30,7 +32,8 @@ def recipe_of(setup: Setup, options: Options, weights: str | None, learnt: Datas
     told = {name: getattr(options, name) for name in ("view", "objects", "tta")}
     changes |= {name: int(word) if name == "tta" else word for name, word in told.items() if word != "recipe"}
     if options.scale == "auto":
-        changes["scale"] = scale_for(objects_of(learnt, baselines.few(sides.train)).diameter)
+        if not setup.adapts:  # which has read it off them already
+            changes["scale"] = scale_for(objects_seen(learnt, sides, options).diameter)
     elif options.scale != "recipe":
         changes["scale"] = scale_of(options.scale)
     if NETWORKS[setup.network].pretrained and weights is None:
@@ -43,6 +46,19 @@ def recipe_of(setup: Setup, options: Options, weights: str | None, learnt: Datas
             f"multiples of {ALIGN}; take view=whole, or a recipe of less depth"
         )
     return recipe
+
+
+def objects_seen(learnt: Dataset, sides: Split, options: Options) -> Objects:
+    """What training images show, parted as it will be where label images do not part what touches."""
+
+    def parted(mask: np.ndarray) -> np.ndarray:
+        return instances(mask, None, "watershed", METHODS["watershed"].default)
+
+    rows = baselines.few(sides.train)
+    seen = objects_of(learnt, rows, parted if options.made else None)
+    if options.objects == "watershed" and not (options.made or seen.touching):
+        return objects_of(learnt, rows, parted)
+    return seen
 
 
 def without_heads(recipe: Recipe) -> Recipe:

@@ -110,10 +110,10 @@ def predict_folder(
             classes=classes,
         )
         _segment_all(whole, spread, console)
-        before = _earlier(out, paths)
+        earlier = _predicted(out)
         table = _gathered(parts, out, classes)
     _report(table, images, out, classes, console)
-    for line in (*before, *passed):
+    for line in (*_left(out, earlier - _predicted(out), classes), *passed):
         console.print(printable(line), highlight=False, soft_wrap=True, markup=False)
     return table
 
@@ -234,14 +234,25 @@ def _refuse_others(out: Path, below: Sequence[Path]) -> None:
             raise UserError(f"{folder} holds files that predict has not written; give another out")
 
 
-def _earlier(out: Path, paths: Sequence[Path]) -> list[str]:
-    """What is said where an earlier prediction into `out` was of other files than these."""
+def _predicted(out: Path) -> set[tuple[str, str]]:
+    """Files and pages that the table in `out` has an answer for; none where there is no table yet."""
     try:
-        others = set(pd.read_csv(out / PREDICTIONS, dtype=str)["file"]) - {path.name for path in paths}
-    except (OSError, ValueError, KeyError):  # none yet
-        return []
-    said = f"{out} held {len(others)} other image{'s' * (len(others) != 1)} of an earlier prediction"
-    return [f"{said}: their masks and labels stay, and are in none of its tables any more"] if others else []
+        table = pd.read_csv(out / PREDICTIONS, dtype=str, keep_default_na=False)
+        answered = table[table["error"] == ""]
+        return set(zip(answered["file"], answered["page"], strict=True))
+    except (OSError, ValueError, KeyError):
+        return set()
+
+
+def _left(out: Path, others: set[tuple[str, str]], classes: Sequence[str]) -> list[str]:
+    """What is said where an earlier prediction into `out` was of `others` besides, or of classes."""
+    said = []
+    if others:
+        held = f"{out} held {len(others)} other image{'s' * (len(others) != 1)} of an earlier prediction"
+        said.append(f"{held}: their masks and labels stay, and are in none of its tables any more")
+    if not classes and (out / CLASSES).is_dir():
+        said.append(f"{out / CLASSES} is of an earlier prediction, by a model of classes, and not of this one")
+    return said
 
 
 def _first_line(path: Path) -> str:
