@@ -136,4 +136,4 @@ def test_the_health_check_finds_what_is_slow(snippets):
         return RunData({"test/ms_per_image": milliseconds}, {}, pd.DataFrame())
 
     assert snippets["slow"](run(900)) is None and "1.2 s" in snippets["slow"](run(1200)).explanation
-    assert all(f"H00{k}" in check.__doc__ for k, check in enumerate(CHECKS, start=1)) and len(CHECKS) == 8
+    assert all(f"H00{k}" in check.__doc__ for k, check in enumerate(CHECKS, start=1))

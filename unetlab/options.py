@@ -77,7 +77,8 @@ class Options:
     )
     trials: int = _said(
         1,
-        "Trainings of a search; the first is the published recipe. 1 trains the published recipe only.",
+        "Trainings of a search; the first is the published recipe. 1 trains the published recipe only. auto makes so "
+        "many at least, which share its minutes, and more from 90 minutes on.",
         low=1,
         budget=True,
     )

@@ -261,6 +261,14 @@ def test_scenes_are_read_from_the_split_and_stand_in_what_is_said(store):
     assert not any("No run says" in note for note in found.notes)
 
 
+def test_a_model_of_which_no_run_says_what_it_learnt_is_named(store):
+    ids = [log_setup_run(name, difficulty() + _noise(k)) for k, name in enumerate("ab")]
+    assert not any("trained on" in note for note in compare().notes)
+    mlflow.MlflowClient().set_tag(ids[1], "seen_images", "unknown: its run is not in this store")
+    (note,) = (note for note in compare().notes if "trained on" in note)
+    assert ids[1] in note and ids[0] not in note and "its scores are too good" in note
+
+
 def test_without_scenes_each_image_is_its_own_and_that_is_said(store):
     for name in "ab":
         log_setup_run(name, difficulty() + _noise(1))

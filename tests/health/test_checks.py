@@ -61,7 +61,10 @@ def test_h002_no_better_than_one_answer():
     assert finding.title == "accuracy and Dice not better than one answer for every pixel"
     scores = HEALTHY.scores.assign(fp=HEALTHY.scores["tp"])  # as many pixels gained as lost
     scores["tn"] = HEALTHY.scores["tn"] + HEALTHY.scores["fp"] - scores["fp"]
-    assert check_run(_changed(scores=scores))[0].title == "accuracy not better than one answer for every pixel"
+    alone = check_run(_changed(scores=scores))[0]
+    assert alone.title == checks.ACCURACY_ALONE and "marks as much besides" in alone.remedy
+    older = scores.drop(columns=["constant_native_dice"])
+    assert check_run(_changed(scores=older))[0].title == "accuracy not better than one answer for every pixel"
 
 
 def test_h002_where_foreground_is_the_larger_side():
@@ -210,8 +213,10 @@ def test_h008_says_nothing_of_seeds_that_were_tested_on_one_scene_each():
 
 def test_an_image_of_which_nothing_is_known_does_not_make_h002():
     scores = HEALTHY.scores.copy()
-    scores.loc[0, ["tp", "fp", "fn", "tn"]] = 0
-    assert "H002" not in _codes(_changed(scores=scores))
+    for unknown in (1, 12, 40):
+        scores.loc[: unknown - 1, ["tp", "fp", "fn", "tn"]] = 0
+        assert "H002" not in _codes(_changed(scores=scores))
+        assert "H002" not in _codes(_changed(scores=scores, sides=_in_scenes(list(range(60)))))
 
 
 def test_membranes_are_judged_by_v_rand_and_not_by_dice():

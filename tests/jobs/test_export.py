@@ -206,3 +206,6 @@ def test_live_shows_what_an_export_answers_and_names_those_there_are(store, pair
         in answer.stderr
     )
     assert "-P format=onnx -P precision=int8 makes one" in answer.stderr
+    for none in ("litert-int4", "savedmodel-int8", "litert", "tflite-int8"):
+        answer = CliRunner().invoke(main, [*asked[:-1], none])
+        assert answer.exit_code == 2 and "none can be made: a name is a format and a precision" in answer.stderr

@@ -14,7 +14,7 @@ from tiny_setup import QUIET, RECIPE, TINY, final_of
 from experiments import SETUPS
 from unetlab.data import open_dataset
 from unetlab.errors import UserError
-from unetlab.jobs.recipe import recipe_of, say_pointless
+from unetlab.jobs.recipe import recipe_of, refuse_vanished, say_pointless
 from unetlab.jobs.run import run_setup
 from unetlab.metrics import baselines
 from unetlab.options import Options
@@ -55,6 +55,42 @@ def test_nobody_looks_on_once_objects_touch():
     seen = SimpleNamespace(objects=lambda row: (looked.append(row), data.objects(row))[1])
     say_pointless(RECIPE.changed({"objects": "distance"}), seen, sides(3), Console(file=io.StringIO()))
     assert looked == [0, 1]
+
+
+@pytest.fixture
+def stroked(tmp_path):
+    """A data set of which only some rows are marked, `cell` where they are even."""
+
+    def make(*rows):
+        folder = write_pairs(tmp_path / "strokes", n=12)
+        for path in (folder / "masks").iterdir():
+            mask = np.zeros((40, 40), np.uint8)  # unknown
+            mask[list(rows)] = 2 - np.array(rows)[:, None] % 2
+            Image.fromarray(mask).save(path)
+        (folder / "classes.csv").write_text("value,name\n0,unknown\n1,background\n2,cell\n")
+        return open_dataset(str(folder))
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [((2, 3, 22, 23), None), ((5, 6, 7, 8, 9), ""), ((5, 6, 7, 8, 9, 11, 12, 17, 18, 22, 23), "45% are left at the")],
+    ids=["all vanish", "all stay", "most vanish"],
+)
+def test_strokes_that_vanish_at_the_network_s_size_are_said_to(stroked, rows, said):
+    data, console = stroked(*rows), Console(file=io.StringIO(), width=200)
+    parts = SimpleNamespace(train=np.arange(8), validation=np.arange(8, 10), test=np.arange(10, 12))
+    refuse_vanished(RECIPE.changed({"image_size": 40}), data, parts, console)
+    refuse_vanished(RECIPE.changed({"image_size": 8, "view": "patches"}), data, parts, console)
+    assert not console.file.getvalue()
+    squeezed = RECIPE.changed({"image_size": 8})
+    if said is None:
+        with pytest.raises(UserError, match=r"nothing of what is marked in cell00, cell01, cell02 and 9 more is left"):
+            refuse_vanished(squeezed, data, parts, console)
+    else:
+        refuse_vanished(squeezed, data, parts, console)
+        assert said in console.file.getvalue() and bool(said) == bool(console.file.getvalue())
 
 
 @pytest.mark.parametrize(("side", "scale"), [(10, 1.06), (4, 2.0), (20, 1.0), (80, 0.53)])

@@ -80,6 +80,18 @@ def test_the_sample_asked_for_shows_the_difference_about_four_times_in_five():
     assert 0.74 < (gate.significance.paired_test(again, draws=1000) < found.level).mean() < 0.86
 
 
+def test_more_scenes_are_asked_for_than_showed_nothing():
+    rng, refused = np.random.default_rng(0), 0
+    for _ in range(300):
+        scenes = np.repeat(np.arange(8), rng.integers(1, 25, 8))
+        of_scene = rng.normal(0.05, 0.04, 8)
+        found = gate.judge(of_scene[scenes] + rng.normal(0, 0.02, len(scenes)), scenes, 0.0, 1)
+        if not found.better and found.sample:
+            assert found.sample > found.scenes
+            refused += 1
+    assert refused > 20
+
+
 def test_membranes_are_ranked_by_what_separates_cells():
     assert gate.ranking_metric({"ranked_by": "native_v_rand"}) == "native_v_rand"
     assert gate.ranking_metric({}) == gate.ranking_metric({"ranked_by": "native_dice"}) == "native_dice"

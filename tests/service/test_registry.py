@@ -212,6 +212,17 @@ def test_nobody_becomes_champion_with_a_barring_code_not_even_the_first_nor_by_a
     assert register_run(finished_run()).promoted  # and a sound one does
 
 
+def test_a_model_of_small_objects_whose_accuracy_is_that_of_background_may_be_champion(store):
+    run_id = finished_run()
+    table = score_table(HARD, IDS)
+    with mlflow.start_run(run_id=run_id):  # half of what it marks is wrong
+        mlflow.log_text(
+            table.assign(fp=table["tp"], tn=table["tn"] - table["tp"]).to_csv(index=False), "scores/test.csv"
+        )
+    assert register_run(run_id).promoted
+    assert "H002" in MlflowClient().get_model_version("unetlab-tiny", "1").tags["health"]
+
+
 def test_a_first_run_without_scores_is_no_champion(store):
     run_id = finished_run()
     artifacts = MlflowClient().get_run(run_id).info.artifact_uri.removeprefix("file://")

@@ -45,4 +45,6 @@ def setup_command(setup: Setup) -> click.Command:
         f"test. A plain run: {setup.plain}"
     )
     options = of_setup(setup.defaults, setup.extras)
-    return command(setup.name, f"--data {setup.source} --trials 12", options, about)(run)
+    # labels that are made want images of which makers know something; a source's own need not be such
+    example = f"--data {'FOLDER' if 'labels' in setup.extras else setup.source}"
+    return command(setup.name, f"{example} {'--minutes 30' if setup.adapts else '--trials 12'}", options, about)(run)

@@ -371,6 +371,10 @@ def _notes(behind: Sequence[tuple[Record, ...]], k: int, n: int, scenes: tuple[s
             f"{k} contenders: each is compared with the best only, and p-values are corrected for all "
             f"{k * (k - 1) // 2:,} pairs, since the best was picked by looking."
         )
+    for each in [record for runs in behind for record in runs]:
+        if each.tags.get("seen_images", "").startswith("unknown"):
+            trained = f"No run says what {each.name} ({each.run_id}) was trained on"
+            notes.append(f"{trained}: if these images are among it, its scores are too good.")
     budgets = [budget(runs[0]) for runs in behind if runs]
     if differ := [name for name in BUDGET if len({given[name] for given in budgets if name in given}) > 1]:
         notes.append(f"The contenders had different budgets ({listed(differ)}): a difference may be due to that.")

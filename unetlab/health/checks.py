@@ -28,6 +28,11 @@ LEAST_SCENES = 6
 WORDS = {"native_v_rand": "V_rand", "native_dice": "Dice"}
 """Columns that runs are ranked by, the first that a run has: V_rand where membranes are to be found."""
 
+NO_BETTER = "not better than one answer for every pixel"
+
+ACCURACY_ALONE = f"accuracy {NO_BETTER}, though Dice is"
+"""Title of an H002 that bars no model: where foreground is small, one that finds all of it may mark as much besides."""
+
 SEED_RANGE = 0.01
 """Points of Dice or V_rand between seeds below which they agree whatever the test says."""
 
@@ -57,14 +62,16 @@ def no_better_than_constant(run: RunData) -> HealthFinding | None:
     the better Dice on the training masks.
     """
     counts = {name: run.scores[name].to_numpy(float) for name in ("tp", "fp", "fn", "tn")}
-    pixels = np.maximum(sum(counts.values()), 1)  # none where nothing of an image is known
-    foreground = (counts["tp"] + counts["fn"]) / pixels
+    scenes, pixels = _test_scenes(run), np.sum(list(counts.values()), axis=0)
+    known = pixels > 0  # of some images nothing is
+    foreground = (counts["tp"] + counts["fn"])[known] / pixels[known]
     commonest = foreground if foreground.mean() > 0.5 else 1 - foreground
-    gains = {"accuracy": (counts["tp"] + counts["tn"]) / pixels - commonest}
+    accuracy = (counts["tp"] + counts["tn"])[known] / pixels[known] - commonest
+    gains = {"accuracy": (accuracy, None if scenes is None else scenes[known])}
     for word, column in (("Dice", "native_dice"), ("V_rand", "native_v_rand")):
         if {column, f"constant_{column}"} <= set(run.scores):
-            gains[word] = (run.scores[column] - run.scores[f"constant_{column}"]).to_numpy(float)
-    worse = [word for word, gain in gains.items() if not _better(gain, _test_scenes(run))]
+            gains[word] = ((run.scores[column] - run.scores[f"constant_{column}"]).to_numpy(float), scenes)
+    worse = [word for word, gain in gains.items() if not _better(*gain)]
     if not worse:
         return None
     named = " and ".join(worse)
@@ -77,12 +84,17 @@ def no_better_than_constant(run: RunData) -> HealthFinding | None:
     )
     return HealthFinding(
         "H002",
-        f"{named} not better than one answer for every pixel",
+        ACCURACY_ALONE if worse == ["accuracy"] and len(gains) > 1 else f"{named} {NO_BETTER}",
         f"A mask that is all {answer} has accuracy {constant:.1%} on these images{dice}; the model's {named} "
         f"{'are' if len(worse) > 1 else 'is'} not better than that with any certainty.",
         "Look at predictions.png. If masks are empty or full, train longer or raise the learning rate, take the loss "
-        "bce_dice, or move the threshold; and look at whether masks and images belong together.",
-        {**{f"{word.lower()}_gain": float(gain.mean()) for word, gain in gains.items()}, "constant_accuracy": constant},
+        "bce_dice, or move the threshold; and look at whether masks and images belong together."
+        if worse != ["accuracy"] or len(gains) == 1
+        else "It finds what is there, and marks as much besides. Try threshold=validation, or train longer.",
+        {
+            **{f"{word.lower()}_gain": float(gain.mean()) for word, (gain, _) in gains.items()},
+            "constant_accuracy": constant,
+        },
     )
 
 
@@ -333,10 +345,12 @@ def _edge(value: float, low: float, high: float) -> str:
 
 
 def _scenes_needed(gains: np.ndarray, scenes: np.ndarray | None) -> int:
-    """Scenes at which the mean gain is seen with 80 % power (normal quantiles), and LEAST_SCENES at least."""
+    """Scenes at which the mean gain is seen with 80 % power (normal quantiles): LEAST_SCENES at least, and more than
+    there are, which did not show it."""
     quantiles = stats.norm.ppf(0.975) + stats.norm.ppf(0.8)
     between = float(spread(gains[None], scenes)[0])
-    return max(LEAST_SCENES, int(np.ceil((quantiles * between / gains.mean()) ** 2)))
+    more = count_scenes(scenes, len(gains)) + 1
+    return max(LEAST_SCENES, more, int(np.ceil((quantiles * between / gains.mean()) ** 2)))
 
 
 def _variance(ids: Sequence[str], dice: np.ndarray, scene_of: pd.Series | None) -> float:

@@ -7,6 +7,7 @@ import numpy as np
 from rich.console import Console
 
 from unetlab.data import Dataset
+from unetlab.data.classes import UNKNOWN
 from unetlab.data.scale import Objects, objects_of, scale_for
 from unetlab.data.split import Split
 from unetlab.data.targets import HEADS, touching
@@ -19,6 +20,9 @@ from unetlab.metrics import baselines
 from unetlab.models import NETWORKS
 from unetlab.options import Options
 from unetlab.setup import Recipe, Setup
+
+LEFT = 0.5
+"""Share of the marked pixels, as seen by a network, below which it is said that strokes vanish."""
 
 
 def recipe_of(setup: Setup, options: Options, weights: str | None, learnt: Dataset, sides: Split) -> Recipe:
@@ -93,6 +97,30 @@ def of_classes(setup: Setup, options: Options, learnt: Dataset, sides: Split, co
         console.print(line, highlight=False, markup=False)
     recipe = without_heads(setup.recipe.changed({"classes": learnt.learnt_classes}))
     return replace(setup, recipe=recipe, published={}, published_report="", membranes=False)
+
+
+def refuse_vanished(recipe: Recipe, learnt: Dataset, sides: Split, console: Console) -> None:
+    """Tells where masks leave most pixels unknown and half of those that they mark are none at the network's size.
+
+    Raises UserError where that leaves nothing of an image: it could not be learnt from, and any answer would be right.
+    """
+    if learnt.meaning != "classes":  # masks that are given know all, but for a class `unknown`
+        return
+    masks, gone, marked, left = learnt.fitted(recipe).masks, [], 0.0, 0.0
+    for row in np.concatenate([sides.train, sides.validation, sides.test]):
+        known = learnt.known(int(row))
+        if known.all() or not known.any():
+            continue
+        there = float((masks[int(row)][..., 0] != UNKNOWN).mean())
+        marked, left = marked + float(known.mean()), left + there
+        gone += [] if there else [learnt.ids[int(row)]]
+    way = "view=patches looks at images at their own size; or mark more"
+    if gone:
+        shown = ", ".join(gone[:3]) + (f" and {len(gone) - 3} more" if len(gone) > 3 else "")
+        raise UserError(f"nothing of what is marked in {shown} is left at the network's size; {way}")
+    if left < LEFT * marked:
+        said = f"of the pixels that masks mark {left / marked:.0%} are left at the network's size; {way}"
+        console.print(said, highlight=False, soft_wrap=True)
 
 
 def say_pointless(recipe: Recipe, learnt: Dataset, sides: Split, console: Console) -> None:

@@ -24,7 +24,7 @@ from unetlab.jobs.early import refuse_numbers
 from unetlab.jobs.final import finish, fit_final
 from unetlab.jobs.known import refuse_unknown
 from unetlab.jobs.progress import SearchProgress
-from unetlab.jobs.recipe import of_classes, recipe_of, say_pointless
+from unetlab.jobs.recipe import of_classes, recipe_of, refuse_vanished, say_pointless
 from unetlab.jobs.search import Found, search_recipe
 from unetlab.jobs.sections import is_stack
 from unetlab.labels import made
@@ -109,6 +109,7 @@ def run_setup(
     if not options.scheduler:  # whose workers have memory of their own
         refuse_too_large(NETWORKS[setup.network].build, recipe, options.precision)
     say_pointless(recipe, images.learnt, images.sides, console)
+    refuse_vanished(recipe, images.learnt, images.sides, console)
 
     experiment_id = ui.open_experiment()
     outbox.sync()  # what an earlier run could not send

@@ -36,6 +36,8 @@ class Metric:
             None for counts, which are no scores.
         figure: whether its mean over images is a figure of every run.
         compared: whether runs are compared by it. Each metric is one more look at the same differences.
+
+    Raises ValueError for one that is compared and has another `perfect` than 1: comparisons take more for better.
     """
 
     name: str
@@ -45,6 +47,10 @@ class Metric:
     perfect: float | None = 1.0
     figure: bool = True
     compared: bool = False
+
+    def __post_init__(self) -> None:
+        if self.compared and self.perfect != 1:
+            raise ValueError(f"{self.name} is compared, so more has to be better: perfect=1, not {self.perfect}")
 
 
 class Squares:

@@ -113,10 +113,12 @@ def judge(differences: np.ndarray, scenes: np.ndarray | None, margin: float, att
 
 
 def _sample(differences: np.ndarray, scenes: np.ndarray | None, margin: float, at: float) -> int:
-    """Scenes at which this gain over the margin is seen with POWER (normal quantiles)."""
+    """Scenes at which this gain over the margin is seen with POWER (normal quantiles), which are more than these: they
+    did not show it."""
     gain = float(differences.mean()) - margin
     spread = float(significance.spread(differences[None], scenes)[0])
     if gain <= 0 or not math.isfinite(spread):
         return 0
     quantiles = stats.norm.ppf(1 - at / 2) + stats.norm.ppf(POWER)
-    return max(least_scenes(at), math.ceil((quantiles * spread / gain) ** 2))
+    more = significance.count_scenes(scenes, len(differences)) + 1
+    return max(least_scenes(at), more, math.ceil((quantiles * spread / gain) ** 2))

@@ -11,6 +11,7 @@ from mlflow.tracking import MlflowClient
 
 from unetlab.errors import UserError
 from unetlab.health import examine
+from unetlab.health.checks import ACCURACY_ALONE
 from unetlab.service import gate, pairing
 from unetlab.service.loading import class_names, described
 from unetlab.tracking import read
@@ -157,7 +158,7 @@ def rollback(name: str) -> str:
 def _barred(run_id: str) -> str:
     """Why a run's model may not become champion at all, "" where it may."""
     try:
-        found = [finding for finding in examine.examine(run_id) if finding.code in BARRED]
+        found = [each for each in examine.examine(run_id) if each.code in BARRED and each.title != ACCURACY_ALONE]
     except UserError as error:
         return f"{error}: without its scores nobody knows whether it is better than no model at all"
     texts = [f"{finding.code} {finding.title}: {finding.explanation}" for finding in found]

@@ -50,12 +50,12 @@ def _download(segmenter: PyFuncModel, name: str) -> Path:
         run, there = None, []
     if run is None or name not in there:
         known = f"it has {', '.join(there)}" if there else "it has none"
-        asked = dict(zip(("format", "precision"), name.split("-", 1), strict=False))
-        way = " ".join(f"-P {key}={value}" for key, value in asked.items())
-        raise UserError(
-            f"export={name}: there is no such export of this model, {known}; mlflow run . -e export --env-manager "
-            f"local -P model=... {way} makes one"
-        )
+        kind, _, precision = name.rpartition("-")
+        way = "none can be made: a name is a format and a precision of `export`, such as litert-int8"
+        if kind in FORMATS and (precision == "float32" or (precision == "int8" and FORMATS[kind].int8)):
+            asked = f"-P model=... -P format={kind} -P precision={precision}"
+            way = f"mlflow run . -e export --env-manager local {asked} makes one"
+        raise UserError(f"export={name}: there is no such export of this model, {known}; {way}")
     local = local_folder(client.get_run(run).info.artifact_uri)  # which MLflow would copy nevertheless, for good
     if local is not None:
         return local / FOLDER / name
