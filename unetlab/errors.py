@@ -1,6 +1,9 @@
 """The one exception for what a user can mend, and what may be said of anything."""
 
+import errno
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 SECRETS = re.compile(
@@ -33,6 +36,17 @@ class UserError(Exception):
 def unwritable(out: Path, error: OSError) -> UserError:
     """What is said of a folder `out` that cannot be made or written into."""
     return UserError(f"out={out} cannot be written ({error.strerror}); give a folder that can")
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """An OSError meanwhile that names no file, as of a disk that is full, names this one."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            error.filename = error.filename or str(path)
+        raise
 
 
 class UnusableFiles(UserError):

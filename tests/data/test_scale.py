@@ -9,6 +9,8 @@ from unetlab.data.scale import LARGE, SMALL, objects_of, scale_for
 class Labels:
     """Label images, as a data set has them."""
 
+    learnt_classes, object_classes = 0, ()
+
     def __init__(self, *labels):
         self.each = labels
 
@@ -36,6 +38,14 @@ def test_of_few_objects_none_is_a_speck():
     assert objects_of(Labels(squares(20, 4, specks=1)), [0]).least == 1
     assert objects_of(Labels(squares(9, 9), squares(8, 9)), [0, 1]).least == 64
     assert objects_of(Labels(*[squares(9, 9)] * 30, squares(3, 1)), range(31)).least == 81
+
+
+def test_of_a_rare_small_class_no_object_is_a_speck():
+    two = Labels(squares(6, 300, size=2200), squares(3, 2))
+    assert objects_of(two, [0, 1]).least == 36
+    two.learnt_classes = 2
+    two.object_classes = (np.r_[0, np.full(300, 1)].astype(np.uint8), np.array([0, 2, 2], np.uint8))
+    assert objects_of(two, [0, 1]).least == 9
 
 
 def test_touching_is_the_share_of_images():

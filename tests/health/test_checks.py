@@ -67,6 +67,14 @@ def test_h002_no_better_than_one_answer():
     assert check_run(_changed(scores=older))[0].title == "accuracy not better than one answer for every pixel"
 
 
+def test_h002_of_classes_is_about_dice():
+    full = HEALTHY.scores.assign(tp=4000, fp=0, fn=96, tn=0, **{"native_dice/cell": 0.9})  # no background anywhere
+    assert "H002" not in _codes(_changed(scores=full))
+    poor = next(f for f in check_run(_changed(scores=full.assign(native_dice=0.4))) if f.code == "H002")
+    assert poor.title == "Dice not better than one answer for every pixel" and "threshold" not in poor.remedy
+    assert poor.explanation.startswith("The better constant Dice 0.400 on these images; the model's Dice is not better")
+
+
 def test_h002_where_foreground_is_the_larger_side():
     full = HEALTHY.scores.assign(tp=3000, fp=1096, fn=0, tn=0, native_dice=0.845, constant_native_dice=0.845)
     finding = check_run(_changed(scores=full))[0]

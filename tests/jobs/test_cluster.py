@@ -60,11 +60,17 @@ def test_where_a_search_is_computed_is_part_of_the_plan_only_where_it_changes_wh
     sides = run.split(dataset.ids, np.arange(len(dataset)), ["grey"] * len(dataset), seed=0)
 
     def key(**told):
-        return run._plan(TINY, RECIPE, Options(trials=4, tuner=tuner, **told), dataset, sides, {})
+        return run._plan(TINY, RECIPE, Options(**{"trials": 4, "tuner": tuner, **told}), dataset, sides, {})
 
     assert key() == key(scheduler="tcp://a:1") == key(workers=1)
     assert (key() == key(workers=4)) is same
     assert key(workers=4) == key(workers=4, scheduler="tcp://a:1")
+    assert key() != key(trials=5)
+    named = dataclasses.replace(dataset, meaning="classes", classes=("background", "cell", "debris"))
+    dataset = dataclasses.replace(named, classes=("background", "debris", "cell"))
+    swapped = key()
+    dataset = named
+    assert swapped != key()
 
 
 def test_each_process_of_this_machine_has_a_gpu_of_its_own(monkeypatch):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import os
 import time
 from types import SimpleNamespace
 
@@ -349,9 +350,11 @@ def test_no_minutes_are_refused(configured):
         configure.configure(SETUP, Options(data="", minutes=0), None, None, None)
 
 
-def test_the_step_is_measured_once(configured, monkeypatch):
-    first = configured(touching)
+def test_the_step_is_measured_once(configured, monkeypatch, tmp_path):
+    first = configured(touching, told={"fresh": True})
     monkeypatch.setattr(fit, "seconds_a_step", lambda *_: pytest.fail("measured again"))
+    for path in (tmp_path / "touching").rglob("*.png"):  # as a copy of the data set, with files of another day
+        os.utime(path, (1, 1))
     again = configured(touching)
     assert again.setup.recipe == first.setup.recipe
     when = f"(measured on {datetime.date.today()}; fresh=true measures again)"

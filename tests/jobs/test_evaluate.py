@@ -44,6 +44,20 @@ def test_a_registered_model_and_one_image_of_colour(store, pairs):
     assert found.figures["test/images"] == 1 and "test/native_dice_low" not in found.figures
 
 
+def test_what_a_killed_evaluation_left_running_is_marked_killed(store, pairs, monkeypatch):
+    model = tiny(channels=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(scoring, "summarise", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            evaluate(model, str(pairs))
+    client = MlflowClient()
+    (left,) = client.search_runs([client.get_experiment_by_name("unetlab").experiment_id])
+    client.update_run(left.info.run_id, status="RUNNING")
+    found = evaluate(model, str(pairs))
+    assert client.get_run(left.info.run_id).info.status == "KILLED"
+    assert client.get_run(found.run_id).info.status == "FINISHED"
+
+
 def test_compare_and_its_report_take_evaluations_of_the_same_images_only(store, pairs):
     first, second = (evaluate(tiny(name=name), str(pairs)).run_id for name in ("a", "b"))
     found = compare([first, second])

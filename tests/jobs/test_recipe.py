@@ -9,6 +9,7 @@ import pytest
 from conftest import write_pairs
 from PIL import Image
 from rich.console import Console
+from small_classes import NAMES, write_classes
 from tiny_setup import QUIET, RECIPE, TINY, final_of
 
 from experiments import SETUPS
@@ -91,6 +92,27 @@ def test_strokes_that_vanish_at_the_network_s_size_are_said_to(stroked, rows, sa
     else:
         refuse_vanished(squeezed, data, parts, console)
         assert said in console.file.getvalue() and bool(said) == bool(console.file.getvalue())
+
+
+def test_a_class_that_vanishes_at_the_network_s_size_is_named(tmp_path):
+    data, console = open_dataset(str(write_classes(tmp_path / "cells", n=8))), Console(file=io.StringIO(), width=200)
+    parts = SimpleNamespace(train=np.arange(6), validation=np.array([6]), test=np.array([7]))
+    recipe = RECIPE.changed({"classes": 3})
+    refuse_vanished(recipe.changed({"view": "patches"}), data, parts, console)
+    assert not console.file.getvalue()
+    lost = SimpleNamespace(
+        meaning="classes",
+        classes=data.classes,
+        object_classes=data.object_classes,
+        objects=data.objects,
+        known=data.known,
+        fitted=lambda _: SimpleNamespace(masks=np.where(data.fitted(recipe).masks == 2, 0, data.fitted(recipe).masks)),
+    )
+    refuse_vanished(recipe, lost, parts, console)
+    assert f"of what is drawn as {NAMES[1]} nothing is left at the network's size" in console.file.getvalue()
+    lost.fitted = lambda _: SimpleNamespace(masks=0 * data.fitted(recipe).masks)
+    with pytest.raises(UserError, match=f"drawn as {', '.join(NAMES)} nothing is left"):
+        refuse_vanished(recipe, lost, parts, console)
 
 
 @pytest.mark.parametrize(("side", "scale"), [(10, 1.06), (4, 2.0), (20, 1.0), (80, 0.53)])

@@ -21,5 +21,26 @@ def test_halves_come_to_single_images_and_parts_are_found_by_their_names(tmp_pat
     assert shards.done(tmp_path) == {64: 32}
 
 
+def test_half_removed_parts_are_not_taken_for_done(tmp_path, monkeypatch):
+    kept = tmp_path / "kept"
+    for first in (0, 64):
+        shards.part(kept, first, 64).mkdir(parents=True)
+        (shards.part(kept, first, 64) / "rows.json").write_text("[]")
+
+    def killed(folder, ignore_errors=False):
+        if folder.exists():
+            (folder / "000000000-64" / "rows.json").unlink()
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shards.shutil, "rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            shards.discard(kept)
+    assert not kept.exists() and shards.done(kept) == {}
+    shards.part(kept, 0, 64).mkdir(parents=True)
+    shards.discard(kept)
+    assert not list(tmp_path.iterdir())
+
+
 def test_in_turn_answers_each(tmp_path):
     assert list(shards.in_turn(lambda shard: shard * 2, [1, 2])) == [(1, 2, ""), (2, 4, "")]

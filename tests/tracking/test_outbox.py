@@ -1,12 +1,15 @@
 """Metrics reach the server in order and once, whatever happens on the way."""
 
 import os
+import resource
+import signal
 import time
 
 import pytest
 from mlflow.entities import Metric
 from mlflow.tracking import MlflowClient
 
+from unetlab.errors import Stopped
 from unetlab.tracking import outbox
 
 
@@ -111,6 +114,26 @@ def test_what_comes_after_a_torn_line_is_sent_too(run_id, monkeypatch):
         box.put(epoch(2))
         box.close(patience=0.2)
     assert outbox.sync() == (4, 0) and steps(run_id) == [1, 2]
+
+
+def test_an_epoch_is_written_whole_or_not_at_all(run_id, monkeypatch):
+    path, size = left_unsent(run_id, monkeypatch, 1), 0
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with monkeypatch.context() as patch:
+        patch.setattr(outbox, "send", lambda *told: (_ for _ in ()).throw(ConnectionError()))
+        box, size = outbox.Outbox(run_id), path.stat().st_size
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size + 40, limits[1]))  # half an epoch
+        heard = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        try:
+            with pytest.raises(Stopped, match="make room there"):
+                box.put(epoch(2))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+            signal.signal(signal.SIGXFSZ, heard)
+        assert path.stat().st_size == size
+        box.put(epoch(2))
+        box.close(patience=0.2)
+    assert outbox.sync() == (4, 0) and steps(run_id) == steps(run_id, "epoch/dice") == [1, 2]
 
 
 def test_no_epoch_waits_for_the_disk_to_settle(run_id, monkeypatch):

@@ -29,8 +29,11 @@ def evaluate(
     quiet.import_tensorflow()
     from unetlab.jobs.cluster import spreading
     from unetlab.jobs.evaluate import evaluate as evaluated
+    from unetlab.jobs.interrupt import interruptible
 
-    with spreading(workers, scheduler) as spread:
+    told = {"model": model, "data": data, "allow_seen": allow_seen, "groups": groups, "workers": workers}
+    again = repeating("evaluate", JOBS["evaluate"], {**told, "scheduler": scheduler, **reading})
+    with interruptible(again), spreading(workers, scheduler) as spread:
         found = evaluated(model, data, allow_seen, cast(Reading, reading), groups, spread=spread)
     click.echo(found.headline())
     click.echo(f"run {found.run_id}")
@@ -87,9 +90,12 @@ def predict(
     images_of(images)  # before TensorFlow, which takes seconds
     quiet.import_tensorflow()
     from unetlab.jobs.cluster import spreading
+    from unetlab.jobs.interrupt import interruptible
     from unetlab.service.predict import predict_folder
 
-    with spreading(workers, scheduler) as spread:
+    told = {"model": model, "images": images, "out": out, "threshold": threshold, "channels": channels, "pages": pages}
+    again = repeating("predict", JOBS["predict"], {**told, "workers": workers, "scheduler": scheduler})
+    with interruptible(again), spreading(workers, scheduler) as spread:
         predict_folder(model, images, out, threshold, channels=channels, pages=pages, spread=spread)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from unetlab.errors import UnusableFiles, UserError
+from unetlab.errors import UnusableFiles, UserError, writing
 
 VERSION = 9
 """Counted up when the layout or the decoding changes: older caches are then built anew."""
@@ -76,7 +76,8 @@ def new_folder(target: Path) -> Iterator[Path]:
     except OSError as error:
         raise UserError(unwritable(target.parent, error)) from error
     try:
-        yield building
+        with writing(building):
+            yield building
         try:
             building.rename(target)
         except OSError:
@@ -186,7 +187,7 @@ def write_array(path: Path, shape: tuple[int, ...], rows: Iterable[np.ndarray]) 
     _sweep(path.parent)
     handle, name = tempfile.mkstemp(prefix=".building-", dir=path.parent)
     try:
-        with os.fdopen(handle, "wb") as out:
+        with writing(path), os.fdopen(handle, "wb") as out:
             np.lib.format.write_array_header_1_0(out, {"descr": "|u1", "fortran_order": False, "shape": shape})
             end = out.tell() + int(np.prod(shape, dtype=np.int64))
             if hasattr(os, "posix_fallocate"):  # a disk that is too small is told at once

@@ -30,7 +30,8 @@ class Objects(NamedTuple):
         touching: share of the images in which two objects touch.
         mean: objects an image.
         foreground: share of an average image's pixels.
-        least: pixels; one in a hundred objects is smaller, of fewer than a hundred none.
+        least: pixels; one in a hundred objects is smaller, of fewer than a hundred none; of several classes the least
+            of these.
     """
 
     diameter: float
@@ -47,16 +48,20 @@ def objects_of(
     """Looks at the label images `rows` of a data set; with `parted`, at what it makes of their foreground, bool (h, w)
     to int32 (h, w), where label images do not tell apart what touches."""
     areas: list[np.ndarray] = [np.zeros(0)]
+    kinds: list[np.ndarray] = [np.zeros(0, np.uint8)]
     shares, touch, inside = [], [], []
+    several = parted is None and bool(dataset.learnt_classes)
     for row in rows:
         labels = dataset.objects(int(row))
         labels = labels if parted is None else parted(labels > 0)
         found = np.bincount(labels.ravel())[1:]
         areas.append(found[found > 0])
+        own = dataset.object_classes[int(row)] if several else None
+        kinds.append(np.zeros(len(areas[-1]), np.uint8) if own is None else own[1:][found > 0])
         touch.append(touching(labels))
         inside.append(float(areas[-1].sum()) / labels.size)
         shares.append(_typical(areas[-1]) / math.sqrt(labels.size))
-    every = np.concatenate(areas)
+    every, kind = np.concatenate(areas), np.concatenate(kinds)
     there = [share for share in shares if share]
     return Objects(
         _typical(every),
@@ -64,7 +69,7 @@ def objects_of(
         float(np.mean(touch)) if touch else 0.0,
         len(every) / max(1, len(shares)),
         float(np.mean(inside)) if inside else 0.0,
-        int(np.percentile(every, 1, method="lower")) if len(every) else 0,
+        min((int(np.percentile(every[kind == each], 1, method="lower")) for each in np.unique(kind)), default=0),
     )
 
 

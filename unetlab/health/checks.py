@@ -58,44 +58,56 @@ def overfitted(run: RunData) -> HealthFinding | None:
 def no_better_than_constant(run: RunData) -> HealthFinding | None:
     """H002: one answer for every pixel does as well.
 
-    For accuracy the commonest class of these images' pixels; for Dice, and V_rand of membranes, the answer that had
-    the better Dice on the training masks.
+    For accuracy, which is of one mask, the commonest class of these images' pixels; for Dice, and V_rand of membranes,
+    the answer that had the better Dice on the training masks.
     """
-    counts = {name: run.scores[name].to_numpy(float) for name in ("tp", "fp", "fn", "tn")}
-    scenes, pixels = _test_scenes(run), np.sum(list(counts.values()), axis=0)
-    known = pixels > 0  # of some images nothing is
-    foreground = (counts["tp"] + counts["fn"])[known] / pixels[known]
-    commonest = foreground if foreground.mean() > 0.5 else 1 - foreground
-    accuracy = (counts["tp"] + counts["tn"])[known] / pixels[known] - commonest
-    gains = {"accuracy": (accuracy, None if scenes is None else scenes[known])}
+    scenes = _test_scenes(run)
+    several = any(column.startswith("native_dice/") for column in run.scores)
+    gains, constant, answer = ({}, 0.0, "") if several else _gain_in_accuracy(run, scenes)
     for word, column in (("Dice", "native_dice"), ("V_rand", "native_v_rand")):
         if {column, f"constant_{column}"} <= set(run.scores):
             gains[word] = ((run.scores[column] - run.scores[f"constant_{column}"]).to_numpy(float), scenes)
     worse = [word for word, gain in gains.items() if not _better(*gain)]
     if not worse:
         return None
-    named = " and ".join(worse)
-    constant = float(commonest.mean())
-    answer = "foreground" if foreground.mean() > 0.5 else "background"
-    dice = (
-        f", and the better constant Dice {run.scores['constant_native_dice'].mean():.3f}"
-        if "constant_native_dice" in run.scores
-        else ""
-    )
+    named, alone = " and ".join(worse), worse == ["accuracy"] and len(gains) > 1
+    said = [f"A mask that is all {answer} has accuracy {constant:.1%}"] if answer else []
+    if "Dice" in gains:
+        said.append(f"the better constant Dice {run.scores['constant_native_dice'].mean():.3f}")
+    rival = ", and ".join(said)
     return HealthFinding(
         "H002",
-        ACCURACY_ALONE if worse == ["accuracy"] and len(gains) > 1 else f"{named} {NO_BETTER}",
-        f"A mask that is all {answer} has accuracy {constant:.1%} on these images{dice}; the model's {named} "
+        ACCURACY_ALONE if alone else f"{named} {NO_BETTER}",
+        f"{rival[:1].upper()}{rival[1:]} on these images; the model's {named} "
         f"{'are' if len(worse) > 1 else 'is'} not better than that with any certainty.",
-        "Look at predictions.png. If masks are empty or full, train longer or raise the learning rate, take the loss "
-        "bce_dice, or move the threshold; and look at whether masks and images belong together."
-        if worse != ["accuracy"] or len(gains) == 1
-        else "It finds what is there, and marks as much besides. Try threshold=validation, or train longer.",
+        "It finds what is there, and marks as much besides. Try threshold=validation, or train longer."
+        if alone
+        else "Look at predictions.png. If masks are empty or full, train longer or raise the learning rate, take the "
+        f"loss bce_dice{'' if several else ', or move the threshold'}; and look at whether masks and images belong "
+        "together.",
         {
             **{f"{word.lower()}_gain": float(gain.mean()) for word, (gain, _) in gains.items()},
             "constant_accuracy": constant,
         },
     )
+
+
+def _gain_in_accuracy(
+    run: RunData, scenes: np.ndarray | None
+) -> tuple[dict[str, tuple[np.ndarray, np.ndarray | None]], float, str]:
+    """What accuracy gains over the commonest class of each image's known pixels, with the scenes of the images that
+    have any; that class's accuracy and its name."""
+    counts = {name: run.scores[name].to_numpy(float) for name in ("tp", "fp", "fn", "tn")}
+    pixels = np.sum(list(counts.values()), axis=0)
+    known = pixels > 0
+    if not known.any():
+        return {}, 0.0, ""
+    share = {name: each[known] / pixels[known] for name, each in counts.items()}
+    foreground = share["tp"] + share["fn"]
+    answer = "foreground" if foreground.mean() > 0.5 else "background"
+    commonest = foreground if answer == "foreground" else 1 - foreground
+    gain = (share["tp"] + share["tn"] - commonest, None if scenes is None else scenes[known])
+    return {"accuracy": gain}, float(commonest.mean()), answer
 
 
 def no_better_than_otsu(run: RunData) -> HealthFinding | None:

@@ -25,7 +25,7 @@ from rich.console import Console
 from unetlab.data import cache
 from unetlab.errors import Stopped, UserError
 from unetlab.jobs import worker
-from unetlab.jobs.worker import Child, NotWanted, TrialLost, Workers
+from unetlab.jobs.worker import Child, NotWanted, Outdated, TrialLost, Workers
 from unetlab.options import DEPENDENT, Options
 from unetlab.service.shards import Spread, in_turn
 
@@ -311,7 +311,12 @@ def _do(work: bytes, needs: Sequence[str], stall: float, devices: Sequence[str])
 
     child = IDLE.pop() if IDLE else Child(_environment(own.name, devices))
     try:
-        return "answer", child.do(work, tell, stall, _wanted(own)), said
+        try:
+            return "answer", child.do(work, tell, stall, _wanted(own)), said
+        except Outdated:  # a worker outlasts changes of the code, which a new process imports
+            return "answer", child.do(work, tell, stall, _wanted(own)), said
+    except Outdated:
+        return "refused", f"{own.address} has another unetlab than this command; give both the same", said
     except TrialLost as lost:
         return "lost", str(lost), said
     except NotWanted as unwanted:

@@ -77,9 +77,10 @@ def seconds_a_step(setup: Setup, weights: str | None, dataset: Dataset, options:
     """How long a step takes, as first measured with this data on this machine: the same command chooses the same again,
     and so can go on where it was interrupted. Besides, in words, when that was, "" where it was now."""
     precision, _ = pace.resolve(options.precision, setup.network, setup.recipe, weights, options.fresh)
-    step = f"{setup.network} {weights} {setup.recipe.flat()} {precision} {pace.machine()}"
-    key = hashlib.sha256(step.encode()).hexdigest()[:16]
-    path = dataset.folder / f"step-{key}.json"
+    step = f"{dataset.digest} {setup.network} {weights} {setup.recipe.flat()} {precision} {pace.machine()}"
+    # not in the data set's folder, which is another where its files were moved
+    path = cache.root() / "paces" / f"step-{hashlib.sha256(step.encode()).hexdigest()[:24]}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
     anew, when = options.fresh or not path.exists(), ""
     if anew:
         seconds = fit.seconds_a_step(NETWORKS[setup.network].build, setup.recipe, precision, weights)

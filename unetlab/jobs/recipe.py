@@ -8,6 +8,7 @@ from rich.console import Console
 
 from unetlab.data import Dataset
 from unetlab.data.classes import UNKNOWN
+from unetlab.data.ragged import Ragged
 from unetlab.data.scale import Objects, objects_of, scale_for
 from unetlab.data.split import Split
 from unetlab.data.targets import HEADS, touching
@@ -106,7 +107,10 @@ def refuse_vanished(recipe: Recipe, learnt: Dataset, sides: Split, console: Cons
     """
     if learnt.meaning != "classes":  # masks that are given know all, but for a class `unknown`
         return
+    way = "view=patches looks at images at their own size; or mark more"
     masks, gone, marked, left = learnt.fitted(recipe).masks, [], 0.0, 0.0
+    if recipe.classes:
+        _refuse_vanished_classes(masks, learnt, sides, console)
     for row in np.concatenate([sides.train, sides.validation, sides.test]):
         known = learnt.known(int(row))
         if known.all() or not known.any():
@@ -114,13 +118,27 @@ def refuse_vanished(recipe: Recipe, learnt: Dataset, sides: Split, console: Cons
         there = float((masks[int(row)][..., 0] != UNKNOWN).mean())
         marked, left = marked + float(known.mean()), left + there
         gone += [] if there else [learnt.ids[int(row)]]
-    way = "view=patches looks at images at their own size; or mark more"
     if gone:
         shown = ", ".join(gone[:3]) + (f" and {len(gone) - 3} more" if len(gone) > 3 else "")
         raise UserError(f"nothing of what is marked in {shown} is left at the network's size; {way}")
     if left < LEFT * marked:
         said = f"of the pixels that masks mark {left / marked:.0%} are left at the network's size; {way}"
         console.print(said, highlight=False, soft_wrap=True)
+
+
+def _refuse_vanished_classes(masks: np.ndarray | Ragged, learnt: Dataset, sides: Split, console: Console) -> None:
+    there: set[int] = set()
+    for row in sides.train:
+        there |= set(np.unique(masks[int(row)][..., 0]).tolist())
+    absent = not_learnt(learnt, sides.train)
+    drawn = {index: name for index, name in enumerate(learnt.classes) if index and name not in absent}
+    if not (gone := [name for index, name in drawn.items() if index not in there]):
+        return
+    said = f"of what is drawn as {', '.join(gone)} nothing is left at the network's size, so that it cannot be learnt"
+    said += "; view=patches looks at images at their own size"
+    if len(gone) == len(drawn):
+        raise UserError(said)
+    console.print(said, highlight=False, soft_wrap=True, markup=False)
 
 
 def say_pointless(recipe: Recipe, learnt: Dataset, sides: Split, console: Console) -> None:

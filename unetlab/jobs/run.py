@@ -114,7 +114,7 @@ def run_setup(
     experiment_id = ui.open_experiment()
     outbox.sync()  # what an earlier run could not send
     trainings = options.trials + rounds + options.refit
-    key = _plan(setup, recipe, told, images.dataset, images.sides, own_tags)
+    key = _plan(setup, recipe, replace(told, trials=options.trials), images.dataset, images.sides, own_tags)
     if own_tags and not options.fresh and (run := resume.finished_run(experiment_id, key)) is not None:
         console.print(f"{setup.name}: done before", highlight=False)
         return Summary(
@@ -254,6 +254,8 @@ def _plan(
     told = {name: value for name, value in asdict(options).items() if name not in NOT_THE_PLAN}
     if (options.trials > 1 or setup.adapts) and options.tuner in DEPENDENT and options.workers > 1:
         told["workers"] = options.workers  # other workers would be proposed other trials
+    if dataset.learnt_classes:  # the model says their names
+        told["classes"] = dataset.classes
     part = {name: own_tags[name] for name in PART if name in own_tags}
     return resume.plan_key(
         setup=setup.name, recipe=recipe.flat(), **told, images=dataset.digest, sides=sides.digest, part=part

@@ -8,6 +8,8 @@ process of the search instead: for debuggers, and for tests that are about somet
 """
 
 import contextlib
+import functools
+import hashlib
 import importlib
 import multiprocessing
 import os
@@ -21,6 +23,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import unetlab
 from unetlab.errors import Stopped, UserError, redacted
 
 if TYPE_CHECKING:
@@ -44,6 +47,10 @@ GLANCE = 0.5
 
 class TrialLost(RuntimeError):
     """The process of a trial died or hung; the message says how."""
+
+
+class Outdated(RuntimeError):
+    """A process has other code than the command whose work it was given."""
 
 
 class NotWanted(RuntimeError):
@@ -74,8 +81,9 @@ class Child:
             stall: seconds without a step of training after which it counts as hung; 0 for never.
             wanted: asked while nothing is said.
 
-        Raises TrialLost if the process dies or hangs, NotWanted, RuntimeError with the reason if the work fails, and
-        Stopped and UserError as the work does. A process that was lost or is not wanted any more has ended.
+        Raises TrialLost if the process dies or hangs, NotWanted, Outdated, RuntimeError with the reason if the work
+        fails, and Stopped and UserError as the work does. A process that was lost, is outdated or is not wanted any
+        more has ended.
         """
         self.begin()
         assert self.pipe is not None
@@ -89,7 +97,7 @@ class Child:
             reason = _how_it_ended(self.process.exitcode)
             self.end()
             raise TrialLost(reason) from error
-        except (TrialLost, NotWanted):
+        except (TrialLost, NotWanted, Outdated):
             self.end()
             raise
 
@@ -132,6 +140,8 @@ class Child:
             heard = time.monotonic()
             if kind == "answer":
                 return said[0]  # type: ignore[no-any-return]
+            if kind == "outdated":
+                raise Outdated("its code is not that of the command")
             if kind in ("stopped", "refused"):
                 raise (Stopped if kind == "stopped" else UserError)(*said)
             if kind == "failed":
@@ -224,6 +234,16 @@ class _Shown:
             self.progress.console.print(*said, highlight=False)
 
 
+@functools.lru_cache(maxsize=1)
+def code() -> str:
+    """What tells this unetlab from any other, by the content of its files: those that this process has imported, if it
+    asks as it begins."""
+    found = hashlib.sha256()
+    for path in sorted(Path(unetlab.__file__).parent.rglob("*.py")):
+        found.update(path.read_bytes())
+    return found.hexdigest()[:16]
+
+
 def packed(dumps: Callable[[Any], bytes], experiment: str, function: Callable[..., Any], *arguments: Any) -> bytes:
     """A piece of work for a Child as bytes: the store and the experiment that are set here hold for it there too."""
     import mlflow
@@ -231,7 +251,7 @@ def packed(dumps: Callable[[Any], bytes], experiment: str, function: Callable[..
     from unetlab.data import cache
 
     where = {"tracking": mlflow.get_tracking_uri(), "registry": mlflow.get_registry_uri()}
-    where |= {"experiment": experiment, "cache": str(cache.root())}
+    where |= {"experiment": experiment, "cache": str(cache.root()), "code": code()}
     return dumps((where, function, arguments))
 
 
@@ -323,6 +343,7 @@ def _serve(pipe: Connection, environment: dict[str, str], module: str) -> None:
 
     if module:
         importlib.import_module(module)
+    own = code()
     while True:
         try:
             work = pipe.recv_bytes()
@@ -330,6 +351,9 @@ def _serve(pipe: Connection, environment: dict[str, str], module: str) -> None:
             return
         try:
             where, function, arguments = pickle.loads(work)
+            if where["code"] != own:
+                pipe.send(("outdated",))
+                continue
             mlflow.set_tracking_uri(where["tracking"])
             mlflow.set_registry_uri(where["registry"])
             if where["experiment"]:

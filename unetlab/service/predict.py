@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from unetlab.data import cache
-from unetlab.errors import UserError, printable, unwritable
+from unetlab.errors import UserError, printable, unwritable, writing
 from unetlab.images import codecs
 from unetlab.service import objects, overlays, shards
 from unetlab.service.loading import class_names, identity_of, in_words, load, pinned
@@ -111,7 +111,8 @@ def predict_folder(
         )
         _segment_all(whole, spread, console)
         earlier = _predicted(out)
-        table = _gathered(parts, out, classes)
+        with writing(out):
+            table = _gathered(parts, out, classes)
     _report(table, images, out, classes, console)
     for line in (*_left(out, earlier - _predicted(out), classes), *passed):
         console.print(printable(line), highlight=False, soft_wrap=True, markup=False)
@@ -162,7 +163,7 @@ def _unfinished(out: Path, segmenter: PyFuncModel, paths: Sequence[Path], told: 
     known = [(path.name, *_state(path)) for path in paths]
     key = hashlib.sha256(repr((identity_of(segmenter), told, SHARD, known)).encode()).hexdigest()[:16]
     folder = out / UNFINISHED
-    for other in folder.glob(16 * "[0-9a-f]"):
+    for other in folder.glob(16 * "[0-9a-f]" + "*"):
         if other.name != key:
             shutil.rmtree(other, ignore_errors=True)
     try:
@@ -196,7 +197,7 @@ def _gathered(parts: Path, out: Path, classes: Sequence[str]) -> pd.DataFrame:
     kinds = dict.fromkeys(("page", "height", "width", "object_count"), "Int64")
     rows = pd.DataFrame(found, columns=list(COLUMNS)).astype({**kinds, "foreground_fraction": "float64"})
     rows.to_csv(out / PREDICTIONS, index=False)
-    shutil.rmtree(parts, ignore_errors=True)
+    shards.discard(parts)
     with contextlib.suppress(OSError):  # a person has put something there
         parts.parent.rmdir()
     return rows

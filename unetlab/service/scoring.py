@@ -4,7 +4,6 @@ import contextlib
 import functools
 import hashlib
 import math
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import mlflow
 import numpy as np
 import pandas as pd
+from mlflow.entities import RunInfo
 from mlflow.pyfunc import PyFuncModel
 from rich.console import Console
 from rich.progress import track
@@ -84,7 +84,7 @@ def score(
                 np.savez(part / "scored.npz", **answer)
         sheet = _gathered(parts, dataset, rows)
         if kept is not None:
-            shutil.rmtree(kept)
+            shards.discard(kept)
     return sheet
 
 
@@ -232,7 +232,10 @@ def log(
     with contextlib.ExitStack() as stack:
         if kept is not None:
             stack.enter_context(shards.alone(kept.with_suffix(".lock"), f"{name!r}, the same command,"))
+            own["scores"] = kept.name
         active = stack.enter_context(write.run(name, tags={**own, **tags}, params=params))
+        if kept is not None:
+            _end_left(active.info, kept.name)
         given = write.split_input(dataset.name, dataset.digest, "test", len(rows), split_digest)
         mlflow.log_inputs([given], ["testing"], [None])
         write.log_table(_sides(dataset, rows, scenes), SIDES)
@@ -243,6 +246,15 @@ def log(
         write.log_bytes(sheet.album, thumbnails.PATH)
         _log_pictures(segmenter, dataset, rows, sheet)
         return str(active.info.run_id), found, sheet.table
+
+
+def _end_left(own: RunInfo, scores: str) -> None:
+    """Marks runs KILLED that processes which are gone have left RUNNING at the evaluation that is a run's `own`."""
+    client = mlflow.MlflowClient()
+    where = f"tags.scores = '{scores}' and attributes.status = 'RUNNING'"
+    for run in client.search_runs([own.experiment_id], where):
+        if run.info.run_id != own.run_id:
+            client.set_terminated(run.info.run_id, "KILLED")
 
 
 def _tags(origin: Origin, dataset: Dataset, split_digest: str, rivals: Rivals, several: bool) -> dict[str, str]:

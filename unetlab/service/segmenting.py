@@ -13,7 +13,7 @@ from mlflow.pyfunc import PyFuncModel
 from rich.console import Console
 
 from unetlab.data import cache
-from unetlab.errors import UserError, printable
+from unetlab.errors import UserError, printable, writing
 from unetlab.images import codecs, rows
 from unetlab.service import large, objects, pages, shards
 from unetlab.service.loading import answered, labels_of, loaded, predictor_of
@@ -103,7 +103,8 @@ def _segment(
         elif item.image is None:
             lines.append({"file": item.file, "page": item.page, "error": item.error})
         else:
-            lines.append(_write(item, item.image, next(answers), shard, part))
+            with writing(shard.out):
+                lines.append(_write(item, item.image, next(answers), shard, part))
     return lines
 
 

@@ -3,6 +3,8 @@
 A shard's answer is a folder named after its first image and how many it has, which is there whole or not at all.
 """
 
+import contextlib
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,6 +43,15 @@ def done(folder: Path) -> dict[int, int]:
     """The shards that are done: their first image to how many images they have."""
     found = (path.name.split("-") for path in folder.glob("[0-9]*-[0-9]*"))
     return {int(first): int(count) for first, count in found}
+
+
+def discard(folder: Path) -> None:
+    """Removes a folder of parts, under another name first: half a part would be taken for one that is done."""
+    going = folder.with_name(f"{folder.name}-done")
+    shutil.rmtree(going, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        folder.rename(going)
+    shutil.rmtree(going, ignore_errors=True)
 
 
 def to_do(count: int, most: int, done: dict[int, int]) -> Iterator[range]:

@@ -63,13 +63,16 @@ class Outbox:
 
         The thread that sends them has them outlive a failure of power too: a disk may take its time for that.
         """
+        lines = [json.dumps([metric.key, metric.value, metric.timestamp, metric.step]) for metric in metrics]
+        before = self.path.stat().st_size if self.path.exists() else 0
         try:
             with open(self.path, "a", encoding="utf-8") as out:
-                if out.tell() == 0:
-                    out.write(json.dumps({"server": _server()}) + "\n")
-                for metric in metrics:
-                    out.write(json.dumps([metric.key, metric.value, metric.timestamp, metric.step]) + "\n")
+                out.write(
+                    "".join(f"{line}\n" for line in [*([] if before else [json.dumps({"server": _server()})]), *lines])
+                )
         except OSError as error:
+            with contextlib.suppress(OSError):  # an epoch is known by any of its figures: all of them, or none
+                os.truncate(self.path, before)
             raise Stopped(f"cannot write {self.path} ({error.strerror}); make room there") from error
         self.waiting.extend(metrics)
         self.changed.set()
