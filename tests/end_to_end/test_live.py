@@ -10,6 +10,7 @@ from conftest import blob, encoded
 from PIL import Image
 from small_live import in_classes, page, serving, three_objects
 
+from unetlab.service.live.app import make_app
 from unetlab.service.live.source import Camera, Film, Frames, open_source
 
 pytestmark = pytest.mark.browser
@@ -325,6 +326,76 @@ def test_a_file_that_is_no_image_and_a_server_that_has_gone_are_told(browser, tm
         assert not until(browser, lambda f: f["objects"] == "2")["notice"]
     drop(browser, good)
     assert "The server does not answer" in until(browser, lambda f: f["notice"])["notice"]
+
+
+ORDER = """
+    const [files, turns, done] = arguments;
+    import('./sources.js').then(({Stills}) => {
+        const seen = [], waiting = [];
+        const pump = () => { while (source?.ready && waiting.length < 2) waiting.push(source.take()); };
+        let source = null;
+        source = new Stills(files.map(([name]) => ({path: 'file', query: {page: 0}, name})), pump);
+        pump();
+        while (seen.length < turns && waiting.length) {
+            const frame = waiting.shift(), pages = files.find(([name]) => name === frame.name)[1];
+            source.looked(frame, pages);
+            seen.push(`${frame.name}${frame.query.page + 1}`);
+            pump();
+        }
+        done(seen.join(' '));
+    });
+"""
+
+
+def test_several_dropped_stacks_are_played_in_their_order(browser):
+    with serving(page()) as address:
+        visit(browser, address)
+        for files, expected in (
+            ([["A", 3], ["B", 2]], "A1 A2 A3 B1 B2 A1 A2 A3 B1 B2"),
+            ([["A", 3], ["C", 1]], "A1 A2 A3 C1 A1 A2 A3 C1 A1 A2"),
+            ([["C", 1], ["D", 1]], "C1 D1 C1 D1 C1 D1 C1 D1 C1 D1"),
+            ([["A", 2]], "A1 A2 A1 A2 A1 A2 A1 A2 A1 A2"),
+            ([["C", 1]], "C1"),
+        ):
+            assert browser.execute_async_script(ORDER, files, 10) == expected
+
+
+def test_a_file_that_was_saved_anew_is_said_to_be_and_not_the_server_gone(browser, tmp_path):
+    path = tmp_path / "again.png"
+    path.write_bytes(encoded(blob(40, 40)))
+    with serving(page()) as address:
+        visit(browser, address)
+        drop(browser, path)
+        until(browser, lambda f: f["objects"] == "2")
+        path.write_bytes(encoded(blob(64, 40)))
+        set_to(browser, "threshold", "0.9")
+        found = until(browser, lambda f: f["notice"])
+        assert found["notice"] == "again.png: The file has changed or is gone since it was opened; drop it again."
+        drop(browser, path)
+        until(browser, lambda f: not f["notice"])
+
+
+def test_a_page_that_is_open_while_live_is_started_anew_says_so(browser, tmp_path):
+    path = tmp_path / "a.png"
+    path.write_bytes(encoded(blob(40, 40)))
+    live = page()
+    app = make_app(live)
+    with serving(live) as address:
+        visit(browser, address)
+        drop(browser, path)
+        until(browser, lambda f: f["objects"] == "2")
+        browser.execute_async_script("""
+            const done = arguments[0], real = window.fetch;
+            window.fetch = async (...told) => {
+                const answer = await real(...told), said = JSON.parse(answer.headers.get('x-answer'));
+                const headers = {'x-answer': JSON.stringify({...said, desk: 'another'})};
+                return new Response(answer.body, {headers});
+            };
+            done();
+        """)
+        assert app.state.desk.about()["desk"] != make_app(live).state.desk.about()["desk"]
+        set_to(browser, "threshold", "0.9")
+        assert until(browser, lambda f: f["notice"])["notice"].startswith("Live was started anew")
 
 
 def test_a_camera_that_is_denied_is_told():

@@ -9,18 +9,22 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter
+from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 from PIL import Image
 from scipy import ndimage
 
 from unetlab.search.trials import trained_in_full
 from unetlab.tracking.class_figures import coloured
+from unetlab.tracking.figures import caption
 
 SERIES = ["#1f6fb4", "#d9730d", "#2b8a57", "#8e5bb5", "#b03a48", "#7a7a7a", "#14a0b8", "#a38a00"]
 
 GREEN, MAGENTA = (0, 208, 96), (255, 47, 208)
 
-MOST_PANELS = 12
+MOST_PANELS = 24
+
+LETTER, MARKER = 0.075, 0.55
+"""Inches that a letter and a marker take in a legend."""
 
 
 def cost_plot(table: pd.DataFrame, measure: str = "Dice") -> bytes:
@@ -48,6 +52,9 @@ def cost_plot(table: pd.DataFrame, measure: str = "Dice") -> bytes:
         low, high = there[name].min(), there[name].max()
         if low > 0 and high / low > 8:
             axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
+            axes.xaxis.set_minor_formatter(NullFormatter())
             axes.margins(x=0.3)
         else:
             axes.set_xlim(0, high * 1.15)
@@ -91,8 +98,10 @@ def _against(axes: Axes, name: str, trials: Mapping[str, pd.DataFrame]) -> None:
     for k, (setup, table) in enumerate(trials.items()):
         place = table[name] if numeric else table[name].astype(str).map({word: i for i, word in enumerate(words)})
         color = SERIES[k % len(SERIES)]
-        axes.scatter(place, table["objective"], s=20, color=color, alpha=0.8, label=setup, linewidths=0)
         full = trained_in_full(table)
+        whole = table.index.isin(full.index)  # the others were judged after fewer epochs
+        axes.scatter(place[~whole], table["objective"][~whole], s=18, facecolors="none", edgecolors=color, alpha=0.8)
+        axes.scatter(place[whole], table["objective"][whole], s=20, color=color, alpha=0.8, label=setup, linewidths=0)
         if full["objective"].notna().any():
             best = full["objective"].idxmax()
             axes.scatter(place[best], table["objective"][best], s=130, marker="*", color=color, edgecolors="black")
@@ -150,7 +159,10 @@ def _legend(figure: Figure, panels: Sequence[Axes]) -> None:
     for axes in panels:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             found.setdefault(label, handle)
-    figure.legend(list(found.values()), list(found), loc="outside upper center", ncols=min(len(found), 6), fontsize=9)
+    names = [caption(name, 44) for name in found]
+    fit = int(figure.get_figwidth() / (LETTER * max(map(len, names), default=1) + MARKER))
+    columns = max(1, min(len(found), 6, fit))
+    figure.legend(list(found.values()), names, loc="outside upper center", ncols=columns, fontsize=9)
 
 
 def _figure(width: float, height: float) -> Figure:

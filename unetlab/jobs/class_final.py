@@ -14,7 +14,7 @@ from unetlab.jobs.class_scores import ClassScored
 from unetlab.metrics import classes, intervals
 from unetlab.metrics.objects import on_known
 from unetlab.service.class_scoring import rival_dice
-from unetlab.tracking import class_pictures, thumbnails, write
+from unetlab.tracking import class_pictures, figures, thumbnails, write
 
 
 def tested(
@@ -90,9 +90,8 @@ def _album(bench: Bench, final: trial.Outcome, scored: ClassScored) -> bytes:
 
 def _log_pictures(bench: Bench, final: trial.Outcome, scored: ClassScored, table: pd.DataFrame) -> None:
     """Pictures and reports of the final model on test, into the active run."""
-    order = np.argsort(table["native_dice"].to_numpy(), kind="stable")
     rows = []
-    for label, i in (("best", order[-1]), ("median", order[len(order) // 2]), ("worst", order[0])):
+    for label, i in figures.best_median_worst(table):
         row, native = int(bench.split.test[i]), scored.seen.native[i]
         known, (labels, _) = bench.truth.known(row), class_objects_at(native, final.served)
         about = {"label": label, "id": table["id"][i], "dice": float(table["native_dice"][i])}

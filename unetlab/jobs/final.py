@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import mlflow
@@ -215,11 +215,13 @@ def _untrained(bench: Bench, name: str, mask: Callable[[int], np.ndarray]) -> pd
     return table.add_prefix(f"{name}_")
 
 
-def _objects(bench: Bench, tested: mask_scores.Scored, served: Recipe, order: np.ndarray) -> list[dict[str, Any]]:
+def _objects(
+    bench: Bench, tested: mask_scores.Scored, served: Recipe, shown: Sequence[tuple[str, int]]
+) -> list[dict[str, Any]]:
     """The objects of the best, median and worst test image beside the true ones, at their own size."""
     cuts = predict.thresholds(tested.maps.mask, served.threshold)
     lines = []
-    for label, i in (("best", order[-1]), ("median", order[len(order) // 2]), ("worst", order[0])):
+    for label, i in shown:
         row = int(bench.split.test[i])
         truth = bench.truth.objects(row)
         mask = predict.mask_at(tested.maps.mask[i], cuts[i], truth.shape)
@@ -233,10 +235,10 @@ def _objects(bench: Bench, tested: mask_scores.Scored, served: Recipe, order: np
 def _log_pictures(bench: Bench, final: trial.Outcome, tested: mask_scores.Scored, table: pd.DataFrame) -> None:
     """Pictures and reports of the final model on test, into the active run."""
     images = bench.dataset.fitted(final.recipe).images
-    order = np.argsort(table["native_dice"].to_numpy())
+    shown = figures.best_median_worst(table)
     found = mask_scores.found_masks(tested, final.served)
     picked = []
-    for label, i in (("best", order[-1]), ("median", order[len(order) // 2]), ("worst", order[0])):
+    for label, i in shown:
         known = mask_scores.known_ground(bench, final.served, i)
         picked.append(
             ({} if known.all() else {"known": known})
@@ -252,7 +254,7 @@ def _log_pictures(bench: Bench, final: trial.Outcome, tested: mask_scores.Scored
         )
     whose = "truth" if bench.against == "masks" else "made labels"
     write.log_figure(figures.prediction_panel(picked, whose), "predictions.png")
-    write.log_figure(object_panel(_objects(bench, tested, final.served, order)), OBJECTS)
+    write.log_figure(object_panel(_objects(bench, tested, final.served, shown)), OBJECTS)
     write.log_figure(figures.confusion(pixelwise.confusion_matrix(table)), "confusion.png")
     write.log_figure(figures.reliability(*tested.known), "reliability.png")
     report = pixelwise.classification_report(table)

@@ -157,6 +157,7 @@ def _log_search(bench: Bench, space: keras_tuner.HyperParameters, table: pd.Data
     write.log_table(table, "search/trials.csv")
     mlflow.log_dict(ranges(space), "search/space.json")
     shown = table.drop(columns=["status", "tuner_epochs"])
+    shown["short"] = ~table["number"].isin(full["number"])
     measure = "validation V_rand" if bench.setup.membranes else "validation Dice"
     winner = None if full.empty else int(full.loc[full["objective"].idxmax(), "number"])
     write.log_figure(figures.trials_plot(shown, measure, winner), "search/trials.png")

@@ -278,10 +278,7 @@ def _sides(dataset: Dataset, rows: Sequence[int] | np.ndarray, scenes: np.ndarra
 
 def _log_pictures(segmenter: PyFuncModel, dataset: Dataset, rows: Sequence[int] | np.ndarray, sheet: Sheet) -> None:
     table = sheet.table
-    order = np.argsort(table["native_dice"].to_numpy(), kind="stable")
-    places = dict.fromkeys([order[-1], order[len(order) // 2], order[0]])
-    labels = ("best", "median", "worst") if len(places) == 3 else ("best", "worst")
-    picked = list(zip(labels, map(int, places), strict=False))
+    picked = figures.best_median_worst(table)
     if sheet.confusion is not None:
         class_scoring.log_pictures(segmenter, dataset, rows, picked, table, sheet.confusion)
     else:

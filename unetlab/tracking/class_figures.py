@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from skimage.segmentation import find_boundaries
 
-from unetlab.errors import printable
 from unetlab.images import geometry
 from unetlab.images.palette import colours
 from unetlab.tracking.figures import SHOWN, caption, row_heights
@@ -137,8 +136,7 @@ def _unit(k: int) -> np.ndarray:
 
 
 def _short(name: str) -> str:
-    text = name if len(name) <= 20 else f"{name[:17]}..."
-    return printable(text).replace("$", r"\$")
+    return caption(name, 20)
 
 
 def _figure(width: float, height: float) -> Figure:

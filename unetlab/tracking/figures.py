@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from unetlab.errors import printable
 from unetlab.metrics.calibration import Stack, calibration_bins, error_of
@@ -50,7 +50,7 @@ def learning_curves(history: pd.DataFrame) -> Figure:
         axes.legend(fontsize=9)
     if best is not None:
         row = history.iloc[best]
-        dice = f", Dice {row['val_dice']:.4f}" if "val_dice" in row else ""
+        dice = f", soft Dice {row['val_dice']:.4f}" if "val_dice" in row else ""
         said = f"epoch {row['epoch']:.0f} of {len(history)}: validation loss {row['val_loss']:.4f}, the lowest{dice}"
         figure.suptitle(f"Kept is {said}")
     return figure
@@ -150,6 +150,7 @@ def reliability(probabilities: Stack, masks: Stack) -> Figure:
     top.legend(loc="upper left", fontsize=9)
     edges = np.linspace(0, 1, len(count) + 1)
     bottom.bar(edges[:-1], count, width=np.diff(edges), align="edge", color=SERIES[0], edgecolor="white")
+    bottom.yaxis.set_minor_formatter(NullFormatter())
     bottom.set(xlabel="predicted probability of foreground", ylabel="pixels", yscale="log", xlim=(0, 1))
     return figure
 
@@ -188,7 +189,8 @@ def trials_plot(trials: pd.DataFrame, measure: str = "validation Dice", winner: 
     after a few epochs it need not be.
     """
     trials = trials.sort_values("number").astype({"objective": float})
-    varied = [name for name in trials.columns.drop(["number", "objective"]) if trials[name].nunique(dropna=True) > 1]
+    own = ["number", "objective", "short"]
+    varied = [name for name in trials.columns.drop(own, errors="ignore") if trials[name].nunique(dropna=True) > 1]
     if winner is None and trials["objective"].notna().any():
         winner = int(trials.loc[trials["objective"].idxmax(), "number"])
     columns = min(4, 1 + len(varied))
@@ -211,12 +213,27 @@ def trials_plot(trials: pd.DataFrame, measure: str = "validation Dice", winner: 
 
 def _progress(axes: Axes, trials: pd.DataFrame, winner: int | None) -> None:
     done = trials.dropna(subset="objective")
-    axes.step(done["number"], done["objective"].cummax(), where="post", color=SERIES[1], label="highest so far")
-    axes.scatter(done["number"], done["objective"], s=22, color=SERIES[0], label="trial", zorder=2)
+    full = done[~_short(done)]
+    axes.step(full["number"], full["objective"].cummax(), where="post", color=SERIES[1], label="highest so far")
+    _dots(axes, done, done["number"])
     _mark(axes, trials, trials["number"], winner)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("trial")
-    axes.legend(fontsize=8, loc="lower right")
+    axes.legend(fontsize=8, loc="best")
+
+
+def _short(trials: pd.DataFrame) -> pd.Series:
+    """Which trials were judged after fewer epochs than they ask for."""
+    return trials["short"].astype(bool) if "short" in trials else pd.Series(False, trials.index)
+
+
+def _dots(axes: Axes, trials: pd.DataFrame, place: pd.Series) -> None:
+    """A dot a trial, hollow where it was judged after fewer epochs: it is no equal of the others."""
+    short = _short(trials)
+    axes.scatter(place[~short], trials["objective"][~short], s=22, color=SERIES[0], label="trial", zorder=2)
+    if short.any():
+        hollow = axes.scatter(place[short], trials["objective"][short], s=20, edgecolors=SERIES[0], zorder=2)
+        hollow.set(facecolors="none", label="judged after fewer epochs")
 
 
 def _against(axes: Axes, trials: pd.DataFrame, name: str, winner: int | None) -> None:
@@ -239,7 +256,7 @@ def _against(axes: Axes, trials: pd.DataFrame, name: str, winner: int | None) ->
         turn = max(map(len, names)) * len(names) > 22
         axes.set_xticks(range(len(names)), names, rotation=20 if turn else 0, ha="right" if turn else "center")
         axes.set_xlim(-0.5, len(names) - 0.5)
-    axes.scatter(place, trials["objective"], s=22, color=SERIES[0])
+    _dots(axes, trials, place)
     _mark(axes, trials, place, winner)
     axes.set_xlabel(name.replace("_", " "))
 
@@ -301,6 +318,16 @@ def row_heights(pictures: Sequence[np.ndarray], width: float) -> list[float]:
     included; a picture much higher than wide is drawn narrower."""
     shapes = [np.asarray(picture).shape[:2] for picture in pictures]
     return [0.5 + width * min(height / max(length, 1), 1.25) for height, length in shapes]
+
+
+def best_median_worst(table: pd.DataFrame) -> list[tuple[str, int]]:
+    """Which images of a score table are shown, by what ranks, and what each is called; of one or two images fewer."""
+    membranes = "native_v_rand" in table
+    order = np.argsort(table["native_v_rand" if membranes else "native_dice"].to_numpy(), kind="stable")
+    places = dict.fromkeys([order[-1], order[len(order) // 2], order[0]])
+    labels = ("best", "median", "worst") if len(places) == 3 else ("best", "worst")
+    by = " by V_rand" if membranes else ""
+    return [(f"{label}{by}", int(place)) for label, place in zip(labels, places, strict=False)]
 
 
 def caption(name: str, most: int = 26) -> str:

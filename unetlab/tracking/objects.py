@@ -31,6 +31,9 @@ NEAR = 3
 SHOWN = 512
 """Pixels a side of a picture at most; of a larger image the part with most objects is shown."""
 
+ROOM = 400
+"""Pixels a side that a picture in a panel has at least."""
+
 HIT, MISSED, FALSE = (255, 255, 255), (0, 208, 96), (255, 47, 208)
 """Outlines, in the colours of a run's predictions.png."""
 
@@ -69,14 +72,16 @@ def object_panel(rows: Sequence[Mapping[str, Any]]) -> Figure:
     Each row holds id (str), image (uint8 (h, w, 1 or 3)), truth and found (label images (h, w), 0 background); an
     optional label, such as "best", starts the line's title.
     """
-    heights = row_heights([row["truth"][crowded(row["truth"])] for row in rows], 4.0)
+    places = [crowded(row["truth"] if row["truth"].any() else row["found"]) for row in rows]
+    heights = row_heights([row["truth"][place] for row, place in zip(rows, places, strict=True)], 4.0)
     figure = Figure(figsize=(12.6, sum(heights) + 0.5), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
-    for line, row in zip(figure.subplots(len(rows), 3, squeeze=False, height_ratios=heights), rows, strict=True):
+    panels = figure.subplots(len(rows), 3, squeeze=False, height_ratios=heights)
+    for line, row, place in zip(panels, rows, places, strict=True):
         scores = score_objects(row["found"], row["truth"])
         label = f"{row['label']}: " if "label" in row else ""
         part = ", a part is shown" if max(row["truth"].shape) > SHOWN else ""
-        hit, place = hit_objects(row["truth"], row["found"]), crowded(row["truth"])
+        hit = hit_objects(row["truth"], row["found"])
         image, truth, found = (row[name][place] for name in ("image", "truth", "found"))  # colours take much memory
         titles = (
             f"{label}{caption(row['id'], 30)}\n{scores['count_true']:,} true objects{part}",
@@ -85,7 +90,8 @@ def object_panel(rows: Sequence[Mapping[str, Any]]) -> Figure:
         )
         drawn = (coloured(image, truth), coloured(image, found), matched(image, found, truth, hit))
         for axes, title, picture in zip(line, titles, drawn, strict=True):
-            axes.imshow(picture, interpolation="nearest")
+            # of more pixels than there is room for, nearest ones would leave out parts of outlines
+            axes.imshow(picture, interpolation="nearest" if max(picture.shape[:2]) <= ROOM else "antialiased")
             axes.set_title(title, fontsize=10)
             axes.set_axis_off()
     figure.suptitle(

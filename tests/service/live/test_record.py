@@ -14,6 +14,7 @@ from PIL import Image
 from small_live import predictor
 
 from unetlab.errors import UserError
+from unetlab.service.live import record as live_record
 from unetlab.service.live.record import ahead, record
 from unetlab.service.live.source import Camera, Film, open_source
 from unetlab.service.live.video import Reader, Writer, is_film
@@ -46,6 +47,38 @@ def test_a_threshold_replaces_the_model_s_own(images, tmp_path):
     record(predictor(), open_source(str(images / "cell0.png")), tmp_path / "out", 1.0)
     drawn = np.asarray(Image.open(tmp_path / "out" / "000000-cell0.png"))
     assert np.array_equal(drawn, np.dstack([blob(41, 60)] * 3))
+
+
+def test_a_film_that_was_cut_is_said_to_be(images, tmp_path):
+    pytest.importorskip("av")
+    whole = tmp_path / "whole.mkv"
+    writer = Writer(whole, 10.0)
+    for k in range(60):
+        writer.add(np.random.default_rng(k).integers(0, 255, (48, 64, 3), np.uint8))
+    writer.close()
+    assert record(predictor(), Film(whole), tmp_path / "a", None).failed == []
+    (tmp_path / "cut.mkv").write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    found = record(predictor(), Film(tmp_path / "cut.mkv"), tmp_path / "b", None)
+    assert found.frames < 50 and found.failed[0].startswith("cut.mkv is damaged: ") and "of 6.0 s" in found.failed[0]
+
+
+def test_a_film_that_is_interrupted_replaces_none(images, tmp_path, monkeypatch):
+    pytest.importorskip("av")
+    out = tmp_path / "out.mp4"
+    record(predictor(), open_source(str(images)), out, None)
+    before = out.read_bytes()
+    real, drawn = live_record.overlay, []
+
+    def interrupted(*told):
+        drawn.append(real(*told))
+        if len(drawn) == 3:
+            raise KeyboardInterrupt
+        return drawn[-1]
+
+    monkeypatch.setattr(live_record, "overlay", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        record(predictor(), open_source(str(images)), out, None)
+    assert out.read_bytes() == before and not list(tmp_path.glob(".building-*"))
 
 
 def test_images_become_a_film_and_a_film_another(images, tmp_path):

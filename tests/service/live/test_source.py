@@ -32,7 +32,7 @@ def test_a_folder_is_its_images_by_name_and_every_page_of_its_stacks(tmp_path):
     assert [int(found.read(k).max()) for k in (2, 4, 3)] == [0, 20, 10]
     with pytest.raises(PixelError, match="not a PNG"):
         found.read(0)
-    with pytest.raises(PixelError, match="30 x 20 pixels is more than UNETLAB_MAX_PIXELS=500"):
+    with pytest.raises(PixelError, match="30 x 20 pixels is more than the 500 that UNETLAB_MAX_PIXELS lets in"):
         found.read(1, most=500)
 
 

@@ -8,6 +8,7 @@ before it the pixels as a canvas holds them where the page does not have them.
 import asyncio
 import json
 import logging
+import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -183,9 +184,12 @@ class Desk:
     """
 
     def __init__(self, live: Live, most_bytes: int, most_pixels: int) -> None:
-        self.live, self.most_bytes, self.most_pixels = live, most_bytes, most_pixels
+        recipe = live.predictor.recipe
+        larger = max(1.0, recipe.scale) ** 2 if recipe.view == "patches" else 1.0  # as the network sees them
+        self.live, self.most_bytes, self.most_pixels = live, most_bytes, int(most_pixels / larger)
         self.threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="frame")
         self.under_way = 0
+        self.name = secrets.token_hex(8)  # a page that is still open knows by it that live was started anew
 
     def about(self) -> dict[str, Any]:
         """What the page has to know before its first frame."""
@@ -193,6 +197,7 @@ class Desk:
         kind = {Frames: "frames", Film: "film", Camera: "camera"}.get(type(source), "")
         count = len(source) if isinstance(source, Frames) else 0
         return {
+            "desk": self.name,
             "model": self.live.model,
             "view": recipe.view,
             "size": recipe.image_size,
@@ -280,6 +285,7 @@ class Desk:
             "width": width,
             "height": height,
             "held": held,
+            "desk": self.name,
             **frame.said_of(found, len(self.live.classes)),
             "ms": clock.steps,
         }

@@ -73,9 +73,15 @@ def record(predictor: Predictor, source: Source, out: Path, threshold: float | N
             found = frame.segment(predictor, read.image, threshold)
             write(read.file, overlay(read.image, found.labels, found.object_classes if classes else None, classes))
             done += 1
+    except BaseException:
+        if writer:
+            writer.failed = True  # part of a film replaces none
+        raise
     finally:
         if writer:
             writer.close()
+    if film and (missing := film.missing()):
+        failed.append(missing)
     if not done:
         raise UserError(f"no frame of the source can be read; {failed[0] if failed else 'it has none'}")
     return Recorded(done, time.perf_counter() - started, failed)

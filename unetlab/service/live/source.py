@@ -104,7 +104,7 @@ def pixels_of(opened: Pages, page: int, most: int | None = None) -> np.ndarray:
     if most is not None and max(opened.size[0] * opened.size[1], opened.weight // 8) > most:
         height, width = opened.size
         raise PixelError(
-            f"{width} x {height} pixels is more than UNETLAB_MAX_PIXELS={most:,} lets in; cut it into tiles"
+            f"{width} x {height} pixels is more than the {most:,} that UNETLAB_MAX_PIXELS lets in; cut it into tiles"
         )
     return codecs.image_of(opened, page)
 

@@ -56,7 +56,7 @@ class Reader:
     """
 
     def __init__(self, path: Path) -> None:
-        self.av = _av()
+        self.av, self.path = _av(), path
         nothing = UserError(f"source={path} has no frame that can be decoded; give a video that plays")
         try:
             self.container: Any = self.av.open(str(path.absolute()), options=LOCAL)
@@ -66,6 +66,9 @@ class Reader:
             stream = self.container.streams.video[0]
             stream.thread_type = "AUTO"
             self.rate = float(stream.average_rate or 0) or 25.0
+            duration = self.container.duration
+            self.length = None if duration is None else float(duration / self.av.time_base)
+            self.seconds = 0.0
             self.frames = self._decoded(stream)
             self.first = next(self.frames)
         except (self.av.FFmpegError, IndexError, StopIteration) as error:
@@ -74,8 +77,16 @@ class Reader:
 
     def _decoded(self, stream: Any) -> Iterator[np.ndarray]:
         for frame in self.container.decode(stream):
+            if frame.time is not None:
+                self.seconds = max(self.seconds, frame.time + 1 / self.rate)
             # as a film says that it is to be shown, and browsers do
             yield np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
+
+    def missing(self) -> str:
+        """What is said of a film that was read to its end where more than a second was not there; "" of others."""
+        if self.length is None or self.seconds > self.length - 1:
+            return ""
+        return f"{self.path.name} is damaged: {self.seconds:.1f} of {self.length:.1f} s could be read"
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """The frames; where the film is damaged they end. The file is closed then."""

@@ -60,16 +60,22 @@ async function send(from) {
       came = performance.now();
       return before; // of stills: one that is quicker than the one before it waits
     });
-    if (from === source && number > drawn && number >= first) {
+    if (answer.said.desk !== about.desk) {
+      replace(null);
+      notice("Live was started anew, maybe with another model; reload this page.");
+    } else if (from === source && number > drawn && number >= first) {
       drawn = number;
-      if (answer.said.pages) from.unfold(frame, answer.said.pages);
+      from.looked?.(frame, answer.said.pages ?? 1);
       show(answer, frame);
       keep(answer.said, frame, { taken, sent, came, drawn: performance.now() });
       if ((from.playing || !from.place(frame)) && performance.now() > until) notice("");
     } else if (from === source && number >= first) left();
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
-    if (from === source) refused(from, frame, error);
+    if (from === source) {
+      refused(from, frame, error);
+      if (error.status !== 503) from.looked?.(frame, 1);
+    }
   } finally {
     over?.();
     underWay--;
@@ -198,7 +204,9 @@ function openFiles(files) {
   if (!files.length) return;
   const film = files.find((file) => file.type.startsWith("video/"));
   if (film) {
-    stream(URL.createObjectURL(film), null, film.name);
+    stream(URL.createObjectURL(film), null, film.name).then(() => {
+      if (files.length > 1) notice(`Only ${film.name} is shown: a video is opened by itself.`, READ);
+    });
     return;
   }
   const large = files.find((file) => file.size > about.most_bytes);

@@ -19,23 +19,25 @@ export class Stills {
     this.taken = this.at;
     this.ready = this.playing && this.each.length > 1;
     if (this.ready) this.at = (this.at + 1) % this.each.length;
+    if (taken.path === "file" && !taken.known) this.ready = false; // what comes next depends on its pages
     return taken;
   }
 
   /** A file that turns out to be a stack has a frame for each of its pages, and they are played. */
-  unfold(frame, pages) {
-    if (frame.unfolded || pages < 2) return;
-    frame.unfolded = true;
+  looked(frame, pages) {
+    if (frame.path !== "file" || frame.known) return;
+    frame.known = true;
     const further = Array.from({ length: pages - 1 }, (_, k) => ({ ...frame, query: { page: k + 1 } }));
     const at = this.each.indexOf(frame);
-    if (this.each.length === 1) this.playing = true;
+    if (this.each.length === 1) this.playing = pages > 1;
     if (this.taken > at) this.taken += pages - 1;
     this.each.splice(at + 1, 0, ...further);
-    if (this.playing) this.seek(at + 1);
+    if (this.playing && this.each.length > 1) this.seek((at + 1) % this.each.length);
   }
 
   renew() {
-    if (!this.playing) this.seek(this.taken ?? this.at);
+    const frame = this.each[this.taken];
+    if (!this.playing || (frame?.path === "file" && !frame.known)) this.seek(this.taken ?? this.at);
   }
 
   seek(at) {

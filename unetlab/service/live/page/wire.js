@@ -12,6 +12,8 @@ async function post(path, body) {
   try {
     return await fetch(path, { method: "POST", body, headers: { "content-type": "application/octet-stream" } });
   } catch {
+    const gone = "The file has changed or is gone since it was opened; drop it again.";
+    if (body instanceof Blob) await body.slice(0, 1).arrayBuffer().catch(() => Promise.reject(new Refusal(gone, 400)));
     throw new Refusal("The server does not answer; start live again and reload this page.", 0);
   }
 }
