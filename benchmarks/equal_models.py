@@ -28,6 +28,7 @@ from unetlab.data.check import check
 from unetlab.data.split import FRACTIONS
 from unetlab.errors import UserError
 from unetlab.inference.predict import mask_at
+from unetlab.jobs.evaluate import refuse_unlabelled
 from unetlab.setup import Recipe
 from unetlab.tracking import write
 
@@ -88,11 +89,14 @@ def score_member(
 def main(data: str, members: int) -> None:
     """Trains the members and logs a run for each."""
     dataset = open_dataset(data)
-    if not dataset.has_masks:
-        raise UserError(f"{dataset.name} has no masks to score against; name data with masks")
+    refuse_unlabelled(dataset, data)
     scenes = check(dataset).groups
     small = np.unique(scenes, return_counts=True)[1] <= FRACTIONS[2] * len(dataset)
     tested = small[np.unique(scenes, return_inverse=True)[1]]
+    if not tested.any():
+        raise UserError(
+            f"{dataset.name}: each scene has more than {FRACTIONS[2]:.0%} of the images; name data with more"
+        )
     sides = pd.DataFrame({"id": dataset.ids, "side": np.where(tested, "test", "train"), "group": scenes})
     ids = sides["id"][tested]
     features, foreground = described(dataset)

@@ -38,6 +38,7 @@ from scipy import stats
 from benchmarks.log import logged
 from unetlab.cli.base import OneLineErrors
 from unetlab.data.split import FRACTIONS
+from unetlab.errors import UserError
 from unetlab.metrics.significance import bootstrap_interval, corrected_resampled_t, holm, paired_test_of_sums
 from unetlab.tracking.read import find, score_arrays
 from unetlab.tracking.read import scenes as read_scenes
@@ -195,7 +196,7 @@ def resampled_alarms(splits: list[Scores], n: int, comparisons: int, seed: int) 
 
 def measure(splits: list[Scores], comparisons: int, seed: int) -> pd.DataFrame:
     """One row a number of test scenes: the shares of all questions."""
-    large = [split for split in splits if len(split.dice) >= MEMBERS] or [simulated(seed)]
+    large = [split for split in splits if len(split.dice) >= MEMBERS]
     rows = []
     for n in SCENES:
         (drawn,) = draw(np.random.default_rng(seed), splits, n, comparisons)
@@ -206,7 +207,7 @@ def measure(splits: list[Scores], comparisons: int, seed: int) -> pd.DataFrame:
             "images_coverage": coverage(drawn, by_scene=False),
             "called_different": float((p_values(drawn, n) < 0.05).mean()),
             "coverage": coverage(drawn, by_scene=True),
-            "family_called_different": family_alarms(large, n, comparisons, seed),
+            "family_called_different": family_alarms(large, n, comparisons, seed) if large else float("nan"),
             "resampled_called_different": resampled_alarms(splits, n, comparisons, seed),
         }
         for points in POINTS:
@@ -278,7 +279,9 @@ def show(table: pd.DataFrame, title: str, console: Console) -> None:
     for heading in [*headings, *(f"{points} pt" for points in POINTS)]:
         shown.add_column(heading, justify="right")
     for row in table.itertuples(index=False):
-        shown.add_row(str(int(row[0])), f"{row[1]:.0f}", *(f"{value:.1%}" for value in row[2:]))
+        shown.add_row(
+            str(int(row[0])), f"{row[1]:.0f}", *("-" if np.isnan(value) else f"{value:.1%}" for value in row[2:])
+        )
     console.print(shown)
 
 
@@ -290,6 +293,8 @@ def show(table: pd.DataFrame, title: str, console: Console) -> None:
 def main(experiment: str | None, comparisons: int, seed: int, picture: Path | None) -> None:
     """Prints the shares of wrong and of right calls, and logs them with a plot to MLflow."""
     found = real(experiment) if experiment else {}
+    if experiment and not found:
+        raise UserError(f"experiment={experiment} has no two finished runs of one split with scores to compare")
     tables = {}
     for name, splits in (found or {"simulated": [simulated(seed)]}).items():
         tables[name] = measure(splits, comparisons, seed)

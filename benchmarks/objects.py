@@ -20,6 +20,7 @@ from unetlab.cli.base import OneLineErrors
 from unetlab.data import Dataset, open_dataset, targets
 from unetlab.images import geometry
 from unetlab.inference.objects import METHODS, instances
+from unetlab.jobs.evaluate import refuse_unlabelled
 from unetlab.metrics.objects import score_objects
 
 TARGETS: dict[str, Callable[[np.ndarray], np.ndarray]] = {"border": targets.border, "distance": targets.distance}
@@ -70,6 +71,7 @@ def ceilings(dataset: Dataset, rows: list[int]) -> Iterator[tuple[str, str, floa
 def main(data: str, images: int) -> None:
     """Prints a table."""
     dataset = open_dataset(data)
+    refuse_unlabelled(dataset, data)
     rows = spread(dataset, images)
     found = list(track(ceilings(dataset, rows), "parting", console=Console(stderr=True), transient=True))
     shown = Table("method", "input", "seeds", "AP50", "AP_dsb", title=f"{len(rows)} images of {dataset.name}")

@@ -38,6 +38,7 @@ from unetlab.data.split import Split
 from unetlab.images.regions import components
 from unetlab.inference import spool
 from unetlab.jobs import mask_scores
+from unetlab.jobs.evaluate import refuse_unlabelled
 from unetlab.metrics.boundary import BOUNDARY_TOLERANCE
 from unetlab.metrics.objects import SCORES, Overlaps
 from unetlab.metrics.pixelwise import ratio, ratios
@@ -198,6 +199,7 @@ def main() -> None:
 def speed(data: str, repeats: int) -> None:
     """Milliseconds an image beside the plain way; every score is the same."""
     dataset = open_dataset(data)
+    refuse_unlabelled(dataset, data)
     table = Table("image", "plain, ms", "ours, ms", "times faster", title=f"scoring {dataset.name}, {repeats} repeats")
     rows = []
     for side in SIDES:

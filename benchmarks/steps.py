@@ -4,8 +4,8 @@
 
 For five networks: ours (the model and batches of `training.fit`, in the format that `precision=auto` takes), plain
 Keras (the same network in float32, NumPy arrays into `model.fit`, default settings) and, where PyTorch is installed
-(the extra `torch`), the same U-Net there, channels last and in bfloat16. All train where their library finds a GPU, if
-there is one. Each repeat trains an epoch of a few steps
+(the extra `torch`), the same U-Net there, channels last and in the format that is faster there. All train where their
+library finds a GPU, if there is one. Each repeat trains an epoch of a few steps
 of each, in turn, so that what else the machine does slows all alike. Milliseconds an image, median with least and most,
 and how many times faster ours is, by the pairs of each repeat; and the seconds that the first epoch, which traces and
 is not among these, took longer than the others.

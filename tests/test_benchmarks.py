@@ -213,6 +213,7 @@ def test_what_a_speed_up_costs_is_a_difference_over_the_images_of_all_splits():
     with_it, without = zip(*(trained(seed, 0.01) for seed in range(3)), strict=True)
     worse = quality.compared({quality.AS_IT_IS: list(with_it), "float32": list(without)}).iloc[1]
     assert worse["difference"] == pytest.approx(0.01) and quality.holds(worse)  # it is as good as what is slower
+    assert not quality.holds({"difference": -0.2, "low": -0.5, "high": 0.01})  # too little was measured
     better = quality.compared({quality.AS_IT_IS: list(without), "float32": list(with_it)}).iloc[1]
     assert better["high"] < -quality.COST and not quality.holds(better)
 

@@ -55,7 +55,7 @@ def test_learning_curves_show_each_series_and_the_epoch_that_is_kept():
     training, validation, best = panels(figure)[1].lines
     assert list(training.get_ydata()) == [0.5, 0.6, 0.7] and list(validation.get_ydata()) == [0.4, 0.7, 0.8]
     assert list(best.get_xdata()) == [2, 2]
-    assert figure.get_suptitle() == "Kept is epoch 2 of 3: validation loss 0.5000, the lowest, Dice 0.7000"
+    assert figure.get_suptitle() == "Kept is epoch 2 of 3: validation loss 0.5000, the lowest, soft Dice 0.7000"
     assert all(axes.get_xlabel() == "epoch" and axes.get_ylabel() for axes in panels(figure))
 
 

@@ -83,7 +83,7 @@ def evaluate(
     twin = SETUPS[whence.setup].twin if whence.setup in SETUPS else "nuclei"
     reading = reading or Reading(masks="auto", channels="", pages="all")
     dataset = open_dataset(data, 0, twin, **reading)
-    _refuse_unlabelled(dataset, data)
+    refuse_unlabelled(dataset, data)
     _refuse_other_classes(model, class_names(segmenter.metadata), data, dataset)
     card = check(dataset, groups)
     _refuse_unknown(card)
@@ -118,7 +118,8 @@ def _command(model: str, data: str, allow_seen: bool, told: Mapping[str, object]
     return f"mlflow run . -e evaluate --env-manager local {options}"
 
 
-def _refuse_unlabelled(dataset: Dataset, data: str) -> None:
+def refuse_unlabelled(dataset: Dataset, data: str) -> None:
+    """Raises UserError for images without masks, and for masks without anything."""
     if not dataset.has_masks:
         raise UserError(
             f"{data} has images and no masks to score against; put one mask an image into a folder masks beside images"
