@@ -111,7 +111,9 @@ def test_membranes_are_ranked_by_v_rand_and_bend(configured):
     kinds = {"grey on dark", "grey on light"}
     assert "invert" in configure._augmentation(SETUP, kinds, "patches", [])
     assert "invert" not in configure._augmentation(found.setup, kinds, "patches", [])
-    assert "invert" not in configure._augmentation(SETUP, kinds, "whole", [])
+    choices = []
+    assert "invert" in configure._augmentation(SETUP, kinds, "whole", choices)
+    assert "brightness is not to tell" in next(each.why for each in choices if each.what == "inverted images")
 
 
 def test_cells_that_touch_without_a_line_between_are_objects(configured):

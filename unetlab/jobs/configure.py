@@ -127,8 +127,9 @@ def configure(setup: Setup, options: Options, dataset: Dataset, card: DataCard, 
       blur in patches, since exposure and focus differ; turns, shifts and hues in photographs, since cameras move and
       lights differ; hues in patches of coloured images too, since stains differ between laboratories. Inverted and
       grey images where images on dark and on light ground or grey and coloured ones are mixed. Membranes are never
-      inverted: they are dark in all sections or in none, however much of a section they fill; nor are photographs, of
-      which light makes the ground dark or bright. Membranes are bent, since tissue bends.
+      inverted: they are dark in all sections or in none, however much of a section they fill. They are bent, since
+      tissue bends. Photographs are inverted too, though none is a negative: networks that were not went by brightness,
+      and did worse on scenes that they had not seen.
     - Scenes: of how many it learns is said, and below KNOWN that more of them help more than more minutes do; nothing
       else follows from it, since no rule tried here made up for scenes that are missing.
     - Made labels: of objects, since no label maker knows membranes. They do not part objects that touch, so a watershed
@@ -361,9 +362,11 @@ def _augmentation(setup: Setup, kinds: set[str], view: str, choices: list[Choice
                 "no camera stands still, no two lights are alike",
             )
         )
-    if len(grounds) > 1 and not (setup.membranes or photographs):
+    if len(grounds) > 1 and not setup.membranes:
         changes |= {"invert": 0.15}
-        choices.append(Choice("inverted images", "15 %", "some images are dark on light, others light on dark"))
+        why = "grounds are dark in some and bright in others: brightness is not to tell things from them"
+        why = why if photographs else "some images are dark on light, others light on dark"
+        choices.append(Choice("inverted images", "15 %", why))
     if "colour" in colours and not photographs:  # of which hues vary already
         changes |= {"colour": 0.1}
         choices.append(Choice("colours", "varied", "stains differ between laboratories"))
