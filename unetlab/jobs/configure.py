@@ -128,8 +128,8 @@ def configure(setup: Setup, options: Options, dataset: Dataset, card: DataCard, 
       lights differ; hues in patches of coloured images too, since stains differ between laboratories. Inverted and
       grey images where images on dark and on light ground or grey and coloured ones are mixed. Membranes are never
       inverted: they are dark in all sections or in none, however much of a section they fill. They are bent, since
-      tissue bends. Photographs are inverted too, though none is a negative: networks that were not went by brightness,
-      and did worse on scenes that they had not seen.
+      tissue bends. Photographs are inverted too, though none is a negative: networks that were not did worse on scenes
+      that they had not seen (docs/auto.md).
     - Scenes: of how many it learns is said, and below KNOWN that more of them help more than more minutes do; nothing
       else follows from it, since no rule tried here made up for scenes that are missing.
     - Made labels: of objects, since no label maker knows membranes. They do not part objects that touch, so a watershed
@@ -137,9 +137,9 @@ def configure(setup: Setup, options: Options, dataset: Dataset, card: DataCard, 
       cannot choose. Each round of self-training has its share of the minutes. Masks without two objects that touch
       are parted alike where you ask for a watershed.
     - Objects: where they touch in more than TOUCHING of the images, as drawn or as shrunk to the scale, at which a line
-      between two may vanish, the network learns the borders between them too,
-      and validation chooses between that, a watershed and plain components, and how sure of an object to be; of
-      several classes, which have no second output, between the last two.
+      between two may vanish, the network learns the borders between them too, and validation chooses between that, a
+      watershed and plain components, and how sure of an object to be; of several classes, which have no second output,
+      between the last two.
     - Smallest object: what is smaller than 99 of 100 objects of the training images is a speck, which stays in the
       mask and is counted as no object; of made labels, which hold specks themselves, also what is smaller than SPECK of
       the typical object. Not of membranes: thin processes are cells as well, and V_rand counts them.
