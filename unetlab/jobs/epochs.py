@@ -1,6 +1,5 @@
 """How many epochs fit the minutes of a training, by the time that a step takes."""
 
-import hashlib
 import json
 from collections.abc import Sequence
 from datetime import date
@@ -78,9 +77,7 @@ def seconds_a_step(setup: Setup, weights: str | None, dataset: Dataset, options:
     and so can go on where it was interrupted. Besides, in words, when that was, "" where it was now."""
     precision, _ = pace.resolve(options.precision, setup.network, setup.recipe, weights, options.fresh)
     step = f"{dataset.digest} {setup.network} {weights} {setup.recipe.flat()} {precision} {pace.machine()}"
-    # not in the data set's folder, which is another where its files were moved
-    path = cache.root() / "paces" / f"step-{hashlib.sha256(step.encode()).hexdigest()[:24]}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = pace.kept_at(step)
     anew, when = options.fresh or not path.exists(), ""
     if anew:
         seconds = fit.seconds_a_step(NETWORKS[setup.network].build, setup.recipe, precision, weights)

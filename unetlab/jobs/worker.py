@@ -49,7 +49,7 @@ class TrialLost(RuntimeError):
     """The process of a trial died or hung; the message says how."""
 
 
-class Outdated(RuntimeError):
+class Outdated(Stopped):
     """A process has other code than the command whose work it was given."""
 
 
@@ -141,7 +141,7 @@ class Child:
             if kind == "answer":
                 return said[0]  # type: ignore[no-any-return]
             if kind == "outdated":
-                raise Outdated("its code is not that of the command")
+                raise Outdated("unetlab's code has changed since this command began; give the same command again")
             if kind in ("stopped", "refused"):
                 raise (Stopped if kind == "stopped" else UserError)(*said)
             if kind == "failed":

@@ -80,16 +80,23 @@ def resolve(
     step = json.dumps(
         [VERSION, network, weights is not None, _step_of(recipe), machine()], sort_keys=True, default=dict
     )
-    path = cache.root() / "paces" / f"{hashlib.sha256(step.encode()).hexdigest()[:16]}.json"
+    path = kept_at(step)
     found = None if anew else _read(path)
     if found is None:
         try:
             found = measure(NETWORKS[network].build, recipe, weights)
         except (tf.errors.OpError, MemoryError):
             return "float32", None
-        path.parent.mkdir(parents=True, exist_ok=True)
         cache.write_text(path, json.dumps(asdict(found)))
     return found.precision, found
+
+
+def kept_at(step: str) -> Path:
+    """Where what was measured of a step is kept, by what tells it from others: in the cache, and in no data set's
+    folder there, which is another where its files were moved."""
+    path = cache.root() / "paces" / f"{hashlib.sha256(step.encode()).hexdigest()[:16]}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
 
 
 def _step_of(recipe: Recipe) -> dict[str, object]:

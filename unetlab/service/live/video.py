@@ -66,8 +66,7 @@ class Reader:
             stream = self.container.streams.video[0]
             stream.thread_type = "AUTO"
             self.rate = float(stream.average_rate or 0) or 25.0
-            duration = self.container.duration
-            self.length = None if duration is None else float(duration / self.av.time_base)
+            self.length = self._length(stream)
             self.seconds = 0.0
             self.frames = self._decoded(stream)
             self.first = next(self.frames)
@@ -81,6 +80,13 @@ class Reader:
                 self.seconds = max(self.seconds, frame.time + 1 / self.rate)
             # as a film says that it is to be shown, and browsers do
             yield np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
+
+    def _length(self, stream: Any) -> float | None:
+        """Seconds, of the pictures alone where the film says: its sound may go on after them."""
+        if stream.duration is not None and stream.time_base is not None:
+            return float(stream.duration * stream.time_base)
+        whole = self.container.duration
+        return None if whole is None else float(whole / self.av.time_base)
 
     def missing(self) -> str:
         """What is said of a film that was read to its end where more than a second was not there; "" of others."""
