@@ -139,8 +139,8 @@ def main(data: str, name: str, epochs: int | None, encoder_weights: str, seeds: 
         )
         shown.add_row(row["training"], f"{row['native_dice']:.4f}", gain, f"{row['minutes']:.1f}")
     Console().print(shown)
-    costly = [row["training"] for row in table.to_dict("records")[1:] if not holds(row)]
-    Console().print(f"costs more than {COST:g} Dice: {', '.join(costly)}" if costly else "none costs quality")
+    unsure = [row["training"] for row in table.to_dict("records")[1:] if not holds(row)]
+    Console().print(f"may cost more than {COST:g} Dice: {', '.join(unsure)}" if unsure else f"none costs {COST:g} Dice")
     with logged("quality"):
         mlflow.log_params({"data": data, "setup": name, "epochs": told.epochs, "seeds": seeds})
         mlflow.log_text(table.to_csv(index=False), "quality.csv")

@@ -17,6 +17,9 @@ SHARP = 6.0
 step, so that the few weights of the last layer would take hundreds of steps to let a probability near 0 or 1."""
 
 
+PROBABILITY = "probability"
+"""The name of the layer that every network ends in, a convolution of 1x1."""
+
 REPEATED = "_repeated"
 """How the names of transposed convolutions end that stand for a 3x3 convolution of repeated pixels; `training.fused`
 has them learn that."""
@@ -88,7 +91,7 @@ def probabilities(
     digits.
     """
     activation = "softmax" if classes else "sigmoid"
-    told = {"kernel_initializer": initializer, "dtype": "float32", "name": "probability"}
+    told = {"kernel_initializer": initializer, "dtype": "float32", "name": PROBABILITY}
     return layers.Conv2D(1 + (classes or heads), 1, activation=activation, **told)(x)
 
 
