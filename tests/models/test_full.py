@@ -134,3 +134,16 @@ def test_an_unknown_encoder_and_a_size_that_does_not_divide_are_refused():
         NETWORKS["pretrained"].stride({"encoder": "vgg"})
     with pytest.raises(ValueError, match="divisible by 32"):
         build((None, 48, 3))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_kernel_is_drawn_from_the_seed(name):
+    def kernels(seed):
+        keras.utils.set_random_seed(seed)
+        model = NETWORKS[name].build((64, 64, 3))
+        return {each.path: each.numpy() for each in model.weights if each.path.endswith("kernel")}
+
+    first, again, other = kernels(0), kernels(0), kernels(1)
+    assert len(first) > 10
+    for one, same, different in zip(first.values(), again.values(), other.values(), strict=True):
+        assert np.array_equal(one, same) and not np.array_equal(one, different)

@@ -76,9 +76,10 @@ def decode_full(
     return _join(x, _normalise(_convolution(FULL)(image)), FULL, f"up{len(skips) + 1}", SHARP)
 
 
-TIMID = keras.initializers.VarianceScaling(0.01, "fan_avg", "uniform")
-"""Of the last layer behind features that are SHARP: a tenth of Glorot's, so that a network begins without convictions.
-With Glorot's some seeds are sure of the wrong answer and lose an epoch to it."""
+def timid() -> keras.initializers.Initializer:
+    """Of the last layer behind features that are SHARP: a tenth of Glorot's, so that a network begins without
+    convictions. With Glorot's some seeds are sure of the wrong answer and lose an epoch to it."""
+    return keras.initializers.VarianceScaling(0.01, "fan_avg", "uniform")  # draws its seed where it is made
 
 
 def probabilities(

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from unetlab.models.decoder import TIMID, decode, decode_full, probabilities
+from unetlab.models.decoder import decode, decode_full, probabilities, timid
 from unetlab.models.encoders import get_encoder
 
 ENCODER_NAME = "encoder"
@@ -77,7 +77,7 @@ def full_unet(
     inputs = layers.Input(input_shape, name="image")
     image, bottom, skips = _features(encoder, inputs, weights, train_encoder, options, frozen_skips)
     features = decode_full(image, bottom, skips, decoder_filters, dropout)
-    return keras.Model(inputs, probabilities(features, heads, classes, TIMID), name="pretrained_unet")
+    return keras.Model(inputs, probabilities(features, heads, classes, timid()), name="pretrained_unet")
 
 
 def _features(

@@ -169,7 +169,20 @@ def compiled(
         metrics=losses.metrics_of(recipe),
         jit_compile=bool(tf.config.list_physical_devices("GPU")),  # XLA halves the speed on processors
     )
+    _have_variables(model, recipe)
     return model
+
+
+def _have_variables(model: keras.Model, recipe: Recipe) -> None:
+    """Makes those of the optimiser and of the metrics, which Keras would make in the first step: TensorFlow traces a
+    function that makes variables twice."""
+    if not recipe.thaw:  # `Thaw` makes its own
+        model.optimizer.build(model.trainable_variables)
+    masks = np.zeros((1, recipe.image_size, recipe.image_size, 1 + len(names(recipe))), np.float32)
+    answer = np.full((*masks.shape[:-1], model.output_shape[-1]), 0.5, np.float32)
+    model.compute_loss(y=masks, y_pred=answer)
+    model.compute_metrics(None, masks, answer)
+    model.reset_metrics()
 
 
 def seconds_a_step(
@@ -184,7 +197,7 @@ def seconds_a_step(
     forget_models()
     keras.mixed_precision.set_global_policy(POLICIES[precision])
     try:
-        model = compiled(build, recipe, weights, recipe.learning_rate)
+        model = compiled(build, recipe.changed({"thaw": 0}), weights, recipe.learning_rate)
         rng = np.random.default_rng(0)
         shape = (recipe.batch_size, recipe.image_size, recipe.image_size)
         images = rng.random((*shape, recipe.channels), np.float32)

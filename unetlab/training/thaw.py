@@ -84,6 +84,8 @@ class Thaw(keras.callbacks.Callback):
             late = [variable for variable in variables if id(variable) not in at_once]
             freeze_encoder(self.model)
             self.model.optimizer.build_late(variables, late, self.params["steps"])
+        elif not self.model.optimizer.built:
+            self.model.optimizer.build(self.model.trainable_variables)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         if self.waiting and epoch >= self.epochs:
