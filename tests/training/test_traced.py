@@ -125,3 +125,25 @@ def test_networks_that_are_large_together_are_not_all_kept(monkeypatch):
         model = keras.Sequential([keras.Input((weights - 1,)), keras.layers.Dense(1)])
         traced.keep((number,), traced.begun(model, 0.1, (number,)))
     assert list(traced._kept) == [(1,), (2,)]  # the first had to go for the third, and the last is too large itself
+
+
+@pytest.mark.parametrize("changes", [{}, {"thaw": 1}], ids=["", "an encoder that would thaw"])
+def test_a_step_is_traced_once_in_a_training(monkeypatch, changes):
+    """TensorFlow traces a function twice in which an optimiser or a metric makes its variables."""
+    import tensorflow as tf
+
+    asked, real = [], fits.losses.of_recipe
+
+    def counting(*told):
+        loss = real(*told)
+
+        def counted(truth, answer):
+            if tf.inside_function():
+                asked.append(answer)
+            return loss(truth, answer)
+
+        return counted
+
+    monkeypatch.setattr(fits.losses, "of_recipe", counting)
+    fit_disks(SHORT.changed(changes))
+    assert len(asked) == 2  # a step, and that of validation
