@@ -10,7 +10,7 @@ NAMED := $(ENV) MLFLOW_EXPERIMENT_NAME=unetlab
 setup: .venv/.ready
 
 .venv/.ready: pyproject.toml
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv $(if $(wildcard $@),,--clear) .venv  # of a set-up that failed nothing stays, its Python neither
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	touch $@
 

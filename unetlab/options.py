@@ -65,6 +65,9 @@ class Reading(TypedDict):
     pages: str
 
 
+SEARCHED = "Trainings of a search; the first is the published recipe. 1 trains the published recipe only."
+
+
 @dataclass(frozen=True)
 class Options:
     """What a setup is told, by the names of the options. The command line checks the values, this class does not."""
@@ -77,8 +80,7 @@ class Options:
     )
     trials: int = _said(
         1,
-        "Trainings of a search; the first is the published recipe. 1 trains the published recipe only. auto makes so "
-        "many at least, which share its minutes, and more from 90 minutes on.",
+        f"{SEARCHED} auto makes so many at least, which share its minutes, and more from 90 minutes on.",
         low=1,
         budget=True,
     )
@@ -287,11 +289,17 @@ SPREAD = (
 """The same for commands that answer images instead of training."""
 
 
+AS_PUBLISHED = dataclasses.replace(OPTIONS["epochs"], help="Epochs of every training; 0 means as published.")
+"""For commands that make no training shorter because its data are simulated."""
+
+
 def _showdown() -> tuple[Option, ...]:
     """All that one budget for several setups is made of."""
     own = {
         # a model of every trial of every setup on every split fills disks
         "models": dataclasses.replace(OPTIONS["models"], default="best"),
+        "trials": dataclasses.replace(OPTIONS["trials"], help=f"{SEARCHED} auto decides itself how many it makes."),
+        "epochs": AS_PUBLISHED,
         "minutes": OPTIONS["minutes"],
         "split": OPTIONS["split"],
         "fresh": OPTIONS["fresh"],
@@ -326,7 +334,8 @@ JOBS: Mapping[str, tuple[Option, ...]] = MappingProxyType(
             Option("kitchen", "auto", "Data of pseudo-label. auto: kitchen."),
             Option("sections", "auto", "Data of drosophila. auto: isbi2012."),
             Option("latex", "auto", "Data of latex. auto: its twin."),
-            *_of("epochs", "seed", "precision", "encoder_weights", "fresh"),
+            AS_PUBLISHED,
+            *_of("seed", "precision", "encoder_weights", "fresh"),
         ),
         "evaluate": (
             Option("model", None, "models:/unetlab-nuclei@champion, models:/m-..., or a folder.", required=True),

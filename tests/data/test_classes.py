@@ -212,6 +212,63 @@ def test_palettes_that_agree_are_read_by_their_indices(tmp_path):
     assert data.classes == ("background", "class 1", "class 2")
 
 
+def quantised(path, painted):
+    """As Pillow makes a palette, which numbers its colours as it likes: the same in each mask, black last."""
+    Image.fromarray(painted).quantize(4).save(path.with_suffix(".png"))
+
+
+def test_black_is_background_where_the_palettes_that_agree_have_it_last(tmp_path):
+    painted = [np.zeros((32, 32, 3), np.uint8) for _ in range(3)]
+    for k, image in enumerate(painted):
+        image[2 : 12 + k, 2:12] = (255, 0, 0)
+        image[20:30, 20 : 30 - k] = (0, 0, 255)
+    folder = written(tmp_path, painted, quantised)
+    stored = [np.asarray(Image.open(folder / "masks" / f"{k}.png")) for k in range(3)]
+    assert all(mask[0, 0] > 0 and mask[5, 5] == stored[0][5, 5] for mask in stored)  # else this would show nothing
+    data = open_dataset(str(folder), masks="classes")
+    assert data.classes == ("background", "#0000ff", "#ff0000") and "each colour is a class" in data.why
+    for k, image in enumerate(painted):
+        assert np.array_equal(data.class_map(k) == 2, image[..., 0] > 0)
+        assert np.array_equal(data.class_map(k) == 1, image[..., 2] > 0)
+
+
+def test_numbers_of_a_table_are_not_taken_for_indices_that_mean_nothing(tmp_path):
+    grey = np.where(touching() == 3, 2, touching() > 0).astype(np.uint8)
+    moved = written(tmp_path / "moved", [np.dstack([grey * 100] * 3)], quantised)
+    assert np.asarray(Image.open(moved / "masks" / "0.png"))[0, 0] > 0
+    colours = np.array([[0, 0, 0], [255, 0, 0], [0, 0, 255]], np.uint8)
+    other = written(tmp_path / "other", [grey, grey], palette_mask_as_png)
+    swapped = Image.open(other / "masks" / "1.png")
+    swapped.putpalette(colours[[0, 2, 1]].ravel().tolist())
+    swapped.save(other / "masks" / "1.png")
+    for folder, said in ((moved, "black is in use but not the first"), (other, "other colours in other masks")):
+        (folder / "classes.csv").write_text("value,name\n0,background\n1,road\n2,car\n")
+        for masks in ("auto", "binary"):
+            with pytest.raises(UserError, match=f"{said}.*write colours as #rrggbb into classes.csv"):
+                open_dataset(str(folder), masks=masks)
+
+
+@pytest.mark.parametrize(
+    ("table", "values"),
+    [
+        ("0,background\n1,cell\n2,debris\n255,unknown\n", [0, 1, 2, 255]),
+        ("5,background\n0,cell\n2,debris\n255,unknown\n", [5, 0, 2, 255]),
+        ("#ffffff,background\n#ff0000,cell\n#0000ff,debris\n#808080,unknown\n", [0xFFFFFF, 0xFF0000, 0xFF, 0x808080]),
+    ],
+)
+def test_one_foreground_of_all_classes_is_what_the_table_says_is_foreground(tmp_path, table, values):
+    index = np.where(touching() == 3, 2, touching() > 0).astype(np.uint8)
+    index[-3:] = 3
+    stored = np.array(values)[index]
+    mask = np.dstack([stored >> 16, stored >> 8 & 255, stored & 255]) if table.startswith("#") else stored
+    folder = written(tmp_path, [mask.astype(np.uint8)])
+    (folder / "classes.csv").write_text("value,name\n" + table)
+    data = open_dataset(str(folder), masks="binary")
+    assert data.classes == ("background", "foreground")
+    known = classes.known(data.labels(0))
+    assert np.array_equal(known, index < 3) and np.array_equal(data.labels(0)[known] > 0, index[known] > 0)
+
+
 @pytest.mark.parametrize("masks", ["classes", "auto"])
 def test_masks_are_looked_at_one_by_one(tmp_path, monkeypatch, masks):
     """Of hundreds of photographs all masks at once would not fit into memory."""

@@ -19,7 +19,7 @@ from rich.progress import track
 
 from unetlab.errors import UnusableFiles, UserError, writing
 
-VERSION = 9
+VERSION = 10
 """Counted up when the layout or the decoding changes: older caches are then built anew."""
 
 STALE = 24 * 3600

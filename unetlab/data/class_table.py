@@ -9,7 +9,7 @@ TABLE = "classes.csv"
 BACKGROUND_NAME, UNKNOWN_NAME = "background", "unknown"
 
 MOST_CLASSES = 64
-"""More different values than this are no classes."""
+"""More different values than this, background and unknown apart, are no classes."""
 
 
 def read_table(text: str, files: str) -> tuple[dict[int, str], bool]:
@@ -42,8 +42,9 @@ def read_table(text: str, files: str) -> tuple[dict[int, str], bool]:
         if value in found or name in found.values():
             raise UserError(f"{where} line {number}: {str(row['value']).strip()} or {name!r} stands there twice")
         found[value] = name
-    if len(found) > MOST_CLASSES:
-        raise UserError(f"{where} has {len(found)} classes; there can be {MOST_CLASSES}")
+    count = sum(name not in (BACKGROUND_NAME, UNKNOWN_NAME) for name in found.values())
+    if count > MOST_CLASSES:
+        raise UserError(f"{where} has {count} classes; there can be {MOST_CLASSES}")
     colours = any(str(row["value"]).strip().startswith("#") for row in rows)
     return {0: found.pop(0, BACKGROUND_NAME), **found}, colours
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from unetlab.data.class_table import BACKGROUND_NAME, MOST_CLASSES, TABLE, UNKNOWN_NAME, read_table
-from unetlab.data.mask_values import Values, black_first, coloured, foreground, palettes_differ
+from unetlab.data.mask_values import Values, black_first, coloured, foreground, not_first, palettes_differ
 from unetlab.errors import UserError
 from unetlab.images.regions import components
 
@@ -23,6 +23,8 @@ LEANING = 254
 
 MAX_OBJECTS = np.iinfo(np.uint16).max - 2
 """Labels take two bytes a pixel at most, and two values stand for unknown."""
+
+NAME_COLOURS = f"write colours as #rrggbb into {TABLE}"
 
 SHADES = 8
 """More values than these, of which the largest fills most of the foreground, are a binary mask's blurred edges."""
@@ -37,7 +39,8 @@ class Meaning:
             0 is one object, in however many pieces) or "classes" (each value is a class, the connected regions of a
             class are objects).
         why: how that was decided, for people.
-        values: of classes, the stored value of each, a grey value or 0xRRGGBB, 0 first.
+        values: of classes, also where all of a table's are one foreground, the stored value of each, a grey value or
+            0xRRGGBB, 0 first.
         names: of classes, one a value.
         colours: whether `values` are colours.
         inside_out: of binary masks that mark the lines between cells, whether what is above 0 are the lines.
@@ -53,13 +56,15 @@ class Meaning:
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the classes by index, background first; what is unknown has none."""
-        if self.kind != "classes":
-            return (BACKGROUND_NAME, "foreground")
-        return (BACKGROUND_NAME, *(n for n in self.names if n not in (BACKGROUND_NAME, UNKNOWN_NAME)))
+        return _classes_of(self.names) if self.kind == "classes" else (BACKGROUND_NAME, "foreground")
 
     def key(self) -> str:
         """Changes when masks would be read otherwise."""
         return f"{self.kind} {self.values} {self.names}" + " inside out" * self.inside_out
+
+
+def _classes_of(names: Iterable[str]) -> tuple[str, ...]:
+    return (BACKGROUND_NAME, *(name for name in names if name not in (BACKGROUND_NAME, UNKNOWN_NAME)))
 
 
 def decide(asked: str, sample: Iterable[Values], table: str | None, files: str) -> Meaning:
@@ -67,17 +72,20 @@ def decide(asked: str, sample: Iterable[Values], table: str | None, files: str) 
 
     Args:
         asked: "binary", "objects", "classes", or "auto": classes where there is a table of them; objects where most
-            masks of more than one value above 0 number objects (`numbers_objects`); binary otherwise.
+            masks of more than one value above 0 number objects (`numbers_objects`); binary otherwise. "binary" takes
+            all classes of a table for one foreground.
         sample: masks of the data set, spread over it; each is let go before the next is taken.
         table: the content of a classes.csv (columns value, name; a value is a number or a colour #rrggbb), or None.
         files: where it lies, for errors.
 
     Raises:
-        UserError: for a table that cannot be read, classes without a table where masks are JPEG, and more than
-            MOST_CLASSES of them.
+        UserError: for a table that cannot be read, one of numbers where indices of palettes mean nothing, classes
+            without a table where masks are JPEG, and more than MOST_CLASSES of them.
     """
-    if asked == "classes" or (asked == "auto" and table is not None):
-        return _named(table, files) if table is not None else _found(sample, files)
+    if table is not None and asked != "objects":
+        return _named(table, files, asked, sample)
+    if asked == "classes":
+        return _found(sample, files)
     if asked in ("binary", "objects"):
         return Meaning(asked, "as asked")
     several = [
@@ -117,7 +125,8 @@ def numbers_objects(values: Values) -> bool:
 def marking_lines(meaning: Meaning, masks: Iterable[Values]) -> Meaning:
     """The same of a data set whose masks mark the lines between cells, some of which are `masks`: lines are the smaller
     side of all of these together."""
-    shares = [float(foreground(values).mean()) for values in masks] if meaning.kind == "binary" else []
+    binary = meaning.kind == "binary" and not meaning.names
+    shares = [float(foreground(values).mean()) for values in masks] if binary else []
     if not shares:
         return meaning
     lines = float(np.mean(shares)) < 0.5
@@ -139,7 +148,7 @@ def _found(sample: Iterable[Values], files: str) -> Meaning:
     if not exact:
         raise UserError(f"{files}: masks=classes needs a {TABLE} (columns value, name) where all masks are JPEG")
     differ = palettes_differ(exact)
-    colours = differ or any(values.colours for values in exact)
+    colours = differ or any(values.colours or not_first(values) for values in exact)
     planes = [coloured(values) if colours else values.plane for values in exact]
     found = sorted({int(value) for plane in planes for value in np.unique(plane)} - {0})
     if len(found) > MOST_CLASSES:
@@ -148,13 +157,19 @@ def _found(sample: Iterable[Values], files: str) -> Meaning:
             "name), or masks=objects if values number objects"
         )
     names = [f"#{value:06x}" if colours else f"class {value}" for value in found]
-    why = "each colour is a class, since palettes differ from mask to mask" if differ else "each value is a class"
+    why = "each colour is a class" if colours else "each value is a class"
+    why += ", since palettes differ from mask to mask" if differ else ""
     return Meaning("classes", why, (0, *found), (BACKGROUND_NAME, *names), colours)
 
 
-def _named(table: str, files: str) -> Meaning:
+def _named(table: str, files: str, asked: str, sample: Iterable[Values]) -> Meaning:
     names, colours = read_table(table, files)
-    return Meaning("classes", f"{TABLE} names them", tuple(names), tuple(names.values()), colours)
+    if not colours and palettes_differ(values.used() for values in sample):
+        raise UserError(f"{files}: an index has other colours in other masks, so that it means nothing; {NAME_COLOURS}")
+    told = tuple(names), tuple(names.values()), colours
+    if asked == "binary":
+        return Meaning("binary", f"as asked; {TABLE} says what is background and what unknown", *told)
+    return Meaning("classes", f"{TABLE} names them", *told)
 
 
 @dataclass(frozen=True)
@@ -184,7 +199,7 @@ def label(values: Values, meaning: Meaning, membranes: bool = False) -> Labels:
         UserError: for more than MAX_OBJECTS objects, for a value that is no declared class, for JPEG or colours where
             values number objects.
     """
-    if meaning.kind == "classes":
+    if meaning.names:
         return _labelled_classes(values, meaning)
     values = black_first(values)
     plane = values.plane
@@ -218,28 +233,40 @@ def _one_class(objects: int) -> np.ndarray:
 
 
 def _labelled_classes(values: Values, meaning: Meaning) -> Labels:
+    mapped, levels = _mapped(values, meaning)
+    if meaning.kind == "binary":
+        numbers = components((mapped > 0) & (mapped != UNKNOWN))
+        return Labels(smallest(numbers, mapped == UNKNOWN), _one_class(int(numbers.max())), levels)
+    labels, classes = np.zeros(mapped.shape, np.int64), [0]
+    for kind in range(1, len(meaning.classes)):
+        regions = components(mapped == kind)
+        labels[regions > 0] = regions[regions > 0] + len(classes) - 1
+        classes += [kind] * int(regions.max())
+    return Labels(smallest(labels, mapped == UNKNOWN), np.array(classes, np.uint8), levels)
+
+
+def _mapped(values: Values, meaning: Meaning) -> tuple[np.ndarray, int]:
+    """The class of each pixel, uint8 with UNKNOWN, and how many different values there are."""
     order = np.argsort(meaning.values)
     declared, plane = np.array(meaning.values)[order], values.plane
     if meaning.colours:
         plane = coloured(values)
     elif values.colours:
-        raise UserError(f"the mask holds colours, the classes are numbers; write colours as #rrggbb into {TABLE}")
+        raise UserError(f"the mask holds colours, the classes are numbers; {NAME_COLOURS}")
+    elif not_first(values):
+        raise UserError(
+            f"in the mask's palette black is in use but not the first colour, so that indices may mean nothing; "
+            f"{NAME_COLOURS}"
+        )
     if values.lossy:
         place = _nearest(plane, declared, meaning.colours)
     else:
         place = np.minimum(np.searchsorted(declared, plane), len(declared) - 1)
         if (odd := declared[place] != plane).any():
             raise UserError(_undeclared(plane[odd], meaning))
-    kinds = np.array([meaning.classes.index(n) if n in meaning.classes else UNKNOWN for n in meaning.names], np.uint8)[
-        order
-    ]
-    mapped = kinds[place]
-    labels, classes = np.zeros(plane.shape, np.int64), [0]
-    for kind in range(1, len(meaning.classes)):
-        regions = components(mapped == kind)
-        labels[regions > 0] = regions[regions > 0] + len(classes) - 1
-        classes += [kind] * int(regions.max())
-    return Labels(smallest(labels, mapped == UNKNOWN), np.array(classes, np.uint8), len(np.unique(place)))
+    named = _classes_of(meaning.names)
+    kinds = np.array([named.index(name) if name in named else UNKNOWN for name in meaning.names], np.uint8)[order]
+    return kinds[place], len(np.unique(place))
 
 
 def _nearest(plane: np.ndarray, declared: np.ndarray, colours: bool) -> np.ndarray:

@@ -103,6 +103,11 @@ def black_first(values: Values) -> Values:
     return replace(values, plane=np.where(values.plane == black[0], 0, plane), palette=None)
 
 
+def not_first(values: Values) -> bool:
+    """Whether black is one of a palette's colours in use but not its first, as `black_first` has it."""
+    return black_first(values) is not values
+
+
 def coloured(values: Values) -> np.ndarray:
     """The plane of a mask as colours 0xRRGGBB: a file of colours that are all grey, or black, is as good as others."""
     if values.colours:

@@ -133,8 +133,9 @@ class Reader:
                 raise UserError(f"{self.files.label}: each mask file holds one object, so masks={asked} cannot be")
             return Meaning("objects", "each mask file holds one object")
         some = [samples[i] for i in np.unique(np.linspace(0, len(samples) - 1, SURVEYED).astype(int))]
-        surveyed = samples if asked == "classes" else some  # a value in one mask alone is a class too
-        if asked in ("binary", "objects") or (table is not None and asked != "binary"):
+        every = asked == "classes" and table is None  # a value in one mask alone is a class too
+        surveyed = samples if every else some
+        if asked == "objects" or (asked == "binary" and table is None):
             surveyed = []
         meaning = classes.decide(asked, self._looked_at(surveyed), table, self.files.label)
         lines = [sample for sample in some if sample.masks and marks_membranes(sample.masks[0])]

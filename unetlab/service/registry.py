@@ -129,6 +129,9 @@ def register(run_id: str, margin: float = gate.MARGIN, accept: bool = False, rea
     return decision
 
 
+UNTIL_RESTARTED = "a server that was started for @champion answers by the version it loaded until it is started again"
+
+
 def rollback(name: str) -> str:
     """Gives the alias champion back to the version that had it before; returns one line that says so.
 
@@ -152,7 +155,7 @@ def rollback(name: str) -> str:
         raise UserError(f"{name} version {previous}, champion before version {champion.version}, is gone") from error
     client.delete_model_version_tag(name, previous, "replaced_by")
     client.set_model_version_tag(name, champion.version, "rolled_back", f"to version {previous}")
-    return f"{name}: champion is version {previous} again, version {champion.version} no longer"
+    return f"{name}: champion is version {previous} again, version {champion.version} no longer; {UNTIL_RESTARTED}"
 
 
 def _barred(run_id: str) -> str:

@@ -16,6 +16,9 @@ from unetlab.errors import UserError
         ("train-volume.tif", "train-labels.tif", "train-volume"),
         ("cell 1.png", "cell 1_mask.png", "cell 1"),
         ("image_07.png", "label_07.tif", "image_07"),
+        ("image_07.png", "image_07_mask.png", "image_07"),
+        ("raw_1.tif", "raw_1_labels.tif", "raw_1"),
+        ("image7.png", "image7_mask.png", "image7"),
         ("volume_volumetric.tif", "labels_volumetric.tif", "volume_volumetric"),
     ],
 )

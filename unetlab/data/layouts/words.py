@@ -23,4 +23,11 @@ def find(files: Files, names: list[str], folders: Folders) -> list[Sample] | Non
         return str(path.with_name(bare or "*"))
 
     images, masks = ([name for name in names if kinds[name] == kind] for kind in ("images", "masks"))
-    return paired(files, keyed(files, images, key), keyed(files, masks, key), ("{}-volume.tif", "{}-labels.tif"))
+    whole = {str(PurePosixPath(name).with_name(stem_of(name).lower())): key(name) for name in images}
+
+    def key_of_mask(name: str) -> str:
+        own = key(name)
+        return whole.get(own, own)  # `image_1_mask` has the whole name of `image_1`
+
+    named = ("{}-volume.tif", "{}-labels.tif")
+    return paired(files, keyed(files, images, key), keyed(files, masks, key_of_mask), named)
