@@ -269,6 +269,16 @@ def test_a_model_of_which_no_run_says_what_it_learnt_is_named(store):
     assert ids[1] in note and ids[0] not in note and "its scores are too good" in note
 
 
+def test_labels_that_nobody_drew_are_named(store):
+    for k, name in enumerate("ab"):
+        log_setup_run(name, difficulty() + _noise(k), tags={"scored_against": "labels made by consensus"})
+    (note,) = (note for note in compare().notes if "Scores are against" in note)
+    assert note == (
+        "Scores are against labels made by consensus, which says how well models imitate them and not how right they "
+        "are."
+    )
+
+
 def test_without_scenes_each_image_is_its_own_and_that_is_said(store):
     for name in "ab":
         log_setup_run(name, difficulty() + _noise(1))

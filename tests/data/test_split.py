@@ -37,6 +37,12 @@ def test_few_images_still_fill_every_side(n):
     assert all(len(part) for part in (sides.train, sides.validation, sides.test))
 
 
+def test_an_image_that_fills_a_side_is_drawn():
+    kinds = list("abcd" * 3)
+    tested = {tuple(split([f"{i:02d}" for i in range(12)], np.arange(12), kinds, seed).test) for seed in range(20)}
+    assert all(len(test) == 1 for test in tested) and len(tested) > 5
+
+
 def test_too_few_different_images_are_refused():
     with pytest.raises(UserError, match="at least 3 different scenes.*one stack are for `drosophila` and `showdown`"):
         split(IDS[:10], np.array([0] * 5 + [1] * 5), KINDS[:10], seed=0)

@@ -69,7 +69,7 @@ def test_a_worker_that_outlasts_a_change_of_the_code_begins_a_new_process(monkey
     assert cluster._do(b"", [], 0, ()) == ("answer", b"done", [])
     outdated += ["the process", "what lies on the machine"]
     kind, said, _ = cluster._do(b"", [], 0, ())
-    assert kind == "refused" and said.startswith("tcp://a:1 has another unetlab than this command")
+    assert kind == "stopped" and said.startswith("tcp://a:1 has another unetlab than this command")
 
 
 def test_nothing_is_begun_where_trials_are_trained_in_this_process_or_by_others(begun):

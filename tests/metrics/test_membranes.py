@@ -30,6 +30,12 @@ def test_split_by_hand():
     assert scores == pytest.approx((80 / 104, 0.0))
 
 
+def test_cells_that_are_numbered_may_touch():
+    touching = np.array([[3, 3, 8, 8]] * 2, dtype=np.uint8)
+    assert rand_info(np.array([[1, 1, 2, 2]] * 2), touching) == pytest.approx((1.0, 1.0))
+    assert rand_info(np.ones((2, 4), dtype=int), touching) == pytest.approx((2 / 3, 0.0))  # a merger, as above
+
+
 def test_line_inside_a_cell_is_a_region_per_pixel():
     # Cells of 4 and 4; the second is cut: its pixels fall 2 to region 2 and 2 to a line.
     # Regions 4, 2, 1, 1: v_rand = 2 (16 + 4 + 1 + 1) / (22 + 32) = 44 / 54.

@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from pathlib import Path
 from types import SimpleNamespace
 
 import mlflow
@@ -11,6 +12,7 @@ import pytest
 import tifffile
 from conftest import blob, encoded, log_tiny
 
+from unetlab.data import open_dataset
 from unetlab.errors import UserError
 from unetlab.images import codecs
 from unetlab.inference.package import SIGNATURE
@@ -264,6 +266,16 @@ def test_every_page_of_a_stack_gets_a_mask_and_a_row(model, folder, tmp_path, ca
         predict_folder(model, folder / "z.tif", tmp_path / "none", channels="7")
 
 
+def test_pages_of_a_long_stack_are_named_as_a_data_set_names_them(model, tmp_path):
+    folder = tmp_path / "stack"
+    folder.mkdir()
+    tifffile.imwrite(folder / "long.tif", np.zeros((1001, 8, 8), np.uint8), photometric="minisblack")
+    predict_folder(model, folder / "long.tif", tmp_path / "out", pages="999-1001")
+    names = {path.stem for path in (tmp_path / "out" / "masks").iterdir()}
+    assert names == {"long-0998", "long-0999", "long-1000"}
+    assert open_dataset(str(folder), pages="999-1001").ids == tuple(sorted(names))
+
+
 def test_every_image_has_its_objects_as_a_label_image_and_as_rows(model, folder, tmp_path):
     out = tmp_path / "out"
     pages = predict_folder(model, folder, out)
@@ -328,6 +340,37 @@ def test_a_killed_prediction_goes_on_and_answers_each_image_once(model, folder, 
     whole = predict_folder(model, folder, tmp_path / "whole")
     pd.testing.assert_frame_equal(found, whole)
     assert (out / "objects.csv").read_bytes() == (tmp_path / "whole" / "objects.csv").read_bytes()
+
+
+@pytest.mark.parametrize("alike", [True, False], ids=["files alike", "other files"])
+def test_a_killed_prediction_of_another_folder_is_other_work_and_what_it_left_is_said(
+    model, folder, tmp_path, monkeypatch, capsys, alike
+):
+    monkeypatch.setattr(predict, "SHARD", 2)
+
+    def killed_after_one(function, shards):
+        yield shards[0], function(shards[0]), ""
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        predict_folder(model, folder, tmp_path / "out", spread=killed_after_one)
+    second = tmp_path / "second"
+    second.mkdir()
+    for path in filter(Path.is_file, folder.iterdir()):
+        image = encoded(blob(40, 50)[::-1])
+        (second / path.name if alike else second / f"new-{path.name}").write_bytes(image)
+        if alike:  # of one camera, from an archive that keeps no times
+            (second / path.name).write_bytes(path.read_bytes())
+            os.utime(second / path.name, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns))
+    done = []
+
+    def counted(function, shards):
+        done.extend(shard.first for shard in shards)
+        yield from in_turn(function, shards)
+
+    predict_folder(model, second, tmp_path / "out", spread=counted)
+    assert 0 in done  # nothing of the first folder is taken for it
+    assert ("other images of an earlier prediction" in capsys.readouterr().err) is not alike
 
 
 def test_two_predictions_into_one_folder_at_a_time_are_refused_and_into_two_are_not(model, folder, tmp_path):

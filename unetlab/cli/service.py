@@ -1,5 +1,6 @@
 """The commands around finished models and servers: evaluate to predict, export, live, ui, server."""
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -147,11 +148,12 @@ def ui(port: int) -> None:
 
     Where MLFLOW_TRACKING_URI names a server, that is its own UI: its addresses are printed and nothing is started.
     """
-    import subprocess
-
     from unetlab.tracking import ui as shown
     from unetlab.tracking.names import NESTED
+    from unetlab.tracking.server import attended, refuse_taken
 
+    if not shown.server():
+        refuse_taken("127.0.0.1", port)  # or the addresses would be another store's
     experiment, base = shown.shown_experiment(), shown.address(port)
     click.echo(f"Setups, best validation Dice first: {shown.table_address(experiment, base)}")
     click.echo(f"Searches and their trials: {shown.table_address(experiment, base, NESTED)}")
@@ -160,7 +162,8 @@ def ui(port: int) -> None:
         store = os.environ.get("MLFLOW_TRACKING_URI", "")
         own = ["--backend-store-uri", store] if store else []
         started = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port), *own]
-        subprocess.run(started, check=False)
+        with contextlib.suppress(KeyboardInterrupt):
+            attended(started)
 
 
 @command("server", "--port 5000")
@@ -169,18 +172,12 @@ def server(port: int, host: str, folder: Path, database_port: int) -> None:
 
     Database, artifacts and logs lie in one folder. Ctrl-C ends both. PostgreSQL comes from the system's packages.
     """
-    import signal
+    from unetlab.tracking.server import address_of, end_by_signals, serving, wait_for
 
-    from unetlab.tracking.server import serving, wait_for
-
-    def end(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    for each in (signal.SIGTERM, signal.SIGINT):  # a shell's background jobs ignore the second
-        signal.signal(each, end)
+    end_by_signals()
     try:
         with serving(folder, host, port, database_port) as process:
-            address = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
+            address = address_of(host, port)
             wait_for(process, address)
             click.echo(f"export MLFLOW_TRACKING_URI={address}")
             sys.stdout.flush()

@@ -375,6 +375,11 @@ def _notes(behind: Sequence[tuple[Record, ...]], k: int, n: int, scenes: tuple[s
         if each.tags.get("seen_images", "").startswith("unknown"):
             trained = f"No run says what {each.name} ({each.run_id}) was trained on"
             notes.append(f"{trained}: if these images are among it, its scores are too good.")
+    made = sorted({each.tags.get("scored_against", "masks") for runs in behind for each in runs} - {"masks"})
+    if made:
+        notes.append(
+            f"Scores are against {listed(made)}, which says how well models imitate them and not how right they are."
+        )
     budgets = [budget(runs[0]) for runs in behind if runs]
     if differ := [name for name in BUDGET if len({given[name] for given in budgets if name in given}) > 1]:
         notes.append(f"The contenders had different budgets ({listed(differ)}): a difference may be due to that.")

@@ -49,7 +49,7 @@ def split(ids: Sequence[str], groups: np.ndarray, modality: Sequence[str], seed:
     side = np.full(len(ids), -1)
     for kind in sorted(set(modality)):
         _assign(side, [g for g in _groups(groups) if modality[g[0]] == kind], rng)
-    _fill_empty_sides(side, groups)
+    _fill_empty_sides(side, groups, rng)
     return _sides(ids, side)
 
 
@@ -129,10 +129,13 @@ def _assign(side: np.ndarray, members: list[np.ndarray], rng: np.random.Generato
         filled[target] += len(members[index])
 
 
-def _fill_empty_sides(side: np.ndarray, groups: np.ndarray) -> None:
-    """With few images of each modality a side can come out empty: it takes the smallest group of the largest side."""
+def _fill_empty_sides(side: np.ndarray, groups: np.ndarray, rng: np.random.Generator) -> None:
+    """With few images of each modality a side can come out empty: it takes one of the smallest groups of the largest
+    side."""
     for target in (1, 2, 0):
         if not (side == target).any():
             largest = np.bincount(side, minlength=3).argmax()
             candidates = [group for group in _groups(groups) if side[group[0]] == largest]
-            side[min(candidates, key=len)] = target
+            least = min(len(group) for group in candidates)
+            smallest = [group for group in candidates if len(group) == least]
+            side[smallest[int(rng.integers(len(smallest)))]] = target

@@ -209,7 +209,7 @@ def too_few_images(run: RunData) -> HealthFinding | None:
     rivals = [name for name in ("reference", "otsu") if f"{name}_{column}" in run.scores]
     # where the published recipe itself came out best, there is no gain over it to be seen
     rival = next((name for name in rivals if not own.equals(run.scores[f"{name}_{column}"])), None)
-    if rival is None or units < 2:
+    if rival is None:
         return None
     words = {"reference": "its published recipe", "otsu": "Otsu's threshold"}
     gains = (own - run.scores[f"{rival}_{column}"]).to_numpy(float)
@@ -362,7 +362,8 @@ def _scenes_needed(gains: np.ndarray, scenes: np.ndarray | None) -> int:
     quantiles = stats.norm.ppf(0.975) + stats.norm.ppf(0.8)
     between = float(spread(gains[None], scenes)[0])
     more = count_scenes(scenes, len(gains)) + 1
-    return max(LEAST_SCENES, more, int(np.ceil((quantiles * between / gains.mean()) ** 2)))
+    needed = (quantiles * between / gains.mean()) ** 2
+    return max(LEAST_SCENES, more, int(np.ceil(needed)) if np.isfinite(needed) else 0)
 
 
 def _variance(ids: Sequence[str], dice: np.ndarray, scene_of: pd.Series | None) -> float:

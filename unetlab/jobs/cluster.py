@@ -316,7 +316,7 @@ def _do(work: bytes, needs: Sequence[str], stall: float, devices: Sequence[str])
         except Outdated:  # a worker outlasts changes of the code, which a new process imports
             return "answer", child.do(work, tell, stall, _wanted(own)), said
     except Outdated:
-        return "refused", f"{own.address} has another unetlab than this command; give both the same", said
+        return "stopped", f"{own.address} has another unetlab than this command; give both the same", said
     except TrialLost as lost:
         return "lost", str(lost), said
     except NotWanted as unwanted:

@@ -117,6 +117,7 @@ def export(
             times = speed(row, network, file, calibration)
             page = card(row, precision, kept, network, shape)
             page["checked"] = {**_figures(lost), "test_images": len(lost.table), "scenes": lost.scenes}
+            page["checked"] |= {"tta": int(network.recipe.tta)}  # around the file in both, and not in it
             (folder / NAME).write_text(json.dumps(page, indent=2) + "\n")
             address = _log(folder, whence)
             tracking.log_scores("export", _milliseconds(times))

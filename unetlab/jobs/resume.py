@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import numpy as np
 import pandas as pd
 import requests
@@ -24,7 +23,7 @@ from rich.console import Console
 from unetlab.data import cache
 from unetlab.errors import Stopped, UserError
 from unetlab.setup import Recipe
-from unetlab.tracking import outbox, write
+from unetlab.tracking import outbox, store, write
 from unetlab.tracking.lock import Lock
 from unetlab.training.checkpoint import Checkpoint, load_arrays, save_arrays
 
@@ -236,14 +235,27 @@ def going_on(
             end(experiment, earlier)
         if earlier is None or fresh:
             shutil.rmtree(folder, ignore_errors=True)
-            with write.run(name, tags={**tags, "plan": key}, params=params) as active, stoppable():
+            new = write.run(name, tags={**tags, "plan": key}, params=params)
+            with new as active, _ended_below(experiment, active.info.run_id), stoppable():
                 yield Kept(active.info.run_id, folder)
         else:
             run_id = earlier.info.run_id
             stand_aside(run_id)
-            with write.run(name, tags=tags, params=params, run_id=run_id), stoppable():
+            same = write.run(name, tags=tags, params=params, run_id=run_id)
+            with same, _ended_below(experiment, run_id), stoppable():
                 yield Kept(run_id, folder, trainings(experiment, run_id), again=True)
         shutil.rmtree(folder, ignore_errors=True)  # it finished
+
+
+@contextmanager
+def _ended_below(experiment: str, run_id: str) -> Iterator[None]:
+    """Where one of several workers is stopped, the others end in the middle of their trials: none stays RUNNING."""
+    try:
+        yield
+    except Stopped:
+        with contextlib.suppress(Exception):  # what stopped the work may keep this from MLflow too
+            end_below(experiment, run_id)
+        raise
 
 
 @contextmanager
@@ -252,7 +264,7 @@ def alone(experiment: str, key: str, name: str) -> Iterator[Path]:
 
     Raises UserError if another process runs the same plan, Stopped where there is no writing.
     """
-    folder = cache.root() / "unfinished" / plan_key(store=mlflow.get_tracking_uri(), experiment=experiment, key=key)
+    folder = cache.root() / "unfinished" / plan_key(store=store.named(), experiment=experiment, key=key)
     with Lock(folder.with_suffix(".lock"), f"{name!r}, the same command,").take() as held:
         yield folder
         held.done()

@@ -252,7 +252,7 @@ def packed(dumps: Callable[[Any], bytes], experiment: str, function: Callable[..
 
     where = {"tracking": mlflow.get_tracking_uri(), "registry": mlflow.get_registry_uri()}
     where |= {"experiment": experiment, "cache": str(cache.root()), "code": code()}
-    return dumps((where, function, arguments))
+    return dumps((where, dumps((function, arguments))))  # what another unetlab may not have stays closed there
 
 
 def packed_trial(dumps: Callable[[Any], bytes], bench: "Bench", *rest: Any) -> bytes:
@@ -350,10 +350,11 @@ def _serve(pipe: Connection, environment: dict[str, str], module: str) -> None:
         except EOFError:
             return
         try:
-            where, function, arguments = pickle.loads(work)
+            where, task = pickle.loads(work)
             if where["code"] != own:
                 pipe.send(("outdated",))
                 continue
+            function, arguments = pickle.loads(task)
             mlflow.set_tracking_uri(where["tracking"])
             mlflow.set_registry_uri(where["registry"])
             if where["experiment"]:

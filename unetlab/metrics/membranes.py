@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from skimage.measure import label
 from skimage.segmentation import watershed
 
 from unetlab.images.regions import components
@@ -46,7 +47,8 @@ def thinned_regions(cells: np.ndarray) -> np.ndarray:
 
 
 def rand_info(regions: np.ndarray, truth: np.ndarray) -> RandInfo:
-    """Scores one segmentation: regions, int (h, w), 0 on lines; truth, (h, w), above 0 inside cells, 0 on membranes.
+    """Scores one segmentation: regions, int (h, w), 0 on lines; truth, (h, w), above 0 inside cells, 0 on membranes;
+    regions of one value are cells, which is what parts those that touch.
 
     With s and t the areas of regions and true cells and n those of their overlaps, within true cells only,
     v_rand = 2 sum(n^2) / (sum(s^2) + sum(t^2)) and v_info = 2 I / (H(s) + H(t)), where I = H(s) + H(t) - H(n) is the
@@ -60,7 +62,8 @@ def rand_info(regions: np.ndarray, truth: np.ndarray) -> RandInfo:
             f"{np.count_nonzero(truth)} pixels inside cells"
         )
     inside = truth > 0
-    true, found = components(inside)[inside].astype(np.int64), regions[inside].astype(np.int64)
+    # by value too: cells that are numbered may touch
+    true, found = label(truth, connectivity=1)[inside].astype(np.int64), regions[inside].astype(np.int64)
     on_line = int((found == 0).sum())
     alone = np.ones(on_line, dtype=np.int64)
     cell = np.bincount(true)[1:]

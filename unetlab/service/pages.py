@@ -124,9 +124,10 @@ def read(path: Path, name: str, taken: set[str], channels: str, pages: str) -> I
         yield Item(path.name, name, error=str(error))
         return
     with opened:
+        digits = max(3, len(str(opened.numbers[-1])))  # as a data set names pages
         stack = opened.numbers != range(1) or (pages not in ("", "all") and _is_stack(path, channels))
         for i, number in enumerate(opened.numbers):
-            page, paged = (number, _paged(name, number, taken)) if stack else (None, name)
+            page, paged = (number, _paged(f"{name}-{number:0{digits}d}", taken)) if stack else (None, name)
             try:
                 values = codecs.values_of(opened, i)
                 image, deep = codecs.as_image(values), values.dtype not in (np.uint8, bool)
@@ -141,9 +142,9 @@ def _is_stack(path: Path, channels: str) -> bool:
         return opened.count > 1
 
 
-def _paged(name: str, number: int, taken: set[str]) -> str:
+def _paged(paged: str, taken: set[str]) -> str:
     """The name of a page's outputs, which no other file's has even where the file system ignores case."""
-    paged, folded = f"{name}-{number:03d}", {one.casefold() for one in taken}
+    folded = {one.casefold() for one in taken}
     while paged.casefold() in folded:
         paged += "_page"
     return paged

@@ -100,7 +100,7 @@ def predict_folder(
     console = Console(stderr=True)
     with shards.alone(_lock_of(out), f"a prediction into {out}"):
         _make_folders(images, out, classes)
-        parts = _unfinished(out, segmenter, paths, (threshold, channels, pages))
+        parts, abandoned = _unfinished(out, segmenter, paths, (threshold, channels, pages))
         whole = Shard(
             *(model, identity_of(segmenter), out.absolute(), parts.absolute(), threshold, batch, channels, pages),
             first=0,
@@ -110,7 +110,7 @@ def predict_folder(
             classes=classes,
         )
         _segment_all(whole, spread, console)
-        earlier = _predicted(out)
+        earlier = _predicted(out) | abandoned
         with writing(out):
             table = _gathered(parts, out, classes)
     _report(table, images, out, classes, console)
@@ -158,19 +158,35 @@ def _lock_of(out: Path) -> Path:
     return cache.root() / "predicted" / f"{hashlib.sha256(str(out.resolve()).encode()).hexdigest()[:24]}.lock"
 
 
-def _unfinished(out: Path, segmenter: PyFuncModel, paths: Sequence[Path], told: tuple[Any, ...]) -> Path:
-    """Where the parts of this work lie: another model, other files or options are other work, whose parts go."""
-    known = [(path.name, *_state(path)) for path in paths]
+def _unfinished(
+    out: Path, segmenter: PyFuncModel, paths: Sequence[Path], told: tuple[Any, ...]
+) -> tuple[Path, set[tuple[str, str]]]:
+    """Where the parts of this work lie: another model, other files or options are other work, whose parts go. Also the
+    files and pages that these have answered, whose outputs stay."""
+    known = [(str(path.absolute()), *_state(path)) for path in paths]
     key = hashlib.sha256(repr((identity_of(segmenter), told, SHARD, known)).encode()).hexdigest()[:16]
-    folder = out / UNFINISHED
+    folder, answered = out / UNFINISHED, set[tuple[str, str]]()
     for other in folder.glob(16 * "[0-9a-f]" + "*"):
         if other.name != key:
+            answered |= _answered(other)
             shutil.rmtree(other, ignore_errors=True)
     try:
         (folder / key).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise unwritable(out, error) from error
-    return folder / key
+    return folder / key, answered
+
+
+def _answered(parts: Path) -> set[tuple[str, str]]:
+    """Files and pages that parts of a work hold answers for."""
+    found = set()
+    for table in parts.glob("[0-9]*-[0-9]*/rows.json"):
+        with contextlib.suppress(OSError, ValueError):
+            rows = json.loads(table.read_text())
+            found |= {
+                (row["file"], "" if row["page"] is None else str(row["page"])) for row in rows if not row["error"]
+            }
+    return found
 
 
 def _state(path: Path) -> tuple[int, int]:

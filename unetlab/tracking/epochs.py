@@ -27,8 +27,8 @@ class EpochLogger(keras.callbacks.Callback):
     def __init__(self, run_id: str, again: bool = False, validated: bool = True) -> None:
         super().__init__()
         self.validated = validated
-        self.outbox = Outbox(run_id)
         there = MlflowClient().get_metric_history(run_id, "epoch/loss") if again else []
+        self.outbox = Outbox(run_id)  # last, since what fails here would leave it locked
         self.known = {metric.step for metric in (*there, *self.outbox.waiting)}
         self.seconds = 0.0
         self.unsent = 0

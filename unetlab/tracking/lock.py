@@ -131,11 +131,18 @@ def _is_at(file: Any, path: Path) -> bool:
 def _locked(file: Any) -> bool:
     try:
         import fcntl
-    except ImportError:  # Windows: a heartbeat alone tells
-        holder = _read(file.read()) if file.seek(0) == 0 else {}
-        return time.time() - holder.get("beat", 0) > DEAD
+    except ImportError:  # Windows
+        return _silent(file)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         return False
+    except OSError:  # a file system without such locks, as some that clusters share
+        return _silent(file)
     return True
+
+
+def _silent(file: Any) -> bool:
+    """Whether nothing was heard of who holds a lock for long: a heartbeat alone tells."""
+    file.seek(0)
+    return bool(time.time() - _read(file.read()).get("beat", 0) > DEAD)

@@ -12,13 +12,13 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import mlflow
 from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from unetlab.data import cache
 from unetlab.errors import Stopped, UserError
+from unetlab.tracking import store
 from unetlab.tracking.lock import BEAT, DEAD, Lock
 
 AGAIN = 5.0
@@ -179,7 +179,7 @@ def _sent(path: Path) -> int | None:
 
 def _server() -> str:
     """This tracking server, without saying its address, which may hold a password."""
-    return hashlib.sha256(mlflow.get_tracking_uri().encode()).hexdigest()[:16]
+    return hashlib.sha256(store.named().encode()).hexdigest()[:16]
 
 
 def _lines(path: Path) -> list[object]:

@@ -157,7 +157,7 @@ def serving(folder: Path, host: str, port: int, database_port: int) -> Iterator[
             "a server on PostgreSQL wants psycopg2, which is not installed; .venv/bin/pip install -e '.[cluster]'"
         ) from error
     with Lock(folder / "lock", f"the server in {folder}").take(), contextlib.ExitStack() as ends:
-        _refuse_taken(host, port)
+        refuse_taken(host, port)
         base = ends.enter_context(Postgres(folder / "postgres", database_port))
         told = ("--host", host, "--port", str(port), "--artifacts-destination", str((folder / "artifacts").absolute()))
         process = _begin([sys.executable, "-m", "mlflow", "server", *told], base)
@@ -172,7 +172,7 @@ def serving(folder: Path, host: str, port: int, database_port: int) -> Iterator[
                 process.wait()
 
 
-def _refuse_taken(host: str, port: int) -> None:
+def refuse_taken(host: str, port: int) -> None:
     """Raises UserError where nothing can listen: what listens there already would be taken for this server."""
     try:
         socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
@@ -188,6 +188,37 @@ def _begin(words: Sequence[str], base: Postgres) -> "subprocess.Popen[bytes]":
     settings: Mapping[str, str] = {**base.environment, "MLFLOW_BACKEND_STORE_URI": base.address}
     settings = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **os.environ, **settings}  # jobs are of no use here
     return subprocess.Popen(words, env=settings, cwd=base.folder)
+
+
+def attended(words: Sequence[str]) -> None:
+    """Runs a server until it ends. It and all that it began end with this process: by Ctrl-C, SIGTERM, or when its
+    terminal is closed."""
+    end_by_signals()
+    process = subprocess.Popen(words, start_new_session=True)
+    try:
+        process.wait()
+    finally:
+        for signal_, patience in ((signal.SIGTERM, 10.0), (signal.SIGKILL, None)):
+            with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
+                os.killpg(process.pid, signal_)
+                process.wait(patience)
+
+
+def end_by_signals() -> None:
+    """Has SIGTERM and a terminal that closes end this process as Ctrl-C does, and Ctrl-C a shell's background job."""
+
+    def end(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if each != signal.SIGHUP or signal.getsignal(each) is not signal.SIG_IGN:  # as nohup has it
+            signal.signal(each, end)
+
+
+def address_of(host: str, port: int) -> str:
+    """Where this machine finds a server that listens on an address."""
+    here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{here}]:{port}" if ":" in here else f"http://{here}:{port}"
 
 
 def wait_for(process: "subprocess.Popen[bytes]", address: str, seconds: float = 600.0) -> None:

@@ -5,6 +5,7 @@ MLflow makes its tables in tens of steps, and cannot open a file whose maker was
 
 import contextlib
 import os
+import re
 import shutil
 import sqlite3
 import tempfile
@@ -20,6 +21,16 @@ from unetlab.tracking.sqlite import sqlite_file
 
 STILL = 3.0
 """Seconds without a change after which nobody is making the tables any more; each takes milliseconds."""
+
+
+def named() -> str:
+    """The address of the store, the same however it is written: a SQLite file's in one folder is not that in another,
+    and localhost is 127.0.0.1."""
+    address = mlflow.get_tracking_uri().rstrip("/")
+    path = sqlite_file(address)
+    if path is not None:
+        return f"sqlite:///{path.absolute()}"
+    return re.sub(r"^(https?://([^@/]*@)?)localhost(?=[:/]|$)", r"\g<1>127.0.0.1", address)
 
 
 def make_whole() -> None:
