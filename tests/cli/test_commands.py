@@ -185,3 +185,12 @@ def test_images_without_masks_cannot_be_trained_on(pairs, store):
         path.unlink()
     result = CliRunner().invoke(main, ["nuclei-scratch", "--data", str(pairs)])
     assert result.exit_code == 2 and "has images and no masks" in result.stderr
+
+
+def test_register_hands_on_what_was_told(monkeypatch):
+    from unetlab.service import registry
+
+    told = []
+    monkeypatch.setattr(registry, "register_run", lambda *words: told.append(words) or "registered")
+    words = ["register", "--run", "r", "--margin", "0.02", "--accept", "true", "--reason", "x"]
+    assert CliRunner().invoke(main, words).exit_code == 0 and told == [("r", 0.02, True, "x")]

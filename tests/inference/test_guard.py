@@ -180,3 +180,28 @@ def test_a_server_takes_so_many_pixels_a_request(served, images, row):
 def test_mlflow_s_application_has_the_guard_around_it(served):
     app = scoring_server.init(served)
     assert type(app.build_middleware_stack()).__name__ == "Guard"
+
+
+def test_requests_are_worked_on_a_few_at_a_time(monkeypatch):
+    monkeypatch.setattr(guard, "AT_ONCE", 2)
+    going, most = [0], [0]
+
+    async def app(scope, receive, send):
+        going[0] += 1
+        most[0] = max(most[0], going[0])
+        await asyncio.sleep(0.05)
+        going[0] -= 1
+
+    async def asked():
+        stands = guard.Guard(app, 1000)
+
+        async def one():
+            async def receive():
+                return {"type": "http.request", "body": REQUEST, "more_body": False}
+
+            await stands({"type": "http", "method": "POST", "path": "/invocations", "headers": [JSON]}, receive, None)
+
+        await asyncio.gather(*(one() for _ in range(6)))
+
+    asyncio.run(asked())
+    assert most == [2]

@@ -10,18 +10,19 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
-from conftest import blob, encoded, log_tiny
+from conftest import blob, brightness_model, encoded, log_tiny
 
 from unetlab.data import open_dataset
 from unetlab.errors import UserError
 from unetlab.images import codecs
-from unetlab.inference.package import SIGNATURE
+from unetlab.inference.package import SIGNATURE, log_segmenter, settings_of
 from unetlab.service import loading, objects, pages, predict
 from unetlab.service.loading import labels_of
 from unetlab.service.overlays import OUTLINE
 from unetlab.service.predict import predict_folder
 from unetlab.service.segmenting import segment_shard
 from unetlab.service.shards import in_turn
+from unetlab.setup import Recipe
 
 
 @pytest.fixture
@@ -459,3 +460,18 @@ def test_where_an_object_lies_is_written_to_the_thousandth_of_a_pixel(tmp_path):
 def test_a_folder_that_cannot_be_opened_is_one_line(model, tmp_path):
     with pytest.raises(UserError, match="cannot be opened .File name too long.; give one that can"):
         predict_folder(model, tmp_path / ("x" * 300), tmp_path / "out")
+
+
+def test_a_model_that_learnt_from_one_channel_says_so_where_none_is_told(store, folder, tmp_path, capsys):
+    settings = settings_of(Recipe(image_size=32, channels=1, epochs=1, batch_size=1))
+    with mlflow.start_run():
+        network = brightness_model(32, 1)
+        example = encoded(blob(32, 32))
+        address = log_segmenter(network, name="t", settings=settings, example=example, tags={}, channels="2").model_uri
+    planes = np.stack([np.zeros((40, 50), np.uint8), blob(40, 50), np.zeros((40, 50), np.uint8)])
+    tifffile.imwrite(tmp_path / "planes.tif", planes, photometric="minisblack", metadata={"axes": "CYX"}, ome=True)
+    said = "the model learnt from channels=2, and none are told now"
+    told = predict_folder(address, tmp_path / "planes.tif", tmp_path / "told", channels="2")
+    assert said not in capsys.readouterr().err and told["object_count"].tolist() == [2]
+    predict_folder(address, tmp_path / "planes.tif", tmp_path / "untold")
+    assert said in capsys.readouterr().err

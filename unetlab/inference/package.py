@@ -88,6 +88,7 @@ def log_segmenter(
     settings: Mapping[str, Any],
     example: bytes,
     tags: Mapping[str, str],
+    channels: str = "",
 ) -> ModelInfo:
     """Logs a model to the active run as a models-from-code pyfunc around a Keras file; nothing is pickled.
 
@@ -97,6 +98,7 @@ def log_segmenter(
         settings: the values of SETTINGS, which `Predictor` takes.
         example: the bytes of an image, logged as input example.
         tags: of the logged model.
+        channels: of the files that made an image in training, as it was asked for.
 
     Returns:
         MLflow's description of the model; `model_id` links scores to it.
@@ -112,6 +114,8 @@ def log_segmenter(
             shutil.copytree(
                 HERE.parent / package, code / package, ignore=shutil.ignore_patterns("__pycache__", "package.py")
             )
+        metadata: dict[str, Any] = {"classes": list(settings["classes"])} if settings["classes"] else {}
+        metadata |= {"channels": channels} if channels else {}
         return mlflow.pyfunc.log_model(
             name=name,
             python_model=str(HERE / "segmenter.py"),
@@ -122,7 +126,7 @@ def log_segmenter(
             pip_requirements=requirements(),
             params={key: str(value) for key, value in settings.items()},
             tags=dict(tags),
-            metadata={"classes": list(settings["classes"])} if settings["classes"] else None,
+            metadata=metadata or None,
         )
 
 

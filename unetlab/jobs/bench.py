@@ -36,6 +36,7 @@ class Bench:
         scenes: int (n,), the scene of each image, None for each its own.
         made: whether labels were made for training: those do not part objects that touch.
         against: what the final model is scored against: "masks", or "labels by" who made them.
+        channels: of the files that make an image, as it was asked for.
         kept: what earlier attempts left, and where this one saves what a next would want.
     """
 
@@ -54,6 +55,7 @@ class Bench:
     scenes: np.ndarray | None = None
     made: bool = False
     against: str = "masks"
+    channels: str = ""
     kept: Kept = Kept()
 
     @property

@@ -16,7 +16,7 @@ from unetlab.health import examine
 from unetlab.metrics import classes
 from unetlab.options import Reading
 from unetlab.service import scoring
-from unetlab.service.loading import class_names, in_words, load
+from unetlab.service.loading import class_names, in_words, load, other_channels
 from unetlab.service.seen import Origin, origin, seen, spread_over_scenes
 from unetlab.service.shards import Spread, in_turn
 from unetlab.tracking import ui
@@ -82,6 +82,8 @@ def evaluate(
     whence = origin(segmenter)
     twin = SETUPS[whence.setup].twin if whence.setup in SETUPS else "nuclei"
     reading = reading or Reading(masks="auto", channels="", pages="all")
+    for line in other_channels(segmenter.metadata, reading["channels"]):
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
     dataset = open_dataset(data, 0, twin, **reading)
     refuse_unlabelled(dataset, data)
     _refuse_other_classes(model, class_names(segmenter.metadata), data, dataset)

@@ -232,6 +232,7 @@ def _bench(
         images.scenes,
         options.made,
         "masks" if not options.made or images.truth is not images.learnt else f"labels by {options.labels}",
+        options.channels,
     )
 
 

@@ -319,6 +319,7 @@ def log_model(bench: Bench, model: Any, recipe: Recipe, role: str, best_threshol
         name=bench.setup.name,
         settings=settings_of(recipe, bench.classes if recipe.classes else ()),
         example=codecs.encode_image(bench.dataset.image(int(bench.split.train[0]))),
+        channels=bench.channels,
         tags=bench.tags(role) | ({} if best_threshold is None else {"validation_threshold": f"{best_threshold:g}"}),
     )
     return str(info.model_id)

@@ -119,6 +119,15 @@ def class_names(metadata: Model) -> tuple[str, ...]:
     return tuple((metadata.metadata or {}).get("classes", ()))
 
 
+def other_channels(metadata: Model, channels: str) -> list[str]:
+    """The line that says so, where a model learnt from certain channels and nothing says which to read now."""
+    learnt = (metadata.metadata or {}).get("channels", "")
+    if not learnt or channels:
+        return []
+    how = "files of several channels are read as they come, which it has not seen"
+    return [f"the model learnt from channels={learnt}, and none are told now: {how}; give channels={learnt} for those"]
+
+
 def in_words(classes: Sequence[str]) -> str:
     """What a model does that has these `class_names`: the rest of a sentence that it begins."""
     return f"tells {', '.join(classes)} apart" if classes else "finds one mask"

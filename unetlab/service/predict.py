@@ -30,7 +30,7 @@ from unetlab.data import cache
 from unetlab.errors import UserError, printable, unwritable, writing
 from unetlab.images import codecs
 from unetlab.service import objects, overlays, shards
-from unetlab.service.loading import class_names, identity_of, in_words, load, pinned
+from unetlab.service.loading import class_names, identity_of, in_words, load, other_channels, pinned
 from unetlab.service.pages import images_of, like_pages, names_of, passed_over
 from unetlab.service.segmenting import Shard, finish, segment_shard
 from unetlab.service.shards import Spread, in_turn
@@ -114,7 +114,8 @@ def predict_folder(
         with writing(out):
             table = _gathered(parts, out, classes)
     _report(table, images, out, classes, console)
-    for line in (*_left(out, earlier - _predicted(out), classes), *passed):
+    said = other_channels(segmenter.metadata, channels)
+    for line in (*said, *_left(out, earlier - _predicted(out), classes), *passed):
         console.print(printable(line), highlight=False, soft_wrap=True, markup=False)
     return table
 

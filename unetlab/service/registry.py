@@ -195,7 +195,7 @@ def _decide(
         return Decision(name, version, True, f"accepted by a person: {made.partition(';')[0]}", {}, "accepted")
     if champion is None:
         return Decision(name, version, True, "there was no champion", {}, "promoted")
-    if champion.source == f"models:/{run.data.tags['final_model']}":  # or it would spend an attempt of those who come later
+    if champion.source == f"models:/{run.data.tags['final_model']}":  # it spends no attempt of those who come later
         itself = f"it is version {champion.version}, the champion, itself"
         return Decision(name, version, False, itself, {"champion": str(champion.version)}, "refused")
     decision = _compare(client, name, version, run.info.run_id, champion, margin, accept)

@@ -15,7 +15,7 @@ from unetlab.service.live.app import Live
 from unetlab.service.live.record import record
 from unetlab.service.live.serve import listen, serve
 from unetlab.service.live.source import Frames, open_source
-from unetlab.service.loading import class_names, in_words, load, predictor_of
+from unetlab.service.loading import class_names, in_words, load, other_channels, predictor_of
 from unetlab.service.standing import standing
 
 
@@ -56,6 +56,8 @@ def live(
             raise UserError(f"model={address} was logged by an older version of unetlab; train or log it anew")
         if export:
             predictor = predictor_of_export(segmenter, predictor, export)
+        for line in other_channels(segmenter.metadata, channels) if source else ():
+            say(line)
         classes = class_names(segmenter.metadata)
         if classes and threshold is not None:
             likeliest = f"{address} {in_words(classes)} and answers the likeliest"
