@@ -48,6 +48,22 @@ def test_tiles_of_a_field_are_one_scene_and_fields_are_not(tmp_path):
     assert {pair.kind for pair in scenes.joined} == {"tile"}
 
 
+def test_tiles_of_more_than_8_bits_are_found_though_each_has_a_range_of_its_own(tmp_path):
+    (tmp_path / "d").mkdir()
+    rng = np.random.default_rng(3)
+    for name, tile in _tiles("abc").items():
+        values = tile.astype(np.uint16) * 20 + 300
+        values[20:30, 20:30] += np.uint16(rng.integers(0, 20_000))  # what is bright in one tile alone
+        tifffile.imwrite(tmp_path / "d" / f"{name}.tif", values)
+    scenes = scenes_of(open_dataset(str(tmp_path / "d")))
+    assert scenes.scene.tolist() == np.repeat(np.arange(3), 4).tolist()
+    fields = [_field(rng, 96).astype(np.uint16) * 20 + rng.integers(0, 3000) for _ in range(40)]
+    (tmp_path / "other").mkdir()
+    for k, field in enumerate(fields):
+        tifffile.imwrite(tmp_path / "other" / f"{k:02d}.tif", field.astype(np.uint16))
+    assert _alone(scenes_of(open_dataset(str(tmp_path / "other"))))
+
+
 def test_shifted_frames_are_one_take_and_copies_of_another_size_are_found(tmp_path):
     rng = np.random.default_rng(1)
     take, other = _field(rng, 140), _field(rng, 128)

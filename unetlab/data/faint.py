@@ -13,7 +13,7 @@ from scipy.fft import dct
 from scipy.ndimage import gaussian_filter1d
 from scipy.spatial import cKDTree
 
-from unetlab.data.likeness import EDGE_TERMS, Look, detail, rms, sigmas
+from unetlab.data.likeness import EDGE_TERMS, Look, detail, facing, rms, sigmas
 from unetlab.data.tiles import NEIGHBOURS, SIDES, Tile
 
 LEAST = 2.0
@@ -64,8 +64,7 @@ def _scored(looks: Sequence[Look], rows: Sequence[int], used: set[tuple[int, int
     for sides in SIDES:
         free = [[row for row in rows if (row, side) not in used] for side in sides]
         for i, j in _near(looks, free[0], free[1], sides, mirrored):
-            other = looks[j].edges[sides[1]]
-            score = _score(looks[i].edges[sides[0]], other[:, ::-1] if mirrored else other)
+            score = _score(*facing(looks[i], looks[j], sides, mirrored))
             if score > 0:
                 yield Tile(i, j, sides, score)
 
@@ -82,7 +81,7 @@ def _near(
     for length in sorted(held[0].keys() & held[1].keys()):
         ours, theirs = held[0][length], held[1][length]
         queries, points = (
-            np.stack([dct(looks[row].edges[side][0].astype(np.float64), norm="ortho")[:EDGE_TERMS] for row in group])
+            np.stack([_coarse(looks[row], side) for row in group])
             for group, side in ((ours, sides[0]), (theirs, sides[1]))
         )
         if mirrored:  # a cosine transform of a line read backwards has every other sign changed
@@ -94,8 +93,16 @@ def _near(
                 yield ours[query], theirs[found[query, rank]]
 
 
+def _coarse(look: Look, side: int) -> np.ndarray:
+    """The first cosine terms of a border's levels; where these are of the image's own range, of how they vary."""
+    line = look.edges[side][0].astype(np.float64)
+    if look.own_range:
+        line = (line - line.mean()) / max(float(line.std()), QUIET)
+    return np.asarray(dct(line, norm="ortho")[:EDGE_TERMS])
+
+
 def _score(one: np.ndarray, other: np.ndarray) -> float:
-    """Standard errors above chance of two borders, uint8 (2, length), that go on in each other; else 0."""
+    """Standard errors above chance of two borders, (2, length) each, that go on in each other; else 0."""
     (a, inside_a), (b, inside_b) = one.astype(np.float64), other.astype(np.float64)
     across, before, behind = b - a, a - inside_a, inside_b - b
     missed = across - (before + behind) / 2

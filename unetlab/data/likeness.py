@@ -70,15 +70,18 @@ class Look:
         spectrum: complex64 (SIDE, SIDE / 2 + 1), Fourier transform of the levelled texture.
         edges: left, right, top and bottom border, each uint8 (2, length): the outermost line and the one inside it.
         palette: how common each colour is, as `takes.palette` has it; None for a grey image.
+        own_range: whether its levels are of its own range, as those of images of more than 8 bits are, so that one
+            value is another level in another image.
     """
 
     texture: np.ndarray
     spectrum: np.ndarray
     edges: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
     palette: np.ndarray | None
+    own_range: bool = False
 
 
-def look(image: np.ndarray) -> Look:
+def look(image: np.ndarray, own_range: bool = False) -> Look:
     """Looks at an image, uint8 (h, w, c)."""
     grey = geometry.fit_channels(image, 1)[:, :, 0]
     small = geometry.resize_map(grey.astype(np.float32), SIDE, SIDE).ravel()
@@ -89,7 +92,7 @@ def look(image: np.ndarray) -> Look:
     rows = grey[[0, inner[0], -1, -1 - inner[0]]]
     edges = (columns[:2].copy(), columns[2:].copy(), rows[:2].copy(), rows[2:].copy())
     spectrum = rfft2(levelled(texture)).astype(np.complex64)
-    return Look(texture.astype(np.float16), spectrum, edges, _palette(image))
+    return Look(texture.astype(np.float16), spectrum, edges, _palette(image), own_range)
 
 
 def _palette(image: np.ndarray) -> np.ndarray | None:
@@ -206,11 +209,27 @@ class Seam(NamedTuple):
     sigmas: float
 
 
+def facing(first: Look, second: Look, sides: tuple[int, int], mirrored: bool) -> tuple[np.ndarray, np.ndarray]:
+    """The borders of two looks that would lie at a seam, (2, length) each, the second's read backwards if `mirrored`.
+
+    Where levels are of each image's own range, those of the second become what they would be in the first's: its border
+    varies as much, and lies where the lines beside the seam lead.
+    """
+    one, other = first.edges[sides[0]], second.edges[sides[1]]
+    other = other[:, ::-1] if mirrored else other
+    if not (first.own_range or second.own_range):
+        return one, other
+    a, b = one.astype(np.float64), other.astype(np.float64)
+    gain = a[0].std() / max(float(b[0].std()), FLOOR)
+    led = (a[0] - a[1]).mean() + gain * (b[1] - b[0]).mean()
+    return a, gain * (b - b[0].mean()) + a[0].mean() + led / 2
+
+
 def continues(one: np.ndarray, other: np.ndarray) -> Seam:
     """How a border goes on in another one of the same length.
 
     Args:
-        one, other: uint8 (2, length), edges of a Look: the outermost line and the one inside it.
+        one, other: (2, length), as `facing` has them: the outermost line and the one inside it.
     """
     (a, inside_a), (b, inside_b) = one.astype(np.float64), other.astype(np.float64)
     fine = detail(a), detail(b)

@@ -330,9 +330,9 @@ def scenes_of(dataset: Dataset, groups: str = "auto") -> Scenes:
 
 
 def _cached(dataset: Dataset) -> Scenes:
-    path = dataset.folder / "scenes-9.json"
+    path = dataset.folder / "scenes-10.json"
     if not path.exists():
-        made = found(dataset, [look(dataset.image(i)) for i in range(len(dataset))])
+        made = found(dataset, [look(dataset.image(i), _own_range(dataset.modes[i])) for i in range(len(dataset))])
         cache.write_text(path, json.dumps(asdict(made), default=np.ndarray.tolist))
     stored = json.loads(path.read_text())
     for key in ("scene", "sections"):
@@ -340,6 +340,11 @@ def _cached(dataset: Dataset) -> Scenes:
     for key in ("joined", "near"):
         stored[key] = tuple(Pair(**pair) for pair in stored[key])
     return Scenes(**stored)
+
+
+def _own_range(mode: str) -> bool:
+    """Whether an image that was stored so was brought to 8 bits by its own range, as `depth.to_uint8` does."""
+    return not mode.startswith(("uint8", "bool"))
 
 
 def _given(dataset: Dataset, text: str, name: str) -> Scenes:

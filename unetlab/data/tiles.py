@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.spatial import cKDTree
 
-from unetlab.data.likeness import Look, continues, edge_key
+from unetlab.data.likeness import Look, continues, edge_key, facing
 
 LEAST = 0.8
 """Score of a seam below which nothing is joined, whatever mirrored borders say."""
@@ -78,8 +78,7 @@ def seams(looks: Sequence[Look], rows: Sequence[int], apart: Callable[[int, int]
 
 
 def _score(looks: Sequence[Look], first: int, second: int, sides: tuple[int, int], mirrored: bool) -> float:
-    other = looks[second].edges[sides[1]]
-    seam = continues(looks[first].edges[sides[0]], other[:, ::-1] if mirrored else other)
+    seam = continues(*facing(looks[first], looks[second], sides, mirrored))
     return seam.detail - COST * max(0.0, seam.step - STEP) if seam.sigmas >= SIGMAS else 0.0
 
 
