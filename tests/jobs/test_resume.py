@@ -48,6 +48,14 @@ def test_a_plan_goes_on_in_the_run_it_had_until_that_is_finished(experiment):
         assert other.parent != kept.parent and not other.left and not other.again
 
 
+def test_a_search_that_is_stopped_leaves_no_trial_of_its_workers_running(experiment):
+    client = MlflowClient()
+    with pytest.raises(Stopped), resume.going_on(experiment, "k", "one", TOLD, {}) as kept:
+        other = client.create_run(experiment, tags={"mlflow.parentRunId": kept.parent, "training": "trial 1"})
+        raise Stopped("the disk is full")
+    assert client.get_run(other.info.run_id).info.status == "KILLED"
+
+
 def test_fresh_begins_anew_and_another_plan_is_another_run(experiment):
     with pytest.raises(KeyboardInterrupt), resume.going_on(experiment, "k", "one", TOLD, {}) as kept:
         raise KeyboardInterrupt

@@ -1,5 +1,7 @@
 """One process at a time."""
 
+import errno
+import fcntl
 import subprocess
 import sys
 
@@ -55,3 +57,17 @@ def test_the_way_out_of_a_folder_that_cannot_be_written_is_that_folder_s_own(tmp
         Lock(tmp_path / "file" / "cache" / "a.lock").take()
     with pytest.raises(Stopped, match="Not a directory.; give a folder that can be written"):
         Lock(tmp_path / "file" / "server" / "lock").take()
+
+
+def test_where_a_file_system_has_no_locks_the_heartbeat_tells(tmp_path, monkeypatch):
+    def unsupported(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", unsupported)
+    with Lock(tmp_path / "a.lock").take():
+        with pytest.raises(UserError, match=r"is being run by process \d+ on .*last heard of \d s ago"):
+            Lock(tmp_path / "a.lock").take()
+        (tmp_path / "b.lock").write_text((tmp_path / "a.lock").read_text())
+    monkeypatch.setattr(lock, "DEAD", -1.0)  # as if it was long ago
+    with Lock(tmp_path / "b.lock").take():
+        pass

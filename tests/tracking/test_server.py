@@ -1,13 +1,19 @@
 """The server on PostgreSQL: what is said where it cannot be. That it serves, tests/end_to_end/test_cluster.py shows."""
 
 import os
+import signal
 import socket
+import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
 from unetlab.errors import UserError
 from unetlab.tracking import server
+
+ROOT = Path(__file__).parents[2]
 
 
 def fake_postgres(folder, initdb, pg_ctl="exit 0"):
@@ -89,3 +95,25 @@ def test_a_port_that_is_taken_is_said_before_a_database_is_begun(monkeypatch, tm
         server.serving(tmp_path, "203.0.113.1", 0, 2),
     ):
         pass
+
+
+def test_where_this_machine_finds_a_server():
+    there = {"127.0.0.1": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "[::1]", "::1": "[::1]", "here": "here"}
+    assert {host: server.address_of(host, 5000) for host in there} == {
+        host: f"http://{name}:5000" for host, name in there.items()
+    }
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGHUP])
+def test_a_server_ends_with_who_attends_it_and_all_that_it_began(tmp_path, end):
+    began = "import subprocess, sys, time; p = subprocess.Popen(['sleep', '60']); print(p.pid, flush=True); p.wait()"
+    code = f"from unetlab.tracking.server import attended; import sys; attended([sys.executable, '-c', {began!r}])"
+    attending = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    assert attending.stdout
+    pid = int(attending.stdout.readline())
+    attending.send_signal(end)
+    attending.wait(20)
+    limit = time.monotonic() + 20
+    while Path(f"/proc/{pid}/stat").exists() and ") Z" not in Path(f"/proc/{pid}/stat").read_text():
+        assert time.monotonic() < limit, "it goes on"
+        time.sleep(0.05)

@@ -92,3 +92,19 @@ def test_the_file_of_a_tracking_uri():
     assert store.sqlite_file("sqlite:///mlflow.db?timeout=5") == Path("mlflow.db")
     for other in ("sqlite:///:memory:", "http://127.0.0.1:5000", "postgresql://u@h/d", "/a/mlruns", "sqlite://"):
         assert store.sqlite_file(other) is None
+
+
+def test_a_store_is_named_alike_however_its_address_is_written(tmp_path, monkeypatch):
+    def named(address):
+        monkeypatch.setattr(store.mlflow, "get_tracking_uri", lambda: address)
+        return store.named()
+
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+    monkeypatch.chdir(tmp_path / "a")
+    first = named("sqlite:///mlflow.db")
+    assert first == named(f"sqlite:///{tmp_path}/a/mlflow.db")
+    monkeypatch.chdir(tmp_path / "b")
+    assert named("sqlite:///mlflow.db") != first
+    assert named("http://localhost:5000/") == named("http://127.0.0.1:5000") != named("http://localhost.net:5000")
+    assert named("https://me:secret@localhost/a") == named("https://me:secret@127.0.0.1/a")
