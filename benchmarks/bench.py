@@ -109,7 +109,9 @@ def picture(rows: list[Row]) -> Figure:
     places = range(len(rows), 0, -1)
     medians = [row.median for row in rows]
     reach = [[row.median - min(row.faster) for row in rows], [max(row.faster) - row.median for row in rows]]
-    axis.barh(places, medians, height=0.6, xerr=reach, color="#56b4e9", ecolor="#333333", capsize=3)
+    over = [median - 1 for median in medians]  # on an axis of logarithms bars have no other place to begin at
+    axis.barh(places, over, left=1, height=0.6, xerr=reach, color="#56b4e9", ecolor="#333333", capsize=3)
+    axis.set_ylim(0.4, len(rows) + 0.6)
     axis.plot([row.asked for row in rows], places, "|", color="#d55e00", markersize=18, markeredgewidth=3)
     axis.set_yticks(places, [f"{row.what}\nbeside {row.beside}" for row in rows], fontsize=8)
     axis.axvline(1, color="#333333", linewidth=0.8)
