@@ -3,8 +3,8 @@
     python -m benchmarks.search_time --setup nuclei --trials 12
 
 Runs a search and prints the share of its wall time, from its first trial to its last, that was spent in training steps,
-in tracing its networks and in validation after each epoch, in tracking, and in the rest: building networks, scoring
-validation, logging.
+in validation after each epoch, in tracing its networks and saving their state, in tracking, and in the rest: building
+networks, scoring validation, logging.
 """
 
 from dataclasses import replace
@@ -33,8 +33,10 @@ def shares(experiment: str, parent: str) -> tuple[dict[str, float], pd.DataFrame
         tracked = known.get("train/tracking_share", 0.0) * fitted
         # the final model's run is opened again to be scored; what that took is none of the search
         whole = known.get("train/whole_seconds", fitted)
+        validated = known.get("train/validation_seconds", 0.0)
         rows.append({"began": run.info.start_time / 1000, "steps": steps, "tracking": tracked})
-        rows[-1] |= {"tracing, validation": fitted - steps - tracked, "the rest of the trial": whole - fitted}
+        rows[-1] |= {"validation": validated, "tracing, saving": fitted - steps - tracked - validated}
+        rows[-1] |= {"the rest of the trial": whole - fitted}
     frame = pd.DataFrame(rows)
     each = frame.drop(columns="began").sum(axis=1)
     wall = float(frame["began"].iloc[-1] + each.iloc[-1] - frame["began"].iloc[0])

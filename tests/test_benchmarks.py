@@ -479,11 +479,13 @@ def test_the_time_of_a_search_is_shared_out_between_its_parts(store):
         tags = {"mlflow.parentRunId": parent, "trial": str(number)}
         child = client.create_run(experiment, start_time=began, tags=tags).info.run_id
         told = {"seconds": 8.0, "step_seconds": 5.0, "tracking_share": 0.125, "whole_seconds": 10.0}
+        told["validation_seconds"] = 1.5
         for name, value in told.items():
             client.log_metric(child, f"train/{name}", value)
     parts, frame = search_time.shares(experiment, parent)
     assert parts.pop("wall seconds") == 22 and len(frame) == 2
-    expected = {"steps": 10, "tracking": 2, "tracing, validation": 4, "the rest of the trial": 4, "between trials": 2}
+    expected = {"steps": 10, "tracking": 2, "validation": 3, "tracing, saving": 1}
+    expected |= {"the rest of the trial": 4, "between trials": 2}
     assert parts == pytest.approx({name: seconds / 22 for name, seconds in expected.items()})
 
 

@@ -15,6 +15,7 @@ def test_training_learns_and_says_what_happened():
     expected = {"epoch", "loss", "accuracy", "dice", "val_loss", "val_accuracy", "val_dice", "learning_rate", "seconds"}
     assert set(fitted.history) == expected
     assert fitted.history["val_loss"].iloc[-1] < fitted.history["val_loss"].iloc[0]
+    assert 0 < fitted.validation < fitted.seconds - fitted.steps
     assert not fitted.model.compiled and fitted.model.compute_dtype == "float32"
 
 

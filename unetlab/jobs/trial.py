@@ -180,6 +180,7 @@ def fit_logged(
             "train/best_epoch": fitted.best_epoch,
             "train/parameters": fitted.parameters,
             "train/step_seconds": fitted.steps,
+            "train/validation_seconds": fitted.validation,
             "train/waiting_share": fitted.waiting,
             "train/tracking_share": logger.seconds / max(fitted.seconds, 1e-9),
         }

@@ -92,12 +92,13 @@ class Waiting(keras.callbacks.Callback):
     Attributes:
         seconds: that steps waited.
         steps: seconds of all steps but those, waiting included, without what comes between epochs.
+        validation: seconds of all passes over the validation images.
     """
 
     def __init__(self, batches: Ahead) -> None:
         super().__init__()
         self.batches = batches
-        self.seconds = self.steps = 0.0
+        self.seconds = self.steps = self.validation = self.began = 0.0
         self.free: float | None = None
         self.step: Any = None
 
@@ -108,6 +109,12 @@ class Waiting(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self.free = time.perf_counter()
+
+    def on_test_begin(self, logs: Any = None) -> None:
+        self.began = time.perf_counter()
+
+    def on_test_end(self, logs: Any = None) -> None:
+        self.validation += time.perf_counter() - self.began
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         now, step = time.perf_counter(), self.model.train_function

@@ -37,6 +37,7 @@ class Fitted:
         seconds: wall time of training.
         steps: of these, what training steps took, without the first, which traces, and without validation.
         waiting: share of the steps' time that they waited for their batches.
+        validation: seconds, of the whole, of passes over the validation images.
         weights: of each class in the cross-entropies of the loss, background first, as `class_weights` has it; None of
             one mask.
         parameters: of the network as it was trained, those that stayed frozen too.
@@ -48,6 +49,7 @@ class Fitted:
     seconds: float
     steps: float = 0.0
     waiting: float = 0.0
+    validation: float = 0.0
     weights: np.ndarray | None = None
     parameters: int = 0
 
@@ -136,7 +138,8 @@ def fit(
     table.insert(0, "epoch", np.arange(1, len(table) + 1))
     served = rebuild(build, recipe, found)
     best_epoch = int(table["val_loss"].argmin()) + 1
-    return Fitted(served, table, best_epoch, seconds, waiting.steps, waiting.share, weighted, parameters)
+    took = seconds, waiting.steps, waiting.share, waiting.validation
+    return Fitted(served, table, best_epoch, *took, weighted, parameters)
 
 
 def _watching(
