@@ -573,7 +573,7 @@ def test_the_network_in_pytorch_is_the_one_in_keras(small_step):
 def test_what_is_aimed_at_is_drawn_beside_what_was_measured():
     rows = [bench.Row("a step", "plain Keras", [2.0, 3.0, 2.5], 2.0), bench.Row("scores", "the plain way", [6.0], 5.0)]
     (axis,) = bench.picture(rows).axes
-    assert [bar.get_width() for bar in axis.patches] == [2.5, 6.0]
+    assert [bar.get_x() + bar.get_width() for bar in axis.patches] == [2.5, 6.0]
     assert any(list(each.get_xdata()) == [2.0, 5.0] for each in axis.lines)
 
 

@@ -16,6 +16,9 @@ TAKEN = {**JOBS, **{name: of_setup(setup.defaults, setup.extras) for name, setup
 OWN_DEFAULTS = {("showdown", "models"): "best"}
 """Where a command that is no setup has a default of its own for an option that setups take."""
 
+OWN_HELPS = {("showdown", "trials"), ("showdown", "epochs"), ("reproduce", "epochs")}
+"""Where what a setup does with an option besides is not done by a command that takes several of them."""
+
 SHARDED = {(job, place) for job in ("predict", "evaluate") for place in ("workers", "scheduler")}
 
 OTHER_THINGS = {("predict", "threshold"), ("live", "threshold"), ("evaluate", "data")} | SHARDED
@@ -53,7 +56,8 @@ def test_an_option_is_the_same_wherever_it_is_taken(job, option):
         default = SETUPS[job].defaults.get(option.name, OPTIONS[option.name].default)
     else:
         default = OWN_DEFAULTS.get((job, option.name), OPTIONS[option.name].default)
-    assert option == dataclasses.replace(OPTIONS[option.name], default=default)
+    told = option.help if (job, option.name) in OWN_HELPS else OPTIONS[option.name].help
+    assert option == dataclasses.replace(OPTIONS[option.name], default=default, help=told)
 
 
 @pytest.mark.parametrize("job", TAKEN)

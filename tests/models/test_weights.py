@@ -2,6 +2,7 @@
 
 import functools
 import http.server
+import logging
 import os
 import threading
 import warnings
@@ -101,6 +102,7 @@ def test_imagenet_weights_are_fetched_once_for_all_sizes(unreachable, tmp_path, 
 
 
 def test_auto_without_a_network_says_so_loudly_and_goes_on(unreachable, caplog):
+    caplog.set_level(logging.WARNING, "unetlab.models.weights")  # whatever other libraries have done to the root's
     assert resolve_weights("auto", NUCLEI) is None
     assert "NO IMAGENET WEIGHTS" in caplog.text
 
