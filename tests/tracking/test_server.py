@@ -111,11 +111,11 @@ def test_a_server_ends_with_who_attends_it_and_all_that_it_began(tmp_path, end):
         "import signal, sys; signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever runs the tests may ignore it\n"
         f"from unetlab.tracking.server import attended; attended([sys.executable, '-c', {began!r}])"
     )
-    attending = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=ROOT)
-    assert attending.stdout
-    pid = int(attending.stdout.readline())
-    attending.send_signal(end)
-    attending.wait(20)
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=ROOT) as attending:
+        assert attending.stdout
+        pid = int(attending.stdout.readline())
+        attending.send_signal(end)
+        attending.wait(20)
     limit = time.monotonic() + 20
     while Path(f"/proc/{pid}/stat").exists() and ") Z" not in Path(f"/proc/{pid}/stat").read_text():
         assert time.monotonic() < limit, "it goes on"
