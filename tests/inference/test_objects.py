@@ -195,15 +195,21 @@ def test_a_border_that_is_seen_in_part_parts_what_has_a_neck_as_well():
     assert instances(whole > 0, seen * (whole > 0) * 0.3, "border", 0.5).max() == 1
 
 
+@pytest.mark.parametrize("lowered", [False, True])
 @pytest.mark.parametrize(("radius", "in_bands"), [(20, True), (140, False)])
-def test_distances_in_bands_are_those_of_the_whole_image(monkeypatch, radius, in_bands):
+def test_distances_in_bands_are_those_of_the_whole_image(monkeypatch, radius, in_bands, lowered):
     mask = discs(700, (200, 300, radius), (450, 320, radius), (600, 100, 15)) > 0
     mask[-30:, -40:] = True
-    whole = ndimage.distance_transform_edt(mask).astype(np.float32)
-    monkeypatch.setattr(objects, "AT_ONCE", 700 * 150)
-    assert (objects._depth_in_bands(mask) is not None) == in_bands
-    assert np.array_equal(objects._depth(mask), whole)
+    corner = np.ones((300, 700), bool)
+    corner[0, 0] = False
     full = np.ones((300, 700), bool)
-    assert np.array_equal(objects._depth(full), full)
-    full[0, 0] = False
-    assert np.array_equal(objects._depth(full), ndimage.distance_transform_edt(full).astype(np.float32))
+    head = np.random.default_rng(0).random((700, 700), np.float32) if lowered else None
+    heads = [head, *([None, None] if head is None else [head[:300]] * 2)]
+    whole = [objects._blurred_depth(each, own) for each, own in zip((mask, corner, full), heads, strict=True)]
+    if not lowered:
+        assert np.array_equal(whole[0], ndimage.gaussian_filter(objects._distances(mask), 1) * mask)
+        assert np.array_equal(objects._distances(mask), ndimage.distance_transform_edt(mask).astype(np.float32))
+    monkeypatch.setattr(objects, "AT_ONCE", 700 * 150)
+    assert (objects._in_bands(mask, head) is not None) == in_bands
+    for each, own, expected in zip((mask, corner, full), heads, whole, strict=True):
+        assert np.array_equal(objects._blurred_depth(each, own), expected)

@@ -8,8 +8,8 @@ from PIL import Image
 PERCENTILES = (1.0, 99.8)
 """Where the per-image normalisation puts 0 and 1."""
 
-COUNTED = 2**24
-"""Values whose grey levels are counted at once."""
+COUNTED = 2**20
+"""Values that are counted at once, in eight bytes each."""
 
 
 def fit_channels(image: np.ndarray, channels: int) -> np.ndarray:

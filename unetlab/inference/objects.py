@@ -4,6 +4,7 @@ Near-linear in pixels: only connected components that hold several seeds are flo
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,9 @@ SMOOTH = 1.0
 
 AT_ONCE = 2**22
 """Pixels of an image in which all that touches is parted at once."""
+
+BLURRED = 4
+"""Pixels that the blur of one looks away."""
 
 AROUND = 128
 """Rows that a band of distances sees above and below itself."""
@@ -76,11 +80,9 @@ def instances_for_each(
         came = "none" if head is None else f"shape {head.shape}"
         raise ValueError(f"objects={how} wants a head of the mask's shape {mask.shape}. Received: {came}")
     for found in method.of(np.asarray(mask, bool), head, seeds):
-        yield _without_specks(found, least) if least else found
-
-
-def _without_specks(labels: np.ndarray, least: int) -> np.ndarray:
-    return _chosen(labels, _areas(labels) >= least)
+        if least:
+            _choose(found, _areas(found) >= least)
+        yield found
 
 
 def confident(labels: np.ndarray, probability: np.ndarray, confidence: float) -> np.ndarray:
@@ -93,14 +95,15 @@ def confident(labels: np.ndarray, probability: np.ndarray, confidence: float) ->
 
     Returns int32 (h, w), numbered from 1 in the same order.
     """
-    return _chosen(labels, means(labels, probability) >= confidence)
+    found = labels.copy()
+    _choose(found, means(labels, probability) >= confidence)
+    return found
 
 
 def means(labels: np.ndarray, probability: np.ndarray) -> np.ndarray:
     """The mean probability over each object of a label image by its number, float64 (n + 1,)."""
     total: np.ndarray = np.zeros(int(labels.max(initial=0)) + 1, np.float64)
-    several = max(1, labels.size // COUNTED)
-    for part, values in zip(np.array_split(labels, several), np.array_split(probability, several), strict=True):
+    for part, values in zip(_in_parts(labels), _in_parts(probability), strict=True):
         total += np.bincount(part.ravel(), weights=values.ravel(), minlength=len(total))
     return np.asarray(total / np.maximum(_areas(labels), 1))
 
@@ -135,14 +138,14 @@ def _components(mask: np.ndarray, head: np.ndarray | None, seeds: Sequence[float
 def _watershed(mask: np.ndarray, head: np.ndarray | None, seeds: Sequence[float]) -> Iterator[np.ndarray]:
     """Basins of the mask's distance map; two are one object if the neck between them is at least a seed times as wide
     as the narrower of the two."""
-    return _parted(mask, ndimage.gaussian_filter(_depth(mask), SMOOTH), seeds)
+    return _parted(mask, _blurred_depth(mask, None), seeds)
 
 
 def _border(mask: np.ndarray, head: np.ndarray | None, seeds: Sequence[float]) -> Iterator[np.ndarray]:
     """Basins as those of `_watershed`, of a distance map that is lower the surer the head is of a border: a border that
     is seen in part, or faintly, parts where there is a neck as well."""
     assert head is not None
-    return _parted(mask, ndimage.gaussian_filter(_depth(mask) * (1 - head), SMOOTH), seeds)
+    return _parted(mask, _blurred_depth(mask, head), seeds)
 
 
 def _distance(mask: np.ndarray, head: np.ndarray | None, seeds: Sequence[float]) -> Iterator[np.ndarray]:
@@ -150,7 +153,7 @@ def _distance(mask: np.ndarray, head: np.ndarray | None, seeds: Sequence[float])
     assert head is not None
     for seed in seeds:
         sure = components(mask & (head > seed))
-        yield _grown(mask, sure, -head, _areas(sure))
+        yield _grown(mask, sure, head, _areas(sure))
 
 
 METHODS = {
@@ -162,12 +165,21 @@ METHODS = {
 """Ways from a mask to objects, by the name that a recipe's `objects` has."""
 
 
-def _depth(mask: np.ndarray) -> np.ndarray:
-    """Each pixel's distance to what is outside the mask, float32 (h, w); 1 everywhere where nothing is outside."""
+def _blurred_depth(mask: np.ndarray, head: np.ndarray | None) -> np.ndarray:
+    """Each pixel's distance to what is outside the mask, 1 everywhere where nothing is, less that share of it which the
+    head says, blurred: float32 (h, w), 0 outside the mask."""
     if mask.all():
-        return np.ones(mask.shape, np.float32)
-    found = _depth_in_bands(mask) if mask.size > AT_ONCE else None
-    return _distances(mask) if found is None else found
+        return _blurred(np.ones(mask.shape, np.float32), mask, head)
+    found = _in_bands(mask, head) if mask.size > AT_ONCE else None
+    return _blurred(_distances(mask), mask, head) if found is None else found
+
+
+def _blurred(depth: np.ndarray, mask: np.ndarray, head: np.ndarray | None) -> np.ndarray:
+    if head is not None:
+        depth *= 1 - head
+    found: np.ndarray = ndimage.gaussian_filter(depth, SMOOTH, radius=BLURRED)
+    found[~mask] = 0
+    return found
 
 
 def _distances(mask: np.ndarray) -> np.ndarray:
@@ -179,45 +191,56 @@ def _distances(mask: np.ndarray) -> np.ndarray:
     return np.sqrt(rows * rows + columns * columns, dtype=np.float32)
 
 
-def _depth_in_bands(mask: np.ndarray) -> np.ndarray | None:
-    """The same band by band, since all at once takes 20 bytes a pixel; None where a distance is larger than what a band
-    sees around itself, which would not be exact."""
+def _in_bands(mask: np.ndarray, head: np.ndarray | None) -> np.ndarray | None:
+    """`_blurred_depth` band by band, two at a time, since all at once takes 20 bytes a pixel; None where a distance is
+    larger than what a band sees around itself, which would not be exact."""
     rows, out = max(AROUND, AT_ONCE // mask.shape[1]), np.empty(mask.shape, np.float32)
-    for top in range(0, len(mask), rows):
-        first = max(0, top - AROUND)
-        seen = mask[first : top + rows + AROUND]
-        own = _distances(seen)[top - first :][:rows]
-        if seen.all() or own.max() > AROUND:
-            return None
-        out[top : top + rows] = own
-    return out
+
+    def exact(top: int) -> bool:
+        first = max(0, top - BLURRED)
+        band = slice(first, top + rows + BLURRED)
+        above = min(AROUND, first)
+        seen = mask[first - above : band.stop + AROUND]
+        if seen.all():
+            return False
+        depth = _distances(seen)[above:][: len(mask[band])]
+        found = depth.max() <= AROUND
+        depth = _blurred(depth, mask[band], None if head is None else head[band])
+        out[top : top + rows] = depth[top - first :][:rows]
+        return bool(found)
+
+    with ThreadPoolExecutor(2) as threads:
+        return out if all(threads.map(exact, range(0, len(mask), rows))) else None
 
 
 def _parted(mask: np.ndarray, height: np.ndarray, ratios: Sequence[float]) -> Iterator[np.ndarray]:
-    """Basins of `height`, float32 (h, w), above 0 in the mask; for each of the ratios neighbours are merged, over the
+    """Basins of `height`, float32 (h, w), 0 outside the mask; for each of the ratios neighbours are merged, over the
     highest saddle first, where the saddle is at least so much of the lower of their two peaks.
 
     That keeps the peaks whose dynamics (Grimaud 1992, as in h-maxima) is large for their own height, so that one number
     serves small objects and large ones.
     """
-    height = np.where(mask, height, 0)
     tops = components(local_maxima(height, connectivity=1) & mask)
-    basins = _grown(mask, tops, -height, _peaks(tops, height))
+    basins = _grown(mask, tops, height, _peaks(tops, height))
+    del tops
     peaks = _peaks(basins, height)
     pairs, saddles = _saddles(basins, height)
+    del height
     for ratio in ratios:
-        yield _numbered(_merged(peaks, pairs, saddles, ratio)[basins])
+        yield _merged(peaks, pairs, saddles, ratio)[basins]
 
 
 def _peaks(labels: np.ndarray, height: np.ndarray) -> np.ndarray:
     """The highest point of each number of a label image, float32 (most + 1,); heights are 0 or more."""
-    peaks = np.zeros(int(labels.max(initial=0)) + 1, np.float32)
-    np.maximum.at(peaks, labels.ravel(), height.ravel())
+    inside = labels > 0
+    there = labels[inside]
+    peaks = np.zeros(int(there.max(initial=0)) + 1, np.float32)
+    np.maximum.at(peaks, there, height[inside])
     return peaks
 
 
 def _merged(peaks: np.ndarray, pairs: np.ndarray, saddles: np.ndarray, ratio: float) -> np.ndarray:
-    """The basin that each basin is part of, int32 (basins,)."""
+    """The object that each basin is part of, 1..n, int32 (basins,); 0, which is background, is 0."""
     parent = list(range(len(peaks)))
 
     def root(k: int) -> int:
@@ -229,7 +252,7 @@ def _merged(peaks: np.ndarray, pairs: np.ndarray, saddles: np.ndarray, ratio: fl
         lower, higher = sorted((root(int(pairs[k, 0])), root(int(pairs[k, 1]))), key=lambda basin: peaks[basin])
         if lower != higher and saddles[k] >= ratio * peaks[lower]:
             parent[lower] = higher
-    return np.array([root(k) for k in range(len(parent))], np.int32)
+    return np.unique([root(k) for k in range(len(parent))], return_inverse=True)[1].astype(np.int32)
 
 
 def _saddles(basins: np.ndarray, height: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -249,7 +272,7 @@ def _saddles(basins: np.ndarray, height: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 def _grown(mask: np.ndarray, seeds: np.ndarray, height: np.ndarray, size: np.ndarray) -> np.ndarray:
-    """Seeds, int32 (h, w), within the mask, grown until they fill it, over low `height` first.
+    """Seeds, int32 (h, w), within the mask, grown until they fill it, over high `height` first.
 
     A component without a seed, or with one, is an object as it is; seeds whose `size`, (most + 1,) by their numbers, is
     below SPECK of the largest of their component are none.
@@ -266,9 +289,10 @@ def _grown(mask: np.ndarray, seeds: np.ndarray, height: np.ndarray, size: np.nda
     several[0] = False
     number = np.where(kept, np.arange(len(size), dtype=np.int32), np.int32(0))
     for box, own in _crowded(regions, several):
-        flooded = watershed(height[box], number[seeds[box]] * own, mask=own)
+        flooded = watershed(-height[box], number[seeds[box]] * own, mask=own)
         regions[box][own] = flooded[own] + len(largest)
-    return _numbered(regions)
+    _choose(regions, np.concatenate([~several, kept & several[owner]]))
+    return regions
 
 
 def _crowded(regions: np.ndarray, several: np.ndarray) -> Iterator[tuple[tuple[slice, slice], np.ndarray]]:
@@ -289,17 +313,19 @@ def _areas(labels: np.ndarray) -> np.ndarray:
     """Pixels of each number of an int32 (h, w), int64 (most + 1,); in parts, since counting takes eight bytes each."""
     most = int(labels.max(initial=0))
     area = np.zeros(most + 1, np.int64)
-    for part in np.array_split(labels, max(1, labels.size // COUNTED)):
+    for part in _in_parts(labels):
         area += np.bincount(part.ravel(), minlength=most + 1)
     return area
 
 
-def _numbered(labels: np.ndarray) -> np.ndarray:
-    """The same objects with the numbers 1..n, int32."""
-    return _chosen(labels, _areas(labels) > 0)
-
-
-def _chosen(labels: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    """Those objects that are `kept`, bool (most + 1,) by their numbers, all of which are there: 1..n, int32."""
+def _choose(labels: np.ndarray, kept: np.ndarray) -> None:
+    """Leaves those objects that are `kept`, bool (most + 1,) by their numbers, all of which are there: 1..n."""
     kept[0] = False
-    return np.asarray((np.cumsum(kept) * kept).astype(np.int32)[labels])
+    number = (np.cumsum(kept) * kept).astype(labels.dtype)
+    for part in _in_parts(labels):
+        part[...] = number[part]
+
+
+def _in_parts(image: np.ndarray) -> list[np.ndarray]:
+    """Views of its rows, so that what is made of each takes little memory."""
+    return np.array_split(image, max(1, image.size // COUNTED))
