@@ -145,7 +145,7 @@ def test_a_network_with_dropout_is_trained_with_the_faster_one():
 
 @pytest.mark.parametrize("size", [2, 3])
 def test_a_bias_of_a_transposed_convolution_learns_in_bfloat16(size):
-    """TensorFlow's own gradient of it has a thirtieth of what it should have on as many pixels."""
+    """TensorFlow's own gradient of it has next to nothing of what it should have on as many pixels."""
     import tensorflow as tf
 
     def learnt(kind, format):

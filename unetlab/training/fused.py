@@ -98,8 +98,8 @@ class TransposedConvolution(layers.Conv2DTranspose):
     """Keras' own layer by 2, whose biases learn in bfloat16 too.
 
     TensorFlow adds up the gradient of a bias in the format of its numbers, and a sum in bfloat16 stops growing at some
-    hundred of them: of 16 images of 128x128 a thirtieth is left. (Those of other convolutions are oneDNN's, which adds
-    up in float32.) A kernel of 2x2, whose answers do not overlap, is a product of matrices, which has its gradients in
+    hundred of them: of large images next to nothing is left. (Those of other convolutions are oneDNN's, which adds up
+    in float32.) A kernel of 2x2, whose answers do not overlap, is a product of matrices, which has its gradients in
     half the time.
     """
 
@@ -109,7 +109,7 @@ class TransposedConvolution(layers.Conv2DTranspose):
             found = tf.nn.depth_to_space(_product(inputs, self.kernel, transposed=True), 2)
         else:
             found = ops.conv_transpose(inputs, self.kernel, 2, self.padding)
-        return self.activation(_biased(found, tf.convert_to_tensor(self.bias)) if self.use_bias else found)
+        return _finished(self, found)
 
 
 class PointwiseConvolution(layers.Conv2D):
@@ -118,8 +118,12 @@ class PointwiseConvolution(layers.Conv2D):
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """(n, h, w, c) to (n, h, w, filters)."""
-        found = _product(inputs, self.kernel)
-        return self.activation(_biased(found, tf.convert_to_tensor(self.bias)) if self.use_bias else found)
+        return _finished(self, _product(inputs, self.kernel))
+
+
+def _finished(layer: layers.Conv2D | layers.Conv2DTranspose, found: tf.Tensor) -> tf.Tensor:
+    """The answer of a convolution, with its bias and its activation."""
+    return layer.activation(_biased(found, tf.convert_to_tensor(layer.bias)) if layer.use_bias else found)
 
 
 def _product(images: tf.Tensor, kernel: Any, transposed: bool = False) -> tf.Tensor:
