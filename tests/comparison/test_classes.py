@@ -64,10 +64,34 @@ def test_a_class_that_one_run_invents_counts_against_it(store):
     first = log_classes("sober", base, eggs_of(base))
     second = log_classes("inventive", base, invented)
     values = read.class_arrays([read.find_one(first), read.find_one(second)], IDS, "native_dice")["native_dice/eggs"]
-    assert values[:, 1].tolist() == [1.0, 0.0] and np.isnan(values[:, 2]).all()
-    rows = compare([first, second]).pairs.set_index("metric")
+    assert np.isnan(values[0, 1]) and values[1, 1] == 0 and np.isnan(values[:, 2]).all()
+    found = compare([first, second])
+    rows = found.pairs.set_index("metric")
     assert rows.loc["native_dice/eggs", "a"] == "sober"
     assert rows.loc["native_dice/eggs", "difference"] == pytest.approx(1 / (RARE.sum() + 1))
+    means = found.ranking().set_index("name")["native_dice/eggs"]  # each run's own figure
+    assert means["sober"] == pytest.approx(base[RARE].mean())
+    assert means["inventive"] == pytest.approx(base[RARE].sum() / (RARE.sum() + 1))
+
+
+def test_what_a_third_run_invents_changes_nothing_between_two_others(store):
+    base, wild = difficulty(), np.where(RARE, difficulty() - 0.3, 0.0)
+    runs = [log_classes(f"s{k}", base, eggs_of(base - 0.1 * k + noise(k))) for k in range(2)]
+    third = log_classes("wild", base - 0.1, wild)
+
+    def eggs(found):
+        pairs = found.pairs[(found.pairs["metric"] == "native_dice/eggs")].set_index(["a", "b"])
+        return pairs.loc[("s0", "s1"), ["difference", "low", "high", "p", "effect"]].astype(float).to_numpy()
+
+    alone, beside = compare(runs), compare([*runs, third])
+    np.testing.assert_array_equal(eggs(alone), eggs(beside))
+    both = alone.ranking().set_index("name")["native_dice/eggs"]
+    pd.testing.assert_series_equal(beside.ranking().set_index("name")["native_dice/eggs"][both.index], both)
+    never = log_classes("never", base - 0.2, np.full(len(IDS), np.nan))  # says nothing of eggs, which there are none of
+    odd = log_classes("odd", base - 0.2, np.where(np.arange(len(IDS)) == 1, 0.0, np.nan))
+    found = compare([never, odd])
+    assert "native_dice/eggs" not in set(found.pairs["metric"])  # one image is no comparison
+    assert np.isnan(found.ranking().set_index("name").loc["never", "native_dice/eggs"])
 
 
 def test_classes_are_not_compared_with_one_mask_nor_with_other_classes(store):

@@ -50,7 +50,8 @@ class Comparison:
         records: the runs behind each: one, or one a repeat.
         units: what scores are taken over: test image ids, or split digests of repeats.
         scenes: the scene of each test image; empty where runs do not say, and for repeats: then each is one of its own.
-        scores: metric to float64 (contenders, units); of a class NaN where no contender has anything of it.
+        scores: metric to float64 (contenders, units); of a class NaN where neither the truth nor the contender has
+            anything of it.
         repeats: number of different splits; 1 is a comparison over the images of one split.
         test_share: test images over training images.
         pairs: a row for each pair and metric: metric, a, b (names, a the one with the better Dice), difference (a - b),
@@ -98,7 +99,7 @@ class Comparison:
         Columns rank, name, setup, each metric's mean, _low and _high of the one that ranks, behind_best (of that one),
         behind_low, behind_high, p_holm against the first, and among_best.
         """
-        means = {metric: np.nanmean(values, axis=1) for metric, values in self.scores.items()}
+        means = {metric: _means(values) for metric, values in self.scores.items()}
         first = self.metric
         against = self.pairs[(self.pairs["metric"] == first) & (self.pairs["a"] == self.names[0])].set_index("b")
         against = against.reindex(list(self.names))
@@ -147,6 +148,9 @@ def compare(
       all pairs and classes; Dice is the metric that ranks, the others explain;
     - Cohen's d of paired data: the mean difference in standard deviations of the differences; 0.2 is called small, 0.8
       large.
+
+    The Dice of a class is compared on the images in which the class is, in the truth or in either of the two answers;
+    of two models the one that invents none there is right, with a Dice of 1.
 
     **What is drawn.** Copies, frames of one take and tiles of one field are no independent witnesses: what is drawn and
     flipped is the scene, as `split.csv` of the runs has it, with all its images; what is estimated stays the mean over
@@ -266,15 +270,9 @@ def _pairs(
     tables = []
     tested = {}
     for metric, values in scores.items():
-        there = ~np.isnan(values).any(axis=0)  # of a class the images in which it is there
-        if there.sum() < 2:
-            continue
-        differences = (values[a] - values[b])[:, there]
-        if repeats > 1:
-            tested[metric] = significance.corrected_resampled_t(differences, test_share)
-        else:
-            own = [scene for scene, kept in zip(scenes, there, strict=True) if kept] if scenes else None
-            tested[metric] = significance.paired(differences, own, seed=seed)
+        found = _tested(values[a], values[b], scenes, test_share if repeats > 1 else None, seed)
+        if not np.isnan(found.mean).all():
+            tested[metric] = found
     for metric, found in tested.items():
         adjusted = _holm(metric, {name: other.p_value for name, other in tested.items()}, family)
         verdict = np.where(found.mean > 0, "a better", "b better")
@@ -294,7 +292,43 @@ def _pairs(
                 }
             )
         )
-    return pd.concat(tables, ignore_index=True)
+    every = pd.concat(tables, ignore_index=True)
+    return every[every["difference"].notna()].reset_index(drop=True)
+
+
+def _tested(
+    a: np.ndarray, b: np.ndarray, scenes: Sequence[str], test_share: float | None, seed: int
+) -> significance.Paired:
+    """Tests of scores, float64 (pairs, units) each, over repeated splits where there is a `test_share`.
+
+    Scores of a class are NaN where it is in neither truth nor answer. Images in which it is for one of a pair count:
+    the other is right there, 1. Of repeats those count in which both have a score. NaN, with a p-value of 1, for pairs
+    that have fewer than two.
+    """
+    if test_share is None:
+        there = ~(np.isnan(a) & np.isnan(b))
+        a, b = np.nan_to_num(a, nan=1.0), np.nan_to_num(b, nan=1.0)
+    else:
+        there = ~(np.isnan(a) | np.isnan(b))
+    found = np.full((5, len(a)), np.nan)
+    found[3] = 1
+    alike, which = np.unique(there, axis=0, return_inverse=True)
+    for number, kept in enumerate(alike):
+        if kept.sum() < 2:
+            continue
+        rows = which == number
+        differences = (a - b)[np.ix_(rows, kept)]
+        if test_share is None:
+            own = np.asarray(scenes)[kept].tolist() if scenes else None
+            found[:, rows] = significance.paired(differences, own, seed=seed)
+        else:
+            found[:, rows] = significance.corrected_resampled_t(differences, test_share)
+    return significance.Paired(*found)
+
+
+def _means(values: np.ndarray) -> np.ndarray:
+    """Means of rows over what is there, NaN where nothing is."""
+    return pd.DataFrame(values).mean(axis=1).to_numpy()
 
 
 def _holm(metric: str, p_values: Mapping[str, np.ndarray], family: int) -> np.ndarray:
@@ -328,14 +362,21 @@ def _compare_repeats(records: Sequence[Record], seed: int) -> Comparison:
             )
         ids, scores = _scores(there)
         rows = [[i for i, each in enumerate(there) if each.setup == setup] for setup in setups]
-        per_split.append({name: np.stack([v[own].mean(axis=0) for own in rows]) for name, v in scores.items()})
+        per_split.append({name: np.stack([_of_seeds(v[own]) for own in rows]) for name, v in scores.items()})
     behind = [tuple(each for each in records if each.setup == setup) for setup in setups]
     if len(splits) == 1:
         return contest(setups, per_split[0], ids, behind, scenes_of(records, ids), seed=seed)
     shared = [name for name in per_split[0] if all(name in each for each in per_split)]
-    means = {name: np.stack([np.nanmean(each[name], axis=1) for each in per_split], axis=1) for name in shared}
+    means = {name: np.stack([_means(each[name]) for each in per_split], axis=1) for name in shared}
     share = test_share_of(records[0])
     return contest(setups, means, splits, behind, repeats=len(splits), test_share=share, seed=seed)
+
+
+def _of_seeds(values: np.ndarray) -> np.ndarray:
+    """Mean scores over the seeds of a setup, float64 (seeds, images) to (images,); of a class, a seed that has none
+    where another one invents it is right, 1."""
+    there = ~np.isnan(values).all(axis=0)
+    return np.where(there, np.nan_to_num(values, nan=1.0).mean(axis=0), np.nan)
 
 
 def _scores(records: Sequence[Record]) -> tuple[list[str], dict[str, np.ndarray]]:

@@ -88,8 +88,6 @@ class Scenes:
 
     Args:
         scene: int (n,), numbered in the order of the first image.
-        sections: int (n,), the same where sections of one stack are taken for scenes of their own, as a split by
-            blocks needs it.
         joined: pairs that made scenes, as many as that takes.
         near: pairs that came nearest to being joined, the nearest first.
         compared: how many pairs were compared.
@@ -97,7 +95,6 @@ class Scenes:
     """
 
     scene: np.ndarray
-    sections: np.ndarray
     joined: tuple[Pair, ...]
     near: tuple[Pair, ...]
     compared: int
@@ -157,9 +154,8 @@ class _Finding:
 
     def scenes(self) -> Scenes:
         n = len(self.forest.parent)
-        sections = _components(n, [pair for pair in self.joined if pair.kind != "section"])
         near = tuple(pair for pair in _nearest_first(self.near) if self.apart(pair.first, pair.second))
-        return Scenes(_components(n, self.joined), sections, tuple(self.joined), near, self.compared, "auto")
+        return Scenes(_components(n, self.joined), tuple(self.joined), near, self.compared, "auto")
 
 
 def found(dataset: Dataset, looks: Sequence[Look]) -> Scenes:
@@ -315,7 +311,7 @@ def scenes_of(dataset: Dataset, groups: str = "auto") -> Scenes:
     """
     if groups == "off":
         alone = np.arange(len(dataset))
-        return Scenes(alone, alone, (), (), 0, "off")
+        return Scenes(alone, (), (), 0, "off")
     if groups == "auto":
         return _given(dataset, dataset.groups, GROUPS) if dataset.groups else _cached(dataset)
     path = Path(os.path.expanduser(groups))
@@ -330,13 +326,12 @@ def scenes_of(dataset: Dataset, groups: str = "auto") -> Scenes:
 
 
 def _cached(dataset: Dataset) -> Scenes:
-    path = dataset.folder / "scenes-10.json"
+    path = dataset.folder / "scenes-11.json"
     if not path.exists():
         made = found(dataset, [look(dataset.image(i), _own_range(dataset.modes[i])) for i in range(len(dataset))])
         cache.write_text(path, json.dumps(asdict(made), default=np.ndarray.tolist))
     stored = json.loads(path.read_text())
-    for key in ("scene", "sections"):
-        stored[key] = np.array(stored[key], int)
+    stored["scene"] = np.array(stored["scene"], int)
     for key in ("joined", "near"):
         stored[key] = tuple(Pair(**pair) for pair in stored[key])
     return Scenes(**stored)
@@ -378,7 +373,7 @@ def _given(dataset: Dataset, text: str, name: str) -> Scenes:
         raise UserError(f"{name} leaves one scene, three sides need three; give each scene a group of its own")
     numbers: dict[str, int] = {}
     scene = np.array([numbers.setdefault(group[id], len(numbers)) for id in dataset.ids])
-    return Scenes(scene, scene, (), (), 0, name)
+    return Scenes(scene, (), (), 0, name)
 
 
 def _some(ids: Sequence[str]) -> str:

@@ -146,14 +146,12 @@ def run_setup(
 
 @dataclass(frozen=True)
 class Images:
-    """What a run learns from: the data, what is known of them, the sides, the scene of each image, the labels that are
-    learnt and scored against, both the data's own unless labels are made, and how sides were made, as the option
-    `split` has it."""
+    """What a run learns from: the data, what is known of them, the sides, the labels that are learnt and scored
+    against, both the data's own unless labels are made, and how sides were made, as the option `split` has it."""
 
     dataset: Dataset
     card: DataCard
     sides: Split
-    scenes: np.ndarray
     learnt: Dataset
     truth: Dataset
     split: str
@@ -170,10 +168,9 @@ def look(setup: Setup, options: Options, console: Console, by_itself: bool = Fal
     if by_itself and is_stack(dataset, card):
         options = replace(options, split="blocks")
         console.print("sections of one stack: split in blocks of neighbours, with a gap between sides", highlight=False)
-    scenes = _sections(dataset, card) if options.split == "blocks" else card.groups
-    sides = _split(dataset, card, scenes, options)
+    sides = _split(dataset, card, options)
     learnt = made.made_labels(dataset, options.labels, console) if options.made else dataset
-    return Images(dataset, card, sides, scenes, learnt, dataset if dataset.has_masks else learnt, options.split)
+    return Images(dataset, card, sides, learnt, dataset if dataset.has_masks else learnt, options.split)
 
 
 def _rounds(options: Options, images: Images) -> int:
@@ -229,7 +226,7 @@ def _bench(
         minutes,
         _rivals(images.learnt, images.sides, images.learnt is images.dataset),
         options.threshold,
-        images.scenes,
+        images.card.groups,  # neighbouring sections go as one, though blocks part them
         options.made,
         "masks" if not options.made or images.truth is not images.learnt else f"labels by {options.labels}",
         options.channels,
@@ -274,20 +271,17 @@ def _tags(bench: Bench, options: Options) -> dict[str, str]:
     }
 
 
-def _sections(dataset: Dataset, card: DataCard) -> np.ndarray:
-    """int (n,), the scene of each image where blocks part stacks: each section is one, but copies and what was told."""
-    if card.scenes.source != "auto":
-        return card.scenes.sections
-    return card.scenes.copies([stack_of(id) for id in dataset.ids])
-
-
-def _split(dataset: Dataset, card: DataCard, scenes: np.ndarray, options: Options) -> Split:
-    if options.split == "blocks":
-        alike: dict[str, Sequence[Hashable]] = {"auto": scenes.tolist(), "off": range(len(dataset))}
-        sides = split_blocks(dataset.ids, alike.get(card.scenes.source, dataset.sha), seed=options.seed)
-        _refuse_parted(card, sides)
-        return sides
-    return split(dataset.ids, scenes, card.modality, seed=options.seed)
+def _split(dataset: Dataset, card: DataCard, options: Options) -> Split:
+    if options.split != "blocks":
+        return split(dataset.ids, card.groups, card.modality, seed=options.seed)
+    copies: Sequence[Hashable] = dataset.sha
+    if card.scenes.source == "auto":
+        copies = card.scenes.copies([stack_of(id) for id in dataset.ids]).tolist()
+    elif card.scenes.source == "off":
+        copies = range(len(dataset))
+    sides = split_blocks(dataset.ids, copies, seed=options.seed)
+    _refuse_parted(card, sides)
+    return sides
 
 
 def _refuse_parted(card: DataCard, sides: Split) -> None:

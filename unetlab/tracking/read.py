@@ -286,8 +286,7 @@ def class_arrays(records: Sequence[Record], ids: Sequence[str], score: str) -> d
     """The columns `<score>/<class>` of runs that tell the same classes apart: column to float64 (runs, images), in the
     order of `ids`.
 
-    NaN on images in which the class is there for no run. Where it is there for another, which then invented it, a run
-    that has none of it is right: 1. Classes that are nowhere are left out.
+    NaN where the class is neither in the truth nor in the run's answer. Classes that are nowhere are left out.
     """
     tables = [found.set_index("id") for of in records if (found := table(of)) is not None]
     columns = dict.fromkeys(name for found in tables for name in found if name.startswith(f"{score}/"))
@@ -295,9 +294,7 @@ def class_arrays(records: Sequence[Record], ids: Sequence[str], score: str) -> d
     for column in columns:
         rows = [found.get(column, pd.Series(dtype=float)).reindex(list(ids)).to_numpy(np.float64) for found in tables]
         values = np.stack(rows)
-        there = ~np.isnan(values).all(axis=0)
-        values[:, there] = np.nan_to_num(values[:, there], nan=1.0)
-        if there.any():
+        if not np.isnan(values).all():
             arrays[column] = values
     return arrays
 
