@@ -11,7 +11,6 @@ from unetlab.metrics.significance import (
     bootstrap_interval,
     by_scene,
     corrected_resampled_t,
-    detectable_difference,
     effect_size,
     holm,
     paired,
@@ -145,14 +144,6 @@ def test_repeats_that_do_not_differ_are_not_divided_by_zero():
     assert found.p_value.tolist() == [1, 0]
 
 
-def test_a_detectable_difference_is_detected_about_four_times_in_five():
-    rng = np.random.default_rng(0)
-    size = detectable_difference(rng.normal(0, 0.05, 67))
-    seen = sign_flip_test(rng.normal(size, 0.05, (600, 67))) < 0.05
-    assert 0.7 < seen.mean() < 0.92
-    assert np.isnan(detectable_difference(np.array([0.1])))
-
-
 def test_effect_size_is_mean_over_deviation():
     assert effect_size(np.array([[1.0, 2.0, 3.0]]))[0] == pytest.approx(2.0)
 
@@ -167,9 +158,6 @@ def test_copies_of_every_image_change_nothing():
     once, twice = paired(values), paired(np.repeat(values, 2, axis=1), scenes=np.repeat(np.arange(25), 2))
     for own, copied in zip(once, twice, strict=True):
         np.testing.assert_allclose(copied, own, rtol=1e-9, atol=1e-12)
-    assert detectable_difference(values[0]) == pytest.approx(
-        detectable_difference(np.repeat(values[0], 2), np.repeat(np.arange(25), 2))
-    )
     assert (sign_flip_test(np.repeat(values, 2, axis=1)) < once.p_value).any()  # what copies do if nobody says so
 
 
@@ -192,7 +180,6 @@ def test_images_of_one_scene_say_nothing():
     found = paired(np.full((1, 40), 0.1), scenes=["one"] * 40)
     assert found.p_value[0] == 1 and np.isnan([found.low[0], found.high[0], found.effect[0]]).all()
     assert found.mean[0] == pytest.approx(0.1)
-    assert np.isnan(detectable_difference(np.arange(4.0), ["one"] * 4))
 
 
 def test_a_flip_turns_a_scene_as_a_whole():

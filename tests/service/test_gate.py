@@ -52,7 +52,7 @@ def test_a_better_challenger_is_seen_at_the_first_attempt_and_at_the_tenth():
 
 @pytest.mark.parametrize("attempt", [1, 2, 5, 20])
 def test_the_scenes_that_a_verdict_takes_are_just_enough(attempt):
-    needed = gate.least_scenes(gate.level(attempt))
+    needed = gate.power.least_scenes(gate.level(attempt))
     assert 2.0 ** (1 - needed) < gate.level(attempt) <= 2.0 ** (2 - needed)
     rng = np.random.default_rng(0)
     for count, possible in ((needed, True), (needed - 1, False)):

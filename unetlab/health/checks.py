@@ -7,7 +7,8 @@ import pandas as pd
 from scipy import stats
 
 from unetlab.health.finding import HealthFinding, RunData
-from unetlab.metrics.significance import count_scenes, detectable_difference, paired_test, spread
+from unetlab.metrics.power import detectable_difference, scenes_needed
+from unetlab.metrics.significance import count_scenes, paired_test, spread
 from unetlab.search.trials import trained_in_full
 
 LEVEL = 0.05
@@ -220,15 +221,18 @@ def too_few_images(run: RunData) -> HealthFinding | None:
         return None
     counted = f"{n} test images" + ("" if scenes is None else f" of {units} scene{'s' * (units != 1)}")
     smallest = f"{least:.3f} {WORDS[column]} four times in five, and smaller ones less often"
+    needed = max(LEAST_SCENES, scenes_needed(gains, scenes))
+    # of one scene nothing is known of the spread
+    many = f"about {needed:,} test scenes would" if units > 1 else f"at least {needed} test scenes can"
     return HealthFinding(
         "H006",
         "too few test images for the difference",
         (f"{counted} can show no difference, however large" if none else f"{counted} show {smallest}")
         + f"; this run's gain over {words[rival]} is {gain:+.3f}.",
-        f"Claim no gain; about {_scenes_needed(gains, scenes):,} test scenes would show one of this size, if it is one."
+        f"Claim no gain; {many} show one of this size, if it is one."
         if gain > 0
         else "Take test images of more scenes before you rank models.",
-        {"images": n, "scenes": units, "detectable": least, "gain": gain},
+        {"images": n, "scenes": units, **({} if none else {"detectable": least}), "gain": gain},
     )
 
 
@@ -354,16 +358,6 @@ def _edge(value: float, low: float, high: float) -> str:
         value, low, high = np.log(value), np.log(low), np.log(high)
     place = (value - low) / (high - low)
     return "bottom" if place <= EDGE else "top" if place >= 1 - EDGE else ""
-
-
-def _scenes_needed(gains: np.ndarray, scenes: np.ndarray | None) -> int:
-    """Scenes at which the mean gain is seen with 80 % power (normal quantiles): LEAST_SCENES at least, and more than
-    there are, which did not show it."""
-    quantiles = stats.norm.ppf(0.975) + stats.norm.ppf(0.8)
-    between = float(spread(gains[None], scenes)[0])
-    more = count_scenes(scenes, len(gains)) + 1
-    needed = (quantiles * between / gains.mean()) ** 2
-    return max(LEAST_SCENES, more, int(np.ceil(needed)) if np.isfinite(needed) else 0)
 
 
 def _variance(ids: Sequence[str], dice: np.ndarray, scene_of: pd.Series | None) -> float:

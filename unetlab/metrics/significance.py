@@ -353,16 +353,3 @@ def corrected_resampled_t(differences: np.ndarray, test_share: float) -> Paired:
     reach = stats.t.ppf(0.975, repeats - 1) * error
     p = _two_sided(mean, error, repeats - 1)
     return Paired(mean, mean - reach, mean + reach, p, effect_size(differences))
-
-
-def detectable_difference(differences: np.ndarray, scenes: Scenes = None, power: float = 0.8) -> float:
-    """The smallest mean difference that a paired test at 5 % sees with this power, from differences (images,).
-
-    (t(0.975) + t(power)) s / sqrt(n), the usual sample-size formula solved for the difference, with the `spread` and
-    the number of scenes; NaN for one scene.
-    """
-    sizes = by_scene(differences[None], scenes)[1]
-    if len(sizes) < 2:
-        return float("nan")
-    quantiles = _quantile(0.975, sizes) + _quantile(power, sizes)
-    return float(quantiles * spread(differences[None], scenes)[0] / np.sqrt(len(sizes)))

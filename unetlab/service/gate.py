@@ -11,9 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
-from unetlab.metrics import membranes, significance
+from unetlab.metrics import membranes, power, significance
 
 LEVEL = 0.05
 """Of all challengers of one champion together, two-sided: half of it is for those that come out better."""
@@ -22,8 +21,6 @@ MARGIN = 0.01
 """What a challenger has to be better by, unless told otherwise: room for the luck of seeds, of which test images know
 nothing. Within as much health check H008 takes seeds to agree. It holds where that luck is no larger than what images
 leave open; of larger luck no single run can tell."""
-
-POWER = 0.8
 
 WORDS = {"native_dice": "Dice", membranes.SCORES[0]: "V_rand"}
 
@@ -72,11 +69,6 @@ def level(attempt: int) -> float:
     return LEVEL * 6 / (math.pi * attempt) ** 2
 
 
-def least_scenes(at: float) -> int:
-    """The fewest scenes whose sign flips can have a p-value below `at`: with n of them the smallest is 2 / 2**n."""
-    return math.floor(1 - math.log2(at)) + 1
-
-
 def judge(differences: np.ndarray, scenes: np.ndarray | None, margin: float, attempt: int) -> Verdict:
     """Judges the paired differences, float64 (images,), of one image or more; one scene has no interval, and p 1.
 
@@ -106,19 +98,7 @@ def judge(differences: np.ndarray, scenes: np.ndarray | None, margin: float, att
         attempt=attempt,
         images=len(differences),
         scenes=count,
-        needed=least_scenes(at),
-        sample=_sample(differences, scenes, margin, at),
+        needed=power.least_scenes(at),
+        sample=power.scenes_needed(differences - margin, scenes, at) if mean > margin else 0,
         better=bool(mean > margin and low > margin and p < at),
     )
-
-
-def _sample(differences: np.ndarray, scenes: np.ndarray | None, margin: float, at: float) -> int:
-    """Scenes at which this gain over the margin is seen with POWER (normal quantiles), which are more than these: they
-    did not show it."""
-    gain = float(differences.mean()) - margin
-    spread = float(significance.spread(differences[None], scenes)[0])
-    if gain <= 0 or not math.isfinite(spread):
-        return 0
-    quantiles = stats.norm.ppf(1 - at / 2) + stats.norm.ppf(POWER)
-    more = significance.count_scenes(scenes, len(differences)) + 1
-    return max(least_scenes(at), more, math.ceil((quantiles * spread / gain) ** 2))
