@@ -102,17 +102,18 @@ def test_refit_learns_the_validation_images_too_and_claims_nothing_by_them(store
     learnt, fits = [], jobs_trial.fit.fit
 
     def noted(build, recipe, images, masks, train, validation, **rest):
-        learnt.append((sorted(train), recipe.epochs))
+        learnt.append((sorted(train), recipe.epochs, rest["minutes"]))
         return fits(build, recipe, images, masks, train, validation, **rest)
 
     monkeypatch.setattr(jobs_trial.fit, "fit", noted)
-    options = Options(data=str(pairs), trials=2, models="best", epochs=2, refit=True)
+    options = Options(data=str(pairs), trials=2, models="best", epochs=2, refit=True, minutes=9.0)
     summary = run_setup(TINY, options, QUIET)
     final = final_of(summary.run_id)
     before = mlflow.get_run(final.data.tags["refit_of"])
     sides = pd.read_csv(io.StringIO(mlflow.artifacts.load_text(f"runs:/{summary.run_id}/split.csv")))
     both = int((sides["side"] != "test").sum())
-    (*_, (rows, epochs)) = learnt
+    (*_, (rows, epochs, minutes)) = learnt
+    assert learnt[0][2] > 0 == minutes and "gain/over_reference" not in summary.figures
     assert len(learnt) == 3 and len(rows) == both > len(learnt[0][0]) and not set(learnt[0][0]) - set(rows)
     assert epochs == before.data.metrics["train/best_epoch"]
     assert not [name for name in final.data.metrics if name.startswith(("val/", "epoch/val_"))]

@@ -258,3 +258,19 @@ def test_a_small_space_is_tried_and_its_best_are_promoted_nevertheless():
     table = search(space, evaluate, tuner="hyperband", trials=40, epochs=27, seed=0)
     assert {filters for filters, _ in rungs.values()} == {4, 8, 16, 32}
     assert (32, 27) in rungs.values() and len(table) < 40  # the best is trained in full, and the search ends
+
+
+@pytest.mark.parametrize("tuner", ["random", "bayesian"])
+def test_neighbouring_seeds_propose_points_of_their_own(tuner):
+    """KerasTuner draws each hyperparameter by the next seed, so that those of one space are so many seeds apart."""
+
+    def points(seed):
+        space = keras_tuner.HyperParameters()
+        for k in range(3):
+            space.Float(f"x{k}", 0.0, 1.0)
+        table = search(space, lambda *_: 0.5, tuner=tuner, trials=7, epochs=1, seed=seed)
+        return {tuple(row) for row in table[["x0", "x1", "x2"]].iloc[1:].round(9).to_numpy()}
+
+    first = points(0)
+    assert len(first) == 6 and points(0) == first
+    assert not any(first & points(seed) for seed in range(1, 7))

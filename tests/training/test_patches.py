@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from unetlab.data.ragged import Ragged
 from unetlab.images.view import mirrored
 from unetlab.models.scratch import scratch_unet
 from unetlab.setup import Recipe
@@ -129,14 +130,15 @@ def test_drawing_patches_does_not_map_all_images_at_once(tmp_path):
         lines = Path("/proc/self/status").read_text().splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith("RssFile")) / 1024
 
-    images = np.lib.format.open_memmap(tmp_path / "images.npy", "w+", np.uint8, (256, 256, 256, 3))
-    masks = np.lib.format.open_memmap(tmp_path / "masks.npy", "w+", np.uint8, (256, 256, 256, 1))
-    masks[:, :32] = 1
-    images.flush()
-    masks.flush()
-    images, masks = (np.load(tmp_path / f"{name}.npy", mmap_mode="r") for name in ("images", "masks"))
+    sizes = np.full((256, 2), 256)
+    for name, channels in (("images", 3), ("masks", 1)):
+        flat = np.lib.format.open_memmap(tmp_path / f"{name}.npy", "w+", np.uint8, (256 * 256 * 256 * channels,))
+        flat[::3] = 1
+        flat.flush()
+        del flat
+    flats = [np.load(tmp_path / f"{name}.npy", mmap_mode="r") for name in ("images", "masks")]
+    images, masks = (Ragged(flat, sizes, channels) for flat, channels in zip(flats, (3, 1), strict=True))
     before = resident()
-    batches = PatchBatches(
-        images, masks, np.arange(256), RECIPE.changed({"channels": 3, "normalise": "percentile"}), 0, True
-    )
+    recipe = RECIPE.changed({"channels": 3, "normalise": "percentile"})
+    batches = batches_of(images, masks, np.arange(256), recipe, 0, training=True)
     assert resident() - before < 20 and len(batches.levels) == 256  # of 64 MB

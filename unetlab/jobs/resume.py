@@ -27,7 +27,7 @@ from unetlab.tracking import outbox, store, write
 from unetlab.tracking.lock import Lock
 from unetlab.training.checkpoint import Checkpoint, load_arrays, save_arrays
 
-MEANING = 2
+MEANING = 3
 """Counted up when what a recipe says comes to mean another network, other levels of grey or other objects: what an
 older version left, or had done, is then not the same work."""
 

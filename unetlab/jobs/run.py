@@ -138,7 +138,9 @@ def run_setup(
             # search -> final -> scores on test, once
             found = Found(None, recipe, None) if options.trials == 1 else search_recipe(bench, recipe, options)
             final = fit_final(bench, found.recipe, rounds, found.best, options.refit)
-            figures = finish(bench, final, found.reference, inputs["test"])
+            # a model that learnt the validation images too says nothing of what the search gained
+            reference = None if options.refit else found.reference
+            figures = finish(bench, final, reference, inputs["test"])
             outbox.sync()  # what a server that was away for a while still lacks of these trainings
             _end(kept.parent, {**figures, **setup.published_metrics()}, final, options, console)
             return Summary(kept.parent, experiment_id, str(final.model_id), figures, setup.name, bench.against)

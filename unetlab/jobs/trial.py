@@ -143,7 +143,8 @@ def fit_logged(
     rung: Rung | None = None,
 ) -> fit.Fitted:
     """Fits a recipe and logs every epoch, and what the whole took; `learnt` stands in for the data's own masks, `rows`
-    for the training side, whose validation scores are then of images it learnt, and not logged."""
+    for the training side, whose validation scores are then of images it learnt, and not logged; it has its epochs in
+    full, since more images take longer than the minutes that these were fitted to."""
     data = bench.dataset.fitted(recipe)
     logger = epochs.EpochLogger(own.run_id, own.again, validated=rows is None)
     params = params_of(recipe, bench.seed, bench.precision, bench.weights)
@@ -161,7 +162,7 @@ def fit_logged(
             precision=bench.precision,
             weights=bench.weights,
             callbacks=[logger, bench.progress.start(own.name, rung.epochs if rung else recipe.epochs)],
-            minutes=bench.minutes,
+            minutes=bench.minutes if rows is None else 0.0,
             checkpoint=bench.kept.checkpoint(own.training, params),
             until=rung.epochs if rung else 0,
         )

@@ -184,7 +184,7 @@ def _oracle(tuner: str, space: keras_tuner.HyperParameters, trials: int, epochs:
     common = {
         "objective": keras_tuner.Objective(OBJECTIVE, "max"),
         "hyperparameters": space.copy(),
-        "seed": seed + 1,  # KerasTuner takes 0 for "any"
+        "seed": _far_apart(seed),
         "max_consecutive_failed_trials": trials + 1,
         "max_trials": trials,
     }
@@ -201,6 +201,12 @@ def _oracle(tuner: str, space: keras_tuner.HyperParameters, trials: int, epochs:
     oracle.verbose = 0
     oracle.save = oracle._save_trial = lambda *_: None  # no file could tear: a search goes on by being asked again
     return oracle
+
+
+def _far_apart(seed: int) -> int:
+    """A seed for KerasTuner, not 0, which is "any" to it. It draws each hyperparameter by the next seed, so that
+    searches of neighbouring seeds would propose each other's points."""
+    return int(np.random.SeedSequence(seed).generate_state(1)[0]) % 2**31 + 1
 
 
 def _propose(oracle: keras_tuner.Oracle, first: Sequence[Mapping[str, Any]], then: Callable[[str], Any]) -> None:

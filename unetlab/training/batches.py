@@ -101,8 +101,8 @@ class PatchBatches(keras.utils.PyDataset):
 
     def __init__(
         self,
-        images: Sequence[np.ndarray],
-        masks: Sequence[np.ndarray],
+        images: Sequence[np.ndarray] | np.ndarray,
+        masks: Sequence[np.ndarray] | np.ndarray,
         rows: np.ndarray,
         recipe: Recipe,
         seed: int,
@@ -179,4 +179,4 @@ def batches_of(
     """The batches of a recipe's view: whole images are arrays, those that patches are cut from differ in size."""
     if isinstance(images, np.ndarray) and isinstance(masks, np.ndarray):
         return Batches(images, masks, rows, recipe, seed, training)
-    return PatchBatches(list(images), list(masks), rows, recipe, seed, training)
+    return PatchBatches(images, masks, rows, recipe, seed, training)

@@ -13,6 +13,7 @@ import tensorflow as tf
 from tensorflow.python.framework import ops as tensorflow_ops
 
 from unetlab.data.targets import HEADS, names
+from unetlab.data.unmapped import Unmapped
 from unetlab.setup import Recipe
 from unetlab.training import class_losses, losses, traced
 from unetlab.training.adam import OnePassAdam
@@ -96,7 +97,7 @@ def fit(
     ahead: Ahead | None = None
     try:
         batches = batches_of(images, masks, train, recipe, seed, training=True)
-        learnt = (masks[row] for row in train)
+        learnt = map(Unmapped(masks).__getitem__, train)
         weighted = class_losses.class_weights(learnt, recipe.classes) if recipe.classes else None
         rate = SCHEDULES[recipe.schedule](recipe, len(batches))
         key = traced.key_of(build, recipe, weights, precision, seed, weighted)
