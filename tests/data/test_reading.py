@@ -418,6 +418,11 @@ def test_the_side_of_membranes_is_one_for_all_sections_and_said(tmp_path):
     data = open_dataset(str(tmp_path))
     assert [round(float((data.labels(k) > 0).mean()), 4) for k in range(4)] == [1 - s / 16 for s in (3, 5, 7, 9)]
     assert "they mark membranes, so that cells are what is 0" in data.why
+    for table in ("0,background\n255,membrane", "255,background\n0,cell"):
+        (tmp_path / "classes.csv").write_text(f"value,name\n{table}\n")
+        told = open_dataset(str(tmp_path), masks="binary")
+        assert all(np.array_equal(told.labels(k), data.labels(k)) for k in range(4))
+        assert "they mark membranes" in told.why
 
 
 @pytest.mark.parametrize("name", ["exp_membrane", "membranes"])

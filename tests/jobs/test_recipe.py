@@ -62,25 +62,26 @@ def test_nobody_looks_on_once_objects_touch():
 def stroked(tmp_path):
     """A data set of which only some rows are marked, `cell` where they are even."""
 
-    def make(*rows):
+    def make(*rows, masks="auto"):
         folder = write_pairs(tmp_path / "strokes", n=12)
         for path in (folder / "masks").iterdir():
             mask = np.zeros((40, 40), np.uint8)  # unknown
             mask[list(rows)] = 2 - np.array(rows)[:, None] % 2
             Image.fromarray(mask).save(path)
         (folder / "classes.csv").write_text("value,name\n0,unknown\n1,background\n2,cell\n")
-        return open_dataset(str(folder))
+        return open_dataset(str(folder), masks=masks)
 
     return make
 
 
+@pytest.mark.parametrize("masks", ["auto", "binary"])
 @pytest.mark.parametrize(
     ("rows", "said"),
     [((2, 3, 22, 23), None), ((5, 6, 7, 8, 9), ""), ((5, 6, 7, 8, 9, 11, 12, 17, 18, 22, 23), "45% are left at the")],
     ids=["all vanish", "all stay", "most vanish"],
 )
-def test_strokes_that_vanish_at_the_network_s_size_are_said_to(stroked, rows, said):
-    data, console = stroked(*rows), Console(file=io.StringIO(), width=200)
+def test_strokes_that_vanish_at_the_network_s_size_are_said_to(stroked, rows, said, masks):
+    data, console = stroked(*rows, masks=masks), Console(file=io.StringIO(), width=200)
     parts = SimpleNamespace(train=np.arange(8), validation=np.arange(8, 10), test=np.arange(10, 12))
     refuse_vanished(RECIPE.changed({"image_size": 40}), data, parts, console)
     refuse_vanished(RECIPE.changed({"image_size": 8, "view": "patches"}), data, parts, console)

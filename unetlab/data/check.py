@@ -267,7 +267,7 @@ def _mask_findings(
         found.append(Finding(code, severity, message, remedy))
 
     many = [i for i, levels in enumerate(dataset.levels) if levels > 2]
-    if many and dataset.meaning == "binary":
+    if many and dataset.meaning == "binary" and not dataset.has_table:
         text = f"{len(many)} masks hold more than two values, up to {max(dataset.levels)} ({some(np.array(many))})"
         other = "masks=objects or masks=classes tells numbers apart, masks=classes colours"
         add("D010", "notice", text, f"every value above 0 is foreground; {other}; save colours of objects as numbers")

@@ -125,13 +125,20 @@ def numbers_objects(values: Values) -> bool:
 def marking_lines(meaning: Meaning, masks: Iterable[Values]) -> Meaning:
     """The same of a data set whose masks mark the lines between cells, some of which are `masks`: lines are the smaller
     side of all of these together."""
-    binary = meaning.kind == "binary" and not meaning.names
-    shares = [float(foreground(values).mean()) for values in masks] if binary else []
+    shares = [_share_above(values, meaning) for values in masks] if meaning.kind == "binary" else []
     if not shares:
         return meaning
     lines = float(np.mean(shares)) < 0.5
     why = f"{meaning.why}; by their name they mark membranes, so that cells are what is {'0' if lines else 'above 0'}"
     return replace(meaning, why=why, inside_out=lines)
+
+
+def _share_above(values: Values, meaning: Meaning) -> float:
+    """How much of what is known is above 0, or what a table has for anything but background."""
+    if not meaning.names:
+        return float(foreground(values).mean())
+    mapped = _mapped(values, meaning)[0]
+    return float((mapped > 0).sum() - (mapped == UNKNOWN).sum()) / max(1, int((mapped != UNKNOWN).sum()))
 
 
 def _above(values: Values) -> np.ndarray:
@@ -200,7 +207,7 @@ def label(values: Values, meaning: Meaning, membranes: bool = False) -> Labels:
             values number objects.
     """
     if meaning.names:
-        return _labelled_classes(values, meaning)
+        return _labelled_classes(values, meaning, membranes and meaning.inside_out)
     values = black_first(values)
     plane = values.plane
     if meaning.kind == "objects":
@@ -232,10 +239,10 @@ def _one_class(objects: int) -> np.ndarray:
     return classes
 
 
-def _labelled_classes(values: Values, meaning: Meaning) -> Labels:
+def _labelled_classes(values: Values, meaning: Meaning, inside_out: bool) -> Labels:
     mapped, levels = _mapped(values, meaning)
     if meaning.kind == "binary":
-        numbers = components((mapped > 0) & (mapped != UNKNOWN))
+        numbers = components(((mapped == 0) if inside_out else (mapped > 0)) & (mapped != UNKNOWN))
         return Labels(smallest(numbers, mapped == UNKNOWN), _one_class(int(numbers.max())), levels)
     labels, classes = np.zeros(mapped.shape, np.int64), [0]
     for kind in range(1, len(meaning.classes)):

@@ -95,6 +95,11 @@ class Dataset:
         several = len(self.classes) - 1
         return several if self.meaning == "classes" and several > 1 else 0
 
+    @property
+    def has_table(self) -> bool:
+        """Whether a table names the values of its masks, `unknown` perhaps among them."""
+        return classes.TABLE in self.why
+
     @functools.cached_property
     def _starts(self) -> tuple[np.ndarray, np.ndarray]:
         """Where each image and each label image begins in its file, in bytes."""

@@ -17,8 +17,9 @@ from unetlab.images import codecs
 def export(dataset: Dataset, folder: Path) -> int:
     """Writes images/ID.png and, where there are masks, masks/ID.png, as `open_dataset` reads them; returns how many.
 
-    Binary masks hold 0 and 255. Objects are numbered, in 16 bits where 8 are too few; a number is an object whichever
-    way it was given. Classes are indices, with their names in classes.csv. A groups.csv comes along.
+    Binary masks hold 0 and 255, or where a table said what is unknown 0, 1 and 255, with a classes.csv. Objects are
+    numbered, in 16 bits where 8 are too few; a number is an object whichever way it was given. Classes are indices,
+    with their names in classes.csv. A groups.csv comes along.
 
     Raises UserError if the folder holds something already, or cannot be written.
     """
@@ -34,7 +35,7 @@ def export(dataset: Dataset, folder: Path) -> int:
             (folder / "images" / name).write_bytes(codecs.encode_image(dataset.image(i)))
             if dataset.has_masks:
                 (folder / "masks" / name).write_bytes(_mask(dataset, i))
-        if dataset.has_masks and dataset.meaning == "classes":
+        if dataset.has_masks and _in_classes(dataset):
             lines = [f"{index},{_quoted(name)}" for index, name in enumerate(dataset.classes)]
             (folder / classes.TABLE).write_text("\n".join(["value,name", *lines, f"{classes.UNKNOWN},unknown", ""]))
         if dataset.groups:
@@ -53,8 +54,12 @@ def _write_groups(dataset: Dataset, path: Path) -> None:
         csv.writer(out).writerows([rows[0], *kept])
 
 
+def _in_classes(dataset: Dataset) -> bool:
+    return dataset.meaning == "classes" or (dataset.meaning == "binary" and dataset.has_table)
+
+
 def _mask(dataset: Dataset, i: int) -> bytes:
-    if dataset.meaning == "classes":
+    if _in_classes(dataset):
         return codecs.encode_labels(dataset.class_map(i))
     if dataset.meaning == "objects":
         return codecs.encode_labels(dataset.objects(i))

@@ -105,7 +105,7 @@ def refuse_vanished(recipe: Recipe, learnt: Dataset, sides: Split, console: Cons
 
     Raises UserError where that leaves nothing of an image: it could not be learnt from, and any answer would be right.
     """
-    if learnt.meaning != "classes":  # masks that are given know all, but for a class `unknown`
+    if learnt.meaning != "classes" and not learnt.has_table:  # masks that are given know all, but for `unknown`
         return
     way = "view=patches looks at images at their own size; or mark more"
     masks, gone, marked, left = learnt.fitted(recipe).masks, [], 0.0, 0.0
