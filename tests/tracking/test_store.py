@@ -11,8 +11,9 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from unetlab.errors import Stopped
-from unetlab.tracking import store, ui
+from unetlab.errors import Stopped, UserError
+from unetlab.service import registry, standing
+from unetlab.tracking import read, store, ui
 
 
 @pytest.fixture
@@ -108,3 +109,15 @@ def test_a_store_is_named_alike_however_its_address_is_written(tmp_path, monkeyp
     assert named("sqlite:///mlflow.db") != first
     assert named("http://localhost:5000/") == named("http://127.0.0.1:5000") != named("http://localhost.net:5000")
     assert named("https://me:secret@localhost/a") == named("https://me:secret@127.0.0.1/a")
+
+
+@pytest.mark.parametrize(
+    "address", ["mlruns", "file:mlruns", "htp://x", "sqlite:///notes.txt", "nosuch+driver://u:secret@x/y"]
+)
+def test_a_store_that_mlflow_cannot_open_is_said_in_one_line(nowhere, address):
+    Path("notes.txt").write_text("These are notes and no database. " * 50)
+    mlflow.set_tracking_uri(address)
+    for asks in (ui.open_experiment, read.find, lambda: registry.rollback("unetlab-x"), standing.standing):
+        with pytest.raises(UserError, match=r"the tracking store .* cannot be opened \(.+\); set MLFLOW_TRACK") as told:
+            asks()
+        assert "secret" not in str(told.value)

@@ -19,6 +19,7 @@ from unetlab.errors import UserError
 from unetlab.images import codecs
 from unetlab.inference.objects import instances
 from unetlab.inference.package import COPY
+from unetlab.tracking import store
 
 ADVICE = "the Models page of `make ui` lists what there is, for example models:/unetlab-nuclei@champion"
 
@@ -101,7 +102,7 @@ def pinned(model: str) -> str:
     between one look and the next. One that stands for nothing stays as it is, for `load` to tell."""
     if not model.startswith("models:/"):
         return model
-    address, client = model.removeprefix("models:/"), MlflowClient()
+    address, client = model.removeprefix("models:/"), store.client()
     name, alias = address.partition("@")[::2]
     with contextlib.suppress(MlflowException):
         if alias:

@@ -14,7 +14,7 @@ from unetlab.health import examine
 from unetlab.health.checks import ACCURACY_ALONE
 from unetlab.service import gate, pairing
 from unetlab.service.loading import class_names, described
-from unetlab.tracking import read
+from unetlab.tracking import read, store
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
@@ -137,7 +137,7 @@ def rollback(name: str) -> str:
 
     Raises UserError if there is no such model, no champion, or none before it.
     """
-    client = MlflowClient()
+    client = store.client()
     try:
         client.get_registered_model(name)
     except MlflowException as error:
@@ -310,7 +310,7 @@ def _version_of(champion: ModelVersion | None) -> str:
 
 def _run(run_id: str) -> Run:
     try:
-        return MlflowClient().get_run(run_id)
+        return store.client().get_run(run_id)
     except MlflowException as error:
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             raise UserError(f"no run {run_id} in this tracking store; `make ui` lists the runs") from error

@@ -6,6 +6,7 @@ from mlflow.tracking import MlflowClient
 
 from unetlab.errors import UserError
 from unetlab.service.registry import CHAMPION
+from unetlab.tracking import store
 from unetlab.tracking.store import sqlite_file
 
 
@@ -19,8 +20,9 @@ def standing() -> str:
     none = f"there is no model in {uri} yet; `make nuclei` trains one, or model= names one"
     if file is not None and not file.exists():  # a look would make it
         raise UserError(none)
+    client = store.client()
     try:
-        found = _champion(MlflowClient()) or _newest(MlflowClient())
+        found = _champion(client) or _newest(client)
     except MlflowException as error:
         reason = str(error).splitlines()[0][:200]
         raise UserError(f"the tracking store {uri} does not answer ({reason}); start it, or name a model=") from error

@@ -23,7 +23,7 @@ from mlflow.tracking import MlflowClient
 from unetlab.data import cache
 from unetlab.errors import UserError
 from unetlab.options import BUDGET, OPTIONS
-from unetlab.tracking import ui
+from unetlab.tracking import store, ui
 from unetlab.tracking.names import EXPERIMENT
 
 SCORES = "scores/test.csv"
@@ -82,7 +82,8 @@ def find(runs: Sequence[str] = (), experiment: str | None = None, where: str | N
     Raises UserError for an id or experiment that does not exist, a filter MLflow does not understand, and a run that is
     neither a finished setup run nor a finished evaluation.
     """
-    client = MlflowClient()
+    store.make_whole()  # which says at once where there is no writing; MLflow tries for minutes
+    client = store.client()
     if runs:
         found = [_get(client, run_id) for run_id in dict.fromkeys(runs)]
         for run in found:
@@ -94,7 +95,7 @@ def find(runs: Sequence[str] = (), experiment: str | None = None, where: str | N
 
 def find_one(run_id: str) -> Record:
     """A run by its id, finished or not. Raises UserError if there is none."""
-    return record(_get(MlflowClient(), run_id))
+    return record(_get(store.client(), run_id))
 
 
 def _get(client: MlflowClient, run_id: str) -> Run:

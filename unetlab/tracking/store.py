@@ -13,9 +13,10 @@ import time
 from pathlib import Path
 
 import mlflow
+from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
-from unetlab.errors import Stopped
+from unetlab.errors import Stopped, UserError
 from unetlab.tracking.lock import Lock
 from unetlab.tracking.sqlite import sqlite_file
 
@@ -31,6 +32,18 @@ def named() -> str:
     if path is not None:
         return f"sqlite:///{path.absolute()}"
     return re.sub(r"^(https?://([^@/]*@)?)localhost(?=[:/]|$)", r"\g<1>127.0.0.1", address)
+
+
+def client() -> mlflow.MlflowClient:
+    """MLflow's client of the store, to begin with. Raises UserError where MLflow cannot open such a store."""
+    try:
+        return mlflow.MlflowClient()
+    except (MlflowException, SQLAlchemyError, ImportError) as error:
+        reason = str(error).strip().splitlines()[0][:200]
+        raise UserError(
+            f"the tracking store {mlflow.get_tracking_uri()} cannot be opened ({reason}); set MLFLOW_TRACKING_URI to "
+            "another, such as sqlite:///mlflow.db"
+        ) from error
 
 
 def make_whole() -> None:

@@ -50,9 +50,9 @@ def known_experiment() -> str | None:
 
 def newest_experiment() -> str | None:
     """The id of the described experiment in which a run began last, in any store; None where there is none."""
-    from mlflow.tracking import MlflowClient
+    from unetlab.tracking import store
 
-    client = MlflowClient()
+    client = store.client()
     mark = "mlflow.experiment.primaryMetric.name"
     described = client.search_experiments(filter_string=f"tags.`{mark}` = '{RANKED_BY}'")
     newest: dict[str, int] = {}
@@ -68,16 +68,15 @@ def open_experiment() -> str:
     It is that of the active run, if there is one; under `mlflow run` the one MLflow chose; otherwise
     MLFLOW_EXPERIMENT_NAME or "unetlab".
 
-    Raises UserError if the tracking store cannot be reached, or the experiment was deleted.
+    Raises UserError if the tracking store cannot be opened or reached, or the experiment was deleted.
     """
     import mlflow
     from mlflow.exceptions import MlflowException
-    from mlflow.tracking import MlflowClient
 
     from unetlab.tracking import store
 
     store.make_whole()
-    client, experiment_id = MlflowClient(), ""
+    client, experiment_id = store.client(), ""
     try:
         active = mlflow.active_run()
         if active is not None:
