@@ -33,6 +33,12 @@ class UserError(Exception):
         return redacted(printable(super().__str__()))
 
 
+def refuse_no_text(path: Path) -> None:
+    """Raises UserError for a path that is no UTF-8, which neither tables nor MLflow can hold."""
+    if any("\ud800" <= sign <= "\udfff" for sign in str(path)):  # bytes that are no UTF-8, as Python has them
+        raise UserError(f"{path} is no text in UTF-8; rename it")
+
+
 def unwritable(out: Path, error: OSError) -> UserError:
     """What is said of a folder `out` that cannot be made or written into."""
     return UserError(f"out={out} cannot be written ({error.strerror}); give a folder that can")

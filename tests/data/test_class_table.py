@@ -35,6 +35,7 @@ def test_a_table_of_classes_may_come_from_any_editor(tmp_path, end, start):
         ("value,name\n1,cell\n1,debris\n", "line 3: 1 or 'debris' stands there twice"),
         ("value,name\n1,cell\n2,debris\n", "32 pixels of the undeclared value 3; classes are 0, 1, 2"),
         ("", "must have the columns value and name"),
+        ("value;name\n1;cell\n", "a row a class; separate its columns by commas, not semicolons"),
     ],
 )
 def test_a_bad_table_of_classes_is_told_in_one_line(tmp_path, table, said):

@@ -48,6 +48,37 @@ def test_the_home_folder_of_nobody_is_no_folder(pairs):
         scenes_of(open_dataset(str(pairs)), "~nobody-here/g.csv")
 
 
+def test_a_name_that_is_a_data_set_and_a_folder_is_neither(pairs, monkeypatch):
+    monkeypatch.chdir(pairs.parent)
+    for name in ("isbi2012", "synthetic-cells"):
+        shutil.copytree(pairs, pairs.parent / name)
+        for look in (refuse_missing, open_dataset):
+            with pytest.raises(UserError, match=rf"{name} is a named data set and a folder here; .* write \./{name}"):
+                look(name)
+        assert len(open_dataset(f"./{name}")) == 12
+
+
+def test_a_folder_whose_own_name_is_no_text_is_refused(pairs):
+    odd = os.fsdecode(os.fsencode(pairs.parent) + b"/M\xe4use")
+    os.rename(pairs, odd)
+    for look in (refuse_missing, open_dataset):
+        with pytest.raises(UserError, match=r"M\\udce4use is no text in UTF-8; rename it"):
+            look(odd)
+
+
+def test_a_folder_that_can_be_listed_and_not_entered_is_said_so(pairs, monkeypatch):
+    real = os.stat
+
+    def barred(path, *told, **more):  # root, who may run the tests, enters whatever folder
+        if str(path).endswith(".png"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path, *told, **more)
+
+    monkeypatch.setattr(os, "stat", barred)
+    with pytest.raises(UserError, match=r"\.png cannot be read \(Permission denied\); check its permissions"):
+        open_dataset(str(pairs))
+
+
 def test_hidden_files_are_left_out(pairs):
     (pairs / "images" / "._cell00.png").write_text("resource fork")
     (pairs / "images" / "Thumbs.db").write_text("thumbnails")

@@ -218,6 +218,7 @@ def test_groups_beside_the_images_or_named_or_off(tmp_path):
         ("id,group\na,1\nb,1\nc,2\n", "no line for d"),
         ("id,group\na,1\na,2\nb,1\nc,2\nd,3\n", "has a twice"),
         ("name,group\na,1\n", "lacks the column id"),
+        ("id;group\na;1\nb;2\n", "lacks the column group and id; separate its columns by commas, not semicolons"),
         ("id,group\na,1\nb,1\nc,1\nd,1\n", "leaves one scene, three sides need three"),
         ("id,group\na,\nb,1\nc,1\nd,1\n", "no group for a"),
     ],
@@ -244,3 +245,10 @@ def test_copies_are_those_pairs_that_are_copies(tmp_path):
     assert found.copies("aaaa").tolist() == [0, 1, 2, 3]  # neighbours of a stack may look like copies
     same = scenes_of(_open(tmp_path / "same", {"a": first, "b": second, "c": first}))
     assert same.copies("aaa").tolist() == [0, 1, 0]
+
+
+def test_an_id_that_ends_in_a_blank_is_an_id(tmp_path):
+    data = _open(tmp_path / "d", dict(zip(("a", "b ", "c", "d"), IMAGES.values(), strict=True)))
+    assert "b " in data.ids
+    (tmp_path / "g.csv").write_text("id,group\na ,1\nb ,1\nc,2\nd,3\n")
+    assert scenes_of(data, str(tmp_path / "g.csv")).scene.tolist() == [0, 0, 1, 2]

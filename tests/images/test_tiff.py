@@ -51,6 +51,14 @@ def test_more_samples_than_colours_are_refused_and_never_cut():
     assert "SEPARATED; save it as RGB" in refused(written(five[..., :4], photometric="separated"))
 
 
+def test_luma_and_chroma_are_colours_in_jpeg_only(tmp_path):
+    colours = np.full((64, 64, 3), (200, 40, 90), np.uint8)
+    Image.fromarray(colours).convert("YCbCr").save(tmp_path / "plain.tif")
+    assert "YCBCR, not in JPEG; save it as RGB" in refused(tmp_path / "plain.tif")
+    Image.fromarray(colours).convert("YCbCr").save(tmp_path / "jpeg.tif", compression="jpeg")
+    assert np.abs(read(tmp_path / "jpeg.tif")[0].astype(int) - colours).max() < 6
+
+
 def test_colours_of_a_stack_stay_together_and_planar_ones_too():
     values = np.random.default_rng(0).integers(0, 255, (4, 9, 8, 3)).astype(np.uint8)
     assert np.array_equal(read(stack(values, "ZYXS")), values)

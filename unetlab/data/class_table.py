@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Iterable
 
 from unetlab.errors import UserError
 
@@ -31,7 +32,8 @@ def read_table(text: str, files: str) -> tuple[dict[int, str], bool]:
     except csv.Error as error:
         raise UserError(f"{where} is no table ({error})") from error
     if not rows or not {"value", "name"} <= set(rows[0]):
-        raise UserError(f"{where} must have the columns value and name, and a row a class")
+        way = semicolons(rows[0]) if rows else ""
+        raise UserError(f"{where} must have the columns value and name, and a row a class{'; ' * bool(way)}{way}")
     found: dict[int, str] = {}
     for number, row in enumerate(rows, start=2):
         value, name = _value(row["value"]), str(row["name"] or "").strip()
@@ -47,6 +49,13 @@ def read_table(text: str, files: str) -> tuple[dict[int, str], bool]:
         raise UserError(f"{where} has {count} classes; there can be {MOST_CLASSES}")
     colours = any(str(row["value"]).strip().startswith("#") for row in rows)
     return {0: found.pop(0, BACKGROUND_NAME), **found}, colours
+
+
+def semicolons(names: Iterable[str | None]) -> str:
+    """What is said of a table whose only column is all of its first line, as spreadsheets write it in much of Europe;
+    "" of others."""
+    name, *more = names or [""]
+    return "separate its columns by commas, not semicolons" if not more and ";" in str(name) else ""
 
 
 def _value(text: str | None) -> int:

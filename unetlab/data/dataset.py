@@ -208,6 +208,7 @@ def open_dataset(
     """
     if masks not in (allowed := OPTIONS["masks"].choices):
         raise UserError(f"masks must be one of {', '.join(allowed)}. Received: {masks!r}")
+    _refuse_both(source)
     if source == "synthetic" or source.startswith("synthetic-"):
         return _open_twin(source.removeprefix("synthetic").removeprefix("-") or twin, seed, masks)
     told = (masks, channels, pages)
@@ -231,12 +232,19 @@ def open_dataset(
 
 def refuse_missing(source: str) -> None:
     """Raises UserError for a source, as `open_dataset` takes it, of which nothing is there. Nothing is opened."""
+    _refuse_both(source)
     if source == "synthetic" or source in public.SOURCES:
         return
     if source.startswith("synthetic-"):
         _refuse_unknown_twin(source.removeprefix("synthetic-"))
     else:
         refuse_no_path(Path(os.path.expanduser(source)))
+
+
+def _refuse_both(source: str) -> None:
+    """Raises UserError for a name that a folder or zip of the user's has as well."""
+    if (source in public.SOURCES or source.split("-")[0] == "synthetic") and Path(source).exists():
+        raise UserError(f"data={source} is a named data set and a folder here; rename the folder, or write ./{source}")
 
 
 def relabelled(dataset: Dataset, name: str, key: str, label: Callable[[np.ndarray], np.ndarray]) -> Dataset:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from unetlab.errors import UserError
+from unetlab.errors import UserError, refuse_no_text
 from unetlab.images.codecs import CONTAINERS, is_container
 
 GROUPS = "groups.csv"
@@ -63,8 +63,8 @@ class FolderFiles:
         every = list(_walk(folder))
         self.names = sorted(name for name in every if _wanted(name))
         self.groups = _tables(every)
-        if unnamed := [name for name in self.names if any("\ud800" <= sign <= "\udfff" for sign in name)]:
-            raise UserError(f"{folder} holds the name {unnamed[0]}, which is no text in UTF-8; rename it")
+        for name in self.names:
+            refuse_no_text(folder / name)
 
     def read(self, name: str) -> bytes:
         """The bytes of a file; raises UserError if it cannot be read."""
@@ -93,7 +93,11 @@ class FolderFiles:
 
         Times of modification alone would not do: copies keep them. The time of a change of status cannot be set.
         """
-        return _hash([str(self.folder.resolve()), *(self._state(name) for name in self.names)])
+        try:
+            return _hash([str(self.folder.resolve()), *(self._state(name) for name in self.names)])
+        except OSError as error:  # a folder that can be listed and not entered
+            _refuse_unread(error)
+            raise
 
     def _state(self, name: str) -> str:
         path = self.folder / name
@@ -195,7 +199,8 @@ def _is_folder(name: str) -> bool:
 
 
 def refuse_no_path(path: Path) -> None:
-    """Raises UserError if there is nothing at a path."""
+    """Raises UserError if there is nothing at a path, or it is no text."""
+    refuse_no_text(path)
     try:
         there = path.exists()
     except OSError:  # a name too long for any file

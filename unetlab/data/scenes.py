@@ -17,6 +17,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from unetlab.data import cache, faint, nearest, takes, tiles
+from unetlab.data.class_table import semicolons
 from unetlab.data.dataset import Dataset
 from unetlab.data.files import GROUPS, composed
 from unetlab.data.keypoints import points, same_place
@@ -351,12 +352,13 @@ def _given(dataset: Dataset, text: str, name: str) -> Scenes:
         raise UserError(f"{name} is no table ({error})") from error
     if missing := {"id", "group"} - names:
         lacking = " and ".join(sorted(missing))
-        raise UserError(f"{name} lacks the column {lacking}; its first line must name the columns id and group")
+        way = "its first line must name the columns id and group"
+        raise UserError(f"{name} lacks the column {lacking}; {semicolons(names) or way}")
     group: dict[str, str] = {}
     known = {composed(id): id for id in dataset.ids}
     for row in lines:
-        id, value = (row["id"] or "").strip(), (row["group"] or "").strip()
-        id = known.get(composed(id), id)
+        id, value = row["id"] or "", (row["group"] or "").strip()
+        id = known.get(composed(id)) or known.get(composed(id.strip()), id.strip())
         if id in group:
             raise UserError(f"{name} has {id} twice; each image belongs to one group")
         if not value:

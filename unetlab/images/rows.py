@@ -159,7 +159,8 @@ def _page(file: BinaryIO) -> Any:
     file.seek(0)
     opened = tifffile.TiffFile(file)
     page: Any = opened.pages[found[0].number]
-    plain = page.photometric in (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.RGB, PHOTOMETRIC.YCBCR)
+    plain = page.photometric in (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.RGB)
+    plain |= page.photometric == PHOTOMETRIC.YCBCR and tiff.decoded_to_rgb(page)
     apart = page.samplesperpixel > 1 and page.planarconfig == PLANARCONFIG.SEPARATE
     deep = page.dtype not in (np.uint8, np.uint16) or page.bitspersample < 8 or page.imagedepth > 1
     # ImageJ and others have all planes of a stack behind one directory; an OME file speaks of others' planes too

@@ -233,6 +233,13 @@ def _refuse_lies(xml: str, found: list[Directory]) -> None:
 def _refuse_colours(page: Any) -> None:
     if page.photometric in (PHOTOMETRIC.SEPARATED, PHOTOMETRIC.CIELAB):
         raise PixelError(f"its colours are {page.photometric.name}; save it as RGB")
+    if page.photometric == PHOTOMETRIC.YCBCR and not decoded_to_rgb(page):
+        raise PixelError("its colours are YCBCR, not in JPEG; save it as RGB")
+
+
+def decoded_to_rgb(page: Any) -> bool:
+    """Whether the codec of a page in YCBCR makes RGB of it."""
+    return any(word in COMPRESSION(page.compression).name for word in ("JPEG", "JP2000", "WEBP"))
 
 
 def _colours(page: Any) -> int:

@@ -178,7 +178,9 @@ def interrupted_by(error: BaseException | None) -> Stopped | None:
     while error is not None:
         text = str(error)
         if isinstance(error, OSError) and error.errno in NO_WRITING:
-            return Stopped(f"cannot write {error.filename or ''} ({error.strerror}); make room, then the same command")
+            barred = error.errno in (errno.EROFS, errno.EACCES)
+            way = "check its permissions" if barred else "make room"
+            return Stopped(f"cannot write {error.filename or ''} ({error.strerror}); {way}, then the same command")
         if any(said in text for said in ("disk is full", "readonly database", "disk I/O error")):
             return Stopped(f"the tracking store cannot be written ({text.splitlines()[0][:120]}); make room there")
         if (refused := re.search(r"API request to .* failed with error code (401|403)\b", text)) is not None:

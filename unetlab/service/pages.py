@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from unetlab.errors import UserError
+from unetlab.errors import UserError, refuse_no_text
 from unetlab.images import codecs
 
 T = TypeVar("T")
@@ -43,6 +43,7 @@ def images_of(images: Path) -> list[Path]:
     try:
         if not images.exists():
             raise UserError(f"no folder or image at {images}; give one that exists")
+        refuse_no_text(images)
         if images.is_file() or codecs.is_container(images):
             return [images]
         paths = sorted(
@@ -59,8 +60,7 @@ def images_of(images: Path) -> list[Path]:
         hint = f", such as {images / below[0]}" if below else ""
         raise UserError(f"{images} holds no {codecs.KNOWN} image; give a folder that does{hint}")
     for path in paths:
-        if any("\ud800" <= sign <= "\udfff" for sign in path.name):  # bytes that are no UTF-8, as Python has them
-            raise UserError(f"{path} has a name that is no text in UTF-8, and tables cannot hold it; give it another")
+        refuse_no_text(path)
     return paths
 
 

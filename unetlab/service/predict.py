@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from unetlab.data import cache
-from unetlab.errors import UserError, printable, unwritable, writing
+from unetlab.errors import UserError, printable, refuse_no_text, unwritable, writing
 from unetlab.images import codecs
 from unetlab.service import objects, overlays, shards
 from unetlab.service.loading import class_names, identity_of, in_words, load, other_channels, pinned
@@ -90,6 +90,7 @@ def predict_folder(
     """
     if threshold is not None and not 0 <= threshold <= 1:
         raise UserError(f"threshold must lie in [0, 1]. Received: {threshold}")
+    refuse_no_text(out)
     paths, model = images_of(images), pinned(model)
     passed = passed_over(images)
     segmenter = load(model)

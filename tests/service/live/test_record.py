@@ -62,6 +62,21 @@ def test_a_film_that_was_cut_is_said_to_be(images, tmp_path):
     assert found.frames < 50 and found.failed[0].startswith("cut.mkv is damaged: ") and "of 6.0 s" in found.failed[0]
 
 
+def test_a_film_whose_last_picture_stays_is_whole(tmp_path):
+    av = pytest.importorskip("av")
+    with av.open(str(tmp_path / "long.mkv"), "w") as film:
+        stream = film.add_stream("libx264", rate=10)
+        stream.width = stream.height = 64
+        frames = [av.VideoFrame.from_ndarray(np.full((64, 64, 3), 9 * k, np.uint8)) for k in range(20)]
+        packets = [packet for frame in (*frames, None) for packet in stream.encode(frame)]
+        for packet in packets:
+            if packet is packets[-1]:
+                packet.duration = int(5 / packet.time_base)
+            film.mux(packet)
+    reader = Reader(tmp_path / "long.mkv")
+    assert len(list(reader)) == 20 and reader.missing() == ""
+
+
 def test_a_film_that_is_interrupted_replaces_none(images, tmp_path, monkeypatch):
     pytest.importorskip("av")
     out = tmp_path / "out.mp4"

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import mimetypes
 import os
+import re
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -77,15 +78,19 @@ class Reader:
     def _decoded(self, stream: Any) -> Iterator[np.ndarray]:
         for frame in self.container.decode(stream):
             if frame.time is not None:
-                self.seconds = max(self.seconds, frame.time + 1 / self.rate)
+                shown = max(1 / self.rate, float((frame.duration or 0) * (frame.time_base or 0)))
+                self.seconds = max(self.seconds, frame.time + shown)
             # as a film says that it is to be shown, and browsers do
             yield np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
 
     def _length(self, stream: Any) -> float | None:
-        """Seconds, of the pictures alone where the film says: its sound may go on after them."""
+        """Seconds of the pictures, where the film says: its sound may go on after them."""
         if stream.duration is not None and stream.time_base is not None:
             return float(stream.duration * stream.time_base)
-        whole = self.container.duration
+        if (told := re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d*)?)", stream.metadata.get("DURATION", ""))) is not None:
+            hours, minutes, seconds = map(float, told.groups())  # Matroska's
+            return 3600 * hours + 60 * minutes + seconds
+        whole = self.container.duration if len(self.container.streams) == 1 else None
         return None if whole is None else float(whole / self.av.time_base)
 
     def missing(self) -> str:
