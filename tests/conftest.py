@@ -165,6 +165,7 @@ def log_tiny(nested=False, **changes):
     settings = {"image_size": 32, "channels": 3, "normalise": "scale", "threshold": 0.5, "view": "whole", "scale": 1.0}
     settings |= {"tta": 0, "objects": "components", "seeds": 0.0, "least_object": 0, "confidence": 0.0, "classes": []}
     settings |= {name: changes.pop(name) for name in list(changes) if name in settings}
+    changes["channels"] = changes.pop("learnt_channels", "")  # of files; the setting is how many
     told = {"name": "tiny", "example": encoded(blob(32, 32)), "tags": {"setup": "tiny"}, **changes}
     side = None if settings["view"] == "patches" else settings["image_size"]
     with mlflow.start_run(nested=nested):

@@ -65,7 +65,9 @@ class Reading(TypedDict):
     pages: str
 
 
-SEARCHED = "Trainings of a search; the first is the published recipe. 1 trains the published recipe only."
+SEARCHED = (
+    "Trainings of a search; the first is the published recipe, of auto what it configured. 1 trains nothing else."
+)
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ class Options:
     )
     epochs: int = _said(
         0,
-        "Epochs of every training; 0 means as published, and fewer on some built-in twins.",
+        "Epochs of every training; 0 means as published, fewer on some built-in twins, of auto what its minutes allow.",
         low=0,
         budget=True,
     )
@@ -210,7 +212,8 @@ class Options:
     pages: str = _said("all", "Which pages of a stack, counted from 1: all, or such as 1-10.")
     groups: str = _said(
         "auto",
-        "Which images belong to one scene and stay on one side of the split. auto: the groups.csv beside the images, "
+        "Which images belong to one scene and stay on one side of the split, but for one stack cut into blocks. auto: "
+        "the groups.csv beside the images, "
         "else copies, frames of one take, tiles of one field and sections of one stack are found. off: each image for "
         "itself. Or a CSV with the columns id and group.",
     )

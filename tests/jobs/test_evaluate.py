@@ -44,6 +44,18 @@ def test_a_registered_model_and_one_image_of_colour(store, pairs):
     assert found.figures["test/images"] == 1 and "test/native_dice_low" not in found.figures
 
 
+def test_images_read_by_other_channels_than_were_learnt_cannot_be_known_again(store, pairs):
+    said = io.StringIO()
+    model = taught(pairs, learnt_channels="2")
+    with pytest.raises(UserError, match="was trained or validated on 12 of 12 images"):  # the same pixels after all
+        evaluate(model, str(pairs))
+    more = write_pairs(pairs.parent / "more", 5, seed=1)
+    found = evaluate(model, str(more), console=Console(file=said, width=400))
+    tag = MlflowClient().get_run(found.run_id).data.tags["seen_images"]
+    assert tag == "unknown: read by channels=all, learnt from channels=2"
+    assert "cannot know these images again if it learnt from them" in said.getvalue()
+
+
 def test_what_a_killed_evaluation_left_running_is_marked_killed(store, pairs, monkeypatch):
     model = tiny(channels=1)
     with monkeypatch.context() as patch:

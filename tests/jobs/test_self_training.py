@@ -1,10 +1,12 @@
 """Labels made without masks, and what a network is sure of."""
 
+import io
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from conftest import brightness_model
+from PIL import Image
 from rich.console import Console
 
 from unetlab.data import open_dataset, targets
@@ -18,8 +20,6 @@ QUIET = Console(quiet=True)
 
 
 def test_made_labels_never_look_at_the_masks(pairs):
-    from PIL import Image
-
     given = open_dataset(str(pairs))
     made = made_labels(given, "otsu", QUIET)
     for path in (pairs / "masks").iterdir():
@@ -27,6 +27,18 @@ def test_made_labels_never_look_at_the_masks(pairs):
     other = made_labels(open_dataset(str(pairs)), "otsu", QUIET)
     assert made.ids == given.ids and made.digest == other.digest != given.digest
     assert all(np.array_equal(made.image(i), given.image(i)) for i in range(len(given)))
+
+
+def test_labels_of_large_fields_say_what_they_may_miss(tmp_path, monkeypatch):
+    folder, said = tmp_path / "fields" / "images", io.StringIO()
+    folder.mkdir(parents=True)
+    for k, side in enumerate((100, 2048, 50)):
+        Image.fromarray(np.random.default_rng(k).integers(0, 255, (40, side), dtype=np.uint8)).save(folder / f"{k}.png")
+    console = Console(file=said, width=300)
+    made_labels(open_dataset(str(folder.parent)), "otsu", console)
+    assert not said.getvalue()
+    made_labels(open_dataset(str(folder.parent)), "kmeans", console)
+    assert "the largest image has 2048: objects narrower than 56 pixels may be missing" in said.getvalue()
 
 
 def test_label_figures_are_those_of_labels_against_truth(pairs):

@@ -65,6 +65,16 @@ def test_images_that_the_champion_saw_and_their_scenes_are_left_out(store, pairs
     assert "with 2 scenes p cannot fall below 0.5" in decision.reason
 
 
+def test_a_champion_of_other_channels_is_not_scored_on_what_it_never_learnt(store, pairs):
+    register_run(trained(pairs, slice(0, 6), 0.9, learnt_channels="2"))
+    more = write_pairs(pairs.parent / "more", 30, seed=1)
+    decision = register_run(trained(more, slice(0, 15), 0.999, learnt_channels="1"))
+    assert not decision.promoted
+    assert "it learnt from channels=1 and version 1, the champion, from channels=2" in str(decision)
+    accepted = register_run(trained(more, slice(0, 15), 0.999), accept=True, reason="the other stain")
+    assert accepted.promoted and "from channels=all and version 1" in str(accepted)
+
+
 def test_where_nothing_is_left_the_reason_says_so(store, pairs):
     register_run(trained(pairs, slice(0, 5), 0.9))
     decision = register_run(trained(pairs, slice(5, 12), 0.95))

@@ -1,5 +1,6 @@
 """Prediction over folders: what is written, and what mistakes get."""
 
+import errno
 import os
 import warnings
 from pathlib import Path
@@ -11,6 +12,7 @@ import pandas as pd
 import pytest
 import tifffile
 from conftest import blob, brightness_model, encoded, log_tiny
+from PIL import Image
 
 from unetlab.data import open_dataset
 from unetlab.errors import UserError
@@ -182,15 +184,13 @@ def test_what_is_passed_over_and_what_leaves_the_tables_is_said(model, folder, t
     predict_folder(model, other, tmp_path / "out")
     said = capsys.readouterr().err
     assert "passed over, since no PNG, JPEG, TIFF or BMP image: below/, film.gif" in said
-    assert "of an earlier prediction: their masks and labels stay" in said
-    predict_folder(model, other, tmp_path / "out")
-    assert "earlier" not in capsys.readouterr().err
+    assert "other masks of an earlier prediction: they stay, with their labels" in said
     (other / "new.png").write_bytes(b"")
     (other / "good.png").write_bytes(encoded(blob(40, 50)))
     (tmp_path / "out" / "classes").mkdir()
     predict_folder(model, other, tmp_path / "out")
     said = capsys.readouterr().err
-    assert "held 1 other image of an earlier" in said and "classes is of an earlier prediction, by a model of" in said
+    assert "other masks of an earlier" in said and "classes is of an earlier prediction, by a model of" in said
 
 
 def test_an_out_that_is_a_file(model, folder, tmp_path):
@@ -371,7 +371,60 @@ def test_a_killed_prediction_of_another_folder_is_other_work_and_what_it_left_is
 
     predict_folder(model, second, tmp_path / "out", spread=counted)
     assert 0 in done  # nothing of the first folder is taken for it
-    assert ("other images of an earlier prediction" in capsys.readouterr().err) is not alike
+    assert ("of an earlier prediction" in capsys.readouterr().err) is not alike
+
+
+def test_a_prediction_goes_on_only_from_what_is_still_there(model, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(predict, "SHARD", 2)
+
+    def killed_after_two(function, shards):
+        for shard in shards[:2]:
+            yield shard, function(shard), ""
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        predict_folder(model, folder, tmp_path / "out", spread=killed_after_two)
+    first = sorted((tmp_path / "out" / "masks").iterdir())[0]
+    first.unlink()  # as `rm -r out/*` would, which spares what is hidden
+    done = []
+
+    def counted(function, shards):
+        done.extend(shard.first for shard in shards)
+        yield from in_turn(function, shards)
+
+    predict_folder(model, folder, tmp_path / "out", spread=counted)
+    assert 0 in done and 2 not in done and first.exists()
+
+
+def test_a_mask_whose_image_is_called_otherwise_now_is_said_to_be_old(model, tmp_path, capsys):
+    images, out = tmp_path / "images", tmp_path / "out"
+    images.mkdir()
+    (images / "a.png").write_bytes(encoded(blob(40, 50)))
+    predict_folder(model, images, out)
+    Image.fromarray(blob(40, 50)).save(images / "a.tif")
+    predict_folder(model, images, out)
+    assert sorted(each.name for each in (out / "masks").iterdir()) == ["a.png", "a_png.png", "a_tif.png"]
+    assert "masks holds 1 other mask of an earlier prediction" in capsys.readouterr().err
+
+
+def test_maps_of_classes_that_somebody_drew_are_nobody_else_s_either(model, folder, tmp_path):
+    (tmp_path / "out" / "classes").mkdir(parents=True)
+    (tmp_path / "out" / "classes" / "mine.png").write_bytes(encoded(blob(40, 50)))
+    with pytest.raises(UserError, match="classes holds files that predict has not written"):
+        predict_folder(model, folder, tmp_path / "out")
+
+
+def test_tables_of_an_earlier_prediction_stay_until_new_ones_are_whole(model, folder, tmp_path, monkeypatch):
+    predict_folder(model, folder, tmp_path / "out")
+    before = {name: (tmp_path / "out" / name).read_bytes() for name in ("objects.csv", "predictions.csv")}
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(predict.shutil, "copyfileobj", full)
+    with pytest.raises(OSError, match="No space"):
+        predict_folder(model, folder, tmp_path / "out")
+    assert {name: (tmp_path / "out" / name).read_bytes() for name in before} == before
 
 
 def test_two_predictions_into_one_folder_at_a_time_are_refused_and_into_two_are_not(model, folder, tmp_path):

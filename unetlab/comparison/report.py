@@ -1,6 +1,7 @@
 """A comparison for people: one self-contained HTML file, the same as CSV, and the short of it on the terminal."""
 
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,9 @@ def write(comparison: Comparison, folder: Path) -> Path:
     UserError where the folder cannot be made."""
     make_folder(folder)
     for name, content in files(comparison).items():
-        (folder / name).write_text(content, encoding="utf-8")
+        beside = folder / f".{name}"  # what is there stays until the new one is whole
+        beside.write_text(content, encoding="utf-8")
+        os.replace(beside, folder / name)
     return folder / "report.html"
 
 

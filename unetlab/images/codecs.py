@@ -95,6 +95,15 @@ def is_container(path: Path) -> bool:
     return path.suffix.lower() in CONTAINERS and path.is_dir()
 
 
+def may_be_stack(source: Path) -> bool:
+    """Whether a file is of a format that has pages, whatever its ending; nothing more of it is read."""
+    try:
+        row = _format(source)
+    except PixelError:
+        return False
+    return row is not None and row.stack
+
+
 def _format(source: bytes | Path) -> Format | None:
     if isinstance(source, Path) and is_container(source):
         return next(row for row in FORMATS if source.suffix.lower() in row.endings)

@@ -16,7 +16,7 @@ from unetlab.health import examine
 from unetlab.metrics import classes
 from unetlab.options import Reading
 from unetlab.service import scoring
-from unetlab.service.loading import class_names, in_words, load, other_channels
+from unetlab.service.loading import class_names, in_words, learnt_channels, load, other_channels
 from unetlab.service.seen import Origin, origin, seen, spread_over_scenes
 from unetlab.service.shards import Spread, in_turn
 from unetlab.tracking import ui
@@ -75,7 +75,7 @@ def evaluate(
     Raises UserError if the model cannot be loaded or is none of unetlab's, the data have no masks or nothing in them,
     if it is a model of classes and theirs are others, and, unless `allow_seen`, where the model was trained or
     validated on some of the images or on others of their scenes. Images are recognised by their pixels; of a model
-    whose run says nothing of them it is told, and tagged.
+    whose run says nothing of them, or that learnt from other channels, it is told, and tagged.
     """
     console = console or Console(stderr=True)
     segmenter = load(model)
@@ -90,6 +90,11 @@ def evaluate(
     card = check(dataset, groups)
     _refuse_unknown(card)
     met = _seen(model, data, whence, dataset, card.groups, allow_seen, console)
+    learnt = learnt_channels(segmenter.metadata)
+    if met == "0" and learnt != reading["channels"]:
+        met = f"unknown: read by channels={reading['channels'] or 'all'}, learnt from channels={learnt or 'all'}"
+        said = f"{model} cannot know these images again if it learnt from them ({met.removeprefix('unknown: ')})"
+        console.print(f"{said}: if so, these scores are too good", highlight=False, soft_wrap=True, markup=False)
     ui.open_experiment()
     name = model.removeprefix("models:/")
     kept = f"models:/{whence.model_id}" if whence.model_id else model

@@ -9,11 +9,12 @@ from rich.console import Console
 from unetlab.data import Dataset
 from unetlab.data.classes import UNKNOWN
 from unetlab.data.ragged import Ragged
-from unetlab.data.scale import Objects, objects_of, scale_for
+from unetlab.data.scale import Objects, joined, objects_of, scale_for
 from unetlab.data.split import Split
-from unetlab.data.targets import HEADS, touching
+from unetlab.data.targets import HEADS, border, touching
 from unetlab.errors import UserError
-from unetlab.images.view import ALIGN
+from unetlab.images.geometry import resize_labels
+from unetlab.images.view import ALIGN, size_of
 from unetlab.inference.objects import METHODS, instances
 from unetlab.jobs.class_scores import not_learnt
 from unetlab.jobs.early import scale_of
@@ -141,10 +142,19 @@ def _refuse_vanished_classes(masks: np.ndarray | Ragged, learnt: Dataset, sides:
     console.print(said, highlight=False, soft_wrap=True, markup=False)
 
 
+def _parts(learnt: Dataset, row: int, recipe: Recipe) -> bool:
+    """Whether an image has what a head parts: objects that touch, or are one at the network's size, and for borders
+    those too that nearly touch there."""
+    labels = learnt.objects(row)
+    if recipe.objects == "border":
+        return bool(border(resize_labels(labels, *size_of(labels.shape, recipe))).any())
+    return touching(labels) or joined(learnt, [row], recipe) > 0
+
+
 def say_pointless(recipe: Recipe, learnt: Dataset, sides: Split, console: Console) -> None:
-    """Tells where the network is to learn borders or distances and in no training image two objects touch; looks at
-    them one by one until they do."""
-    if recipe.objects in HEADS and not any(touching(learnt.objects(int(row))) for row in sides.train):
+    """Tells where the network is to learn borders or distances and in no training image two objects touch, be it as the
+    network sees them; looks at them one by one until they do."""
+    if recipe.objects in HEADS and not any(_parts(learnt, int(row), recipe) for row in sides.train):
         said = f"objects={recipe.objects} is pointless here: no two objects touch in any of the training images"
         plain = "watershed" if recipe.objects == "border" else "components"
         console.print(f"{said}; objects={plain} does as well", highlight=False, soft_wrap=True)

@@ -120,9 +120,14 @@ def class_names(metadata: Model) -> tuple[str, ...]:
     return tuple((metadata.metadata or {}).get("classes", ()))
 
 
+def learnt_channels(metadata: Model) -> str:
+    """The `channels` that a model learnt from, "" for files as they come; of older models nothing is known."""
+    return str((metadata.metadata or {}).get("channels", ""))
+
+
 def other_channels(metadata: Model, channels: str) -> list[str]:
     """The line that says so, where a model learnt from certain channels and nothing says which to read now."""
-    learnt = (metadata.metadata or {}).get("channels", "")
+    learnt = learnt_channels(metadata)
     if not learnt or channels:
         return []
     how = "files of several channels are read as they come, which it has not seen"

@@ -89,14 +89,13 @@ def counts_table(classes: Sequence[str], kinds: np.ndarray, area: np.ndarray) ->
 
 
 def begin_tables(folder: Path, classes: Sequence[str] = ()) -> tuple[str, ...]:
-    """An objects.csv without objects, and where there are classes a class_counts.csv without images; older ones go.
+    """An objects.csv without objects, and where there are classes a class_counts.csv without images.
 
     Returns the names of the tables.
     """
     columns = [*COLUMNS[:2], "class", *COLUMNS[2:]] if classes else list(COLUMNS)
     pd.DataFrame(columns=columns).to_csv(folder / TABLE, index=False)
     if not classes:
-        (folder / COUNTS).unlink(missing_ok=True)
         return (TABLE,)
     pd.DataFrame(columns=list(COUNT_COLUMNS)).to_csv(folder / COUNTS, index=False)
     return TABLE, COUNTS

@@ -11,7 +11,7 @@ from mlflow.entities.model_registry import ModelVersion
 from unetlab.data import Dataset
 from unetlab.errors import UserError
 from unetlab.service import gate, scoring
-from unetlab.service.loading import class_names, described, in_words, load
+from unetlab.service.loading import class_names, described, in_words, learnt_channels, load
 from unetlab.service.own import open_again
 from unetlab.service.seen import SIDES, Origin, origin, seen, spread_over_scenes
 from unetlab.tracking import read
@@ -44,8 +44,9 @@ def pair(challenger: Record, name: str, champion: ModelVersion) -> Pair:
     code and as a run of role evaluation below the challenger's. Images whose scene the champion was trained or
     validated on are left out: on those it would be too good.
 
-    Raises UserError, which says why, where there is no image to compare them on, and where the two tell other classes
-    apart. One image shows nothing, but its difference still bars a challenger that is worse.
+    Raises UserError, which says why, where there is no image to compare them on, where the two tell other classes
+    apart, and where they learnt from other channels of other images. One image shows nothing, but its difference still
+    bars a challenger that is worse.
     """
     _refuse_other_classes(challenger, name, champion)
     metric = gate.ranking_metric(challenger.tags)
@@ -54,6 +55,7 @@ def pair(challenger: Record, name: str, champion: ModelVersion) -> Pair:
     standing = read.find_one(str(champion.run_id))
     if all(challenger.tags.get(tag) == standing.tags.get(tag) for tag in ("dataset_digest", "split_digest")):
         return _pair(metric, own, _scores(standing, metric), sides, f"the champion, version {champion.version},")
+    _refuse_other_channels(challenger, name, champion)
     dataset = _data_of(challenger)
     rows = np.array([dataset.ids.index(id) for id in own.index])
     scenes = _scenes(sides, own.index)
@@ -93,6 +95,19 @@ def _refuse_other_classes(challenger: Record, name: str, champion: ModelVersion)
         raise UserError(
             f"it {in_words(own)} and version {champion.version}, the champion, {in_words(standing)}, so the scores of "
             "one say nothing of the other; train on masks of the same classes in the same order, or let a person decide"
+        )
+
+
+def _refuse_other_channels(challenger: Record, name: str, champion: ModelVersion) -> None:
+    """Read by the challenger's, images would show the champion what it never learnt, and none would be known again."""
+    own, standing = (
+        learnt_channels(described(f"models:/{model}"))
+        for model in (challenger.tags["final_model"], f"{name}/{champion.version}")
+    )
+    if own != standing:
+        raise UserError(
+            f"it learnt from channels={own or 'all'} and version {champion.version}, the champion, from channels="
+            f"{standing or 'all'}, so neither can be scored on what the other reads; let a person decide"
         )
 
 

@@ -16,6 +16,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -101,7 +102,7 @@ def predict_folder(
     console = Console(stderr=True)
     with shards.alone(_lock_of(out), f"a prediction into {out}"):
         _make_folders(images, out, classes)
-        parts, abandoned = _unfinished(out, segmenter, paths, (threshold, channels, pages))
+        parts = _unfinished(out, segmenter, paths, (threshold, channels, pages))
         whole = Shard(
             *(model, identity_of(segmenter), out.absolute(), parts.absolute(), threshold, batch, channels, pages),
             first=0,
@@ -111,12 +112,11 @@ def predict_folder(
             classes=classes,
         )
         _segment_all(whole, spread, console)
-        earlier = _predicted(out) | abandoned
         with writing(out):
-            table = _gathered(parts, out, classes)
+            table, names = _gathered(parts, out, classes)
     _report(table, images, out, classes, console)
     said = other_channels(segmenter.metadata, channels)
-    for line in (*said, *_left(out, earlier - _predicted(out), classes), *passed):
+    for line in (*said, *_left(out, names, classes), *passed):
         console.print(printable(line), highlight=False, soft_wrap=True, markup=False)
     return table
 
@@ -160,35 +160,36 @@ def _lock_of(out: Path) -> Path:
     return cache.root() / "predicted" / f"{hashlib.sha256(str(out.resolve()).encode()).hexdigest()[:24]}.lock"
 
 
-def _unfinished(
-    out: Path, segmenter: PyFuncModel, paths: Sequence[Path], told: tuple[Any, ...]
-) -> tuple[Path, set[tuple[str, str]]]:
-    """Where the parts of this work lie: another model, other files or options are other work, whose parts go. Also the
-    files and pages that these have answered, whose outputs stay."""
+def _unfinished(out: Path, segmenter: PyFuncModel, paths: Sequence[Path], told: tuple[Any, ...]) -> Path:
+    """Where the parts of this work lie: another model, other files or options are other work, whose parts go, as do
+    those whose outputs are no longer there."""
     known = [(str(path.absolute()), *_state(path)) for path in paths]
     key = hashlib.sha256(repr((identity_of(segmenter), told, SHARD, known)).encode()).hexdigest()[:16]
-    folder, answered = out / UNFINISHED, set[tuple[str, str]]()
+    folder = out / UNFINISHED
     for other in folder.glob(16 * "[0-9a-f]" + "*"):
         if other.name != key:
-            answered |= _answered(other)
             shutil.rmtree(other, ignore_errors=True)
+    for part in (folder / key).glob("[0-9]*-[0-9]*"):
+        if not _is_there(part, out):
+            shutil.rmtree(part, ignore_errors=True)
     try:
         (folder / key).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise unwritable(out, error) from error
-    return folder / key, answered
+    return folder / key
 
 
-def _answered(parts: Path) -> set[tuple[str, str]]:
-    """Files and pages that parts of a work hold answers for."""
-    found = set()
-    for table in parts.glob("[0-9]*-[0-9]*/rows.json"):
-        with contextlib.suppress(OSError, ValueError):
-            rows = json.loads(table.read_text())
-            found |= {
-                (row["file"], "" if row["page"] is None else str(row["page"])) for row in rows if not row["error"]
-            }
-    return found
+def _is_there(part: Path, out: Path) -> bool:
+    """Whether what a part says to have written is in `out`."""
+    try:
+        names = [row["name"] for row in json.loads((part / "rows.json").read_text()) if not row["error"]]
+    except (OSError, ValueError, KeyError):
+        return False
+    return all(
+        any((out / folder / f"{name}{ending}").exists() for ending in (".png", ".tif"))
+        for name in names
+        for folder in ("masks", "labels")
+    )
 
 
 def _state(path: Path) -> tuple[int, int]:
@@ -200,25 +201,31 @@ def _state(path: Path) -> tuple[int, int]:
     return found.st_size, found.st_mtime_ns
 
 
-def _gathered(parts: Path, out: Path, classes: Sequence[str]) -> pd.DataFrame:
-    """Makes the tables of all parts one each, in the order of the files; the parts go. Returns that of the images."""
+def _gathered(parts: Path, out: Path, classes: Sequence[str]) -> tuple[pd.DataFrame, set[str]]:
+    """Makes the tables of all parts one each, in the order of the files, beside those of an earlier prediction until
+    they are whole; the parts go. Returns the table of the images, and the names of what was written of them."""
     found: list[dict[str, Any]] = []
     folders = sorted(parts.glob("[0-9]*-[0-9]*"))
     for folder in folders:
         found += json.loads((folder / "rows.json").read_text())
-    for name in objects.begin_tables(out, classes):
-        with open(out / name, "a") as table:
+    tables = objects.begin_tables(parts, classes)
+    for name in tables:
+        with open(parts / name, "a") as table:
             for folder in folders:
                 with open(folder / name) as some:
                     next(some)  # the names of the columns
                     shutil.copyfileobj(some, table)
     kinds = dict.fromkeys(("page", "height", "width", "object_count"), "Int64")
     rows = pd.DataFrame(found, columns=list(COLUMNS)).astype({**kinds, "foreground_fraction": "float64"})
-    rows.to_csv(out / PREDICTIONS, index=False)
+    rows.to_csv(parts / PREDICTIONS, index=False)
+    for name in (*tables, PREDICTIONS):
+        os.replace(parts / name, out / name)
+    if objects.COUNTS not in tables:
+        (out / objects.COUNTS).unlink(missing_ok=True)
     shards.discard(parts)
     with contextlib.suppress(OSError):  # a person has put something there
         parts.parent.rmdir()
-    return rows
+    return rows, {row["name"] for row in found if not row["error"]}
 
 
 def _make_folders(images: Path, out: Path, classes: Sequence[str]) -> None:
@@ -230,7 +237,7 @@ def _make_folders(images: Path, out: Path, classes: Sequence[str]) -> None:
         if written.resolve() == folder:
             raise UserError(f"out={out} would write where the images lie, in {folder}; give another folder")
     try:
-        _refuse_others(out, below)
+        _refuse_others(out, [out / name for name in (*FOLDERS, CLASSES)])
         for each in (out / UNFINISHED, *below):  # that one first: by it the others are known as predict's own
             each.mkdir(parents=True, exist_ok=True)
         if classes:
@@ -253,22 +260,13 @@ def _refuse_others(out: Path, below: Sequence[Path]) -> None:
             raise UserError(f"{folder} holds files that predict has not written; give another out")
 
 
-def _predicted(out: Path) -> set[tuple[str, str]]:
-    """Files and pages that the table in `out` has an answer for; none where there is no table yet."""
-    try:
-        table = pd.read_csv(out / PREDICTIONS, dtype=str, keep_default_na=False)
-        answered = table[table["error"] == ""]
-        return set(zip(answered["file"], answered["page"], strict=True))
-    except (OSError, ValueError, KeyError):
-        return set()
-
-
-def _left(out: Path, others: set[tuple[str, str]], classes: Sequence[str]) -> list[str]:
-    """What is said where an earlier prediction into `out` was of `others` besides, or of classes."""
+def _left(out: Path, names: set[str], classes: Sequence[str]) -> list[str]:
+    """What is said where `out` has masks of an earlier prediction besides those of these `names`, or classes."""
     said = []
+    others = {each.stem for each in (out / "masks").iterdir() if not each.name.startswith(".")} - names
     if others:
-        held = f"{out} held {len(others)} other image{'s' * (len(others) != 1)} of an earlier prediction"
-        said.append(f"{held}: their masks and labels stay, and are in none of its tables any more")
+        held = f"{out / 'masks'} holds {len(others)} other mask{'s' * (len(others) != 1)} of an earlier prediction"
+        said.append(f"{held}: they stay, with their labels, and are in none of the tables")
     if not classes and (out / CLASSES).is_dir():
         said.append(f"{out / CLASSES} is of an earlier prediction, by a model of classes, and not of this one")
     return said

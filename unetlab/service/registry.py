@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from mlflow.entities import Run
-from mlflow.entities.model_registry import ModelVersion
+from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
@@ -143,7 +143,7 @@ def rollback(name: str) -> str:
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise UserError(f"the model registry does not answer: {str(error).splitlines()[0][:200]}") from error
-        known = ", ".join(model.name for model in client.search_registered_models()) or "none"
+        known = ", ".join(model.name for model in registered(client)) or "none"
         raise UserError(f"no registered model {name!r}; there are: {known}") from error
     champion = _holder(client, name, CHAMPION)
     previous = champion.tags.get("previous_champion") if champion else None
@@ -156,6 +156,15 @@ def rollback(name: str) -> str:
     client.delete_model_version_tag(name, previous, "replaced_by")
     client.set_model_version_tag(name, champion.version, "rolled_back", f"to version {previous}")
     return f"{name}: champion is version {previous} again, version {champion.version} no longer; {UNTIL_RESTARTED}"
+
+
+def registered(client: MlflowClient) -> list[RegisteredModel]:
+    """The models that unetlab has registered, of all that a store holds."""
+    found, token = list[RegisteredModel](), None
+    while token != "":
+        page = client.search_registered_models("name LIKE 'unetlab-%'", page_token=token)
+        found, token = found + list(page), page.token or ""
+    return found
 
 
 def _barred(run_id: str) -> str:

@@ -126,7 +126,7 @@ def _write(
     (out / "overlays" / f"{item.name}.png").write_bytes(drawn)
     found = {key: answer[key] for key in ("foreground_fraction", "object_count")}
     size = {"height": image.shape[0], "width": image.shape[1], "mode": item.mode}
-    return {"file": item.file, "page": item.page, **size, **found, "error": ""}
+    return {"file": item.file, "page": item.page, "name": item.name, **size, **found, "error": ""}
 
 
 def _segment_large(
@@ -147,4 +147,4 @@ def _segment_large(
         soft_wrap=True,
         markup=False,
     )
-    return {"file": item.file, "page": item.page, **found, "error": ""}
+    return {"file": item.file, "page": item.page, "name": item.name, **found, "error": ""}

@@ -5,7 +5,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from unetlab.errors import UserError
-from unetlab.service.registry import CHAMPION
+from unetlab.service.registry import CHAMPION, registered
 from unetlab.tracking import store
 from unetlab.tracking.store import sqlite_file
 
@@ -32,8 +32,7 @@ def standing() -> str:
 
 
 def _champion(client: MlflowClient) -> str | None:
-    registered = [each for each in client.search_registered_models() if CHAMPION in each.aliases]
-    ours = [each for each in registered if each.name.startswith("unetlab-")]
+    ours = [each for each in registered(client) if CHAMPION in each.aliases]
     versions = [client.get_model_version(each.name, each.aliases[CHAMPION]) for each in ours]
     if not versions:
         return None

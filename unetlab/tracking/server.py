@@ -109,11 +109,11 @@ def _how_to_run(folder: Path, reason: str) -> str:
     if os.geteuid() == 0 and not reason.startswith("pg_ctl"):
         return (
             f"PostgreSQL in {folder} does not start ({reason}); where root starts it, it runs as the user {ROOTS_OWN}, "
-            "who has to exist and to reach that folder: give folder=/var/lib/unetlab, or start it as an ordinary user"
+            "who has to exist and to reach that folder: give --folder /var/lib/unetlab, or start it as an ordinary user"
         )
     return (
-        f"PostgreSQL in {folder} does not start ({reason}); {folder / 'postgres.log'} says more, and database_port "
-        "gives it another port"
+        f"PostgreSQL in {folder} does not start ({reason}); {folder / 'postgres.log'} says more, and "
+        "--database-port gives it another port"
     )
 
 

@@ -26,6 +26,18 @@ def test_a_file_of_squares(store):
     assert page["after"]["threshold"] == 0.5
 
 
+def test_a_network_that_learnt_from_certain_channels_says_which(store):
+    network = trained(tiny())
+    pages = {
+        told: card(FORMATS["onnx"], "float32", "m", network, (1, 32, 32, 3), told) for told in ("", "4,1,2", "1-3")
+    }
+    assert pages[""]["before"]["channels"] == "those of the file"
+    assert pages["4,1,2"]["input"]["channels"] == [f"channel {k} of the file" for k in (4, 1, 2)]
+    assert "channels=4,1,2 of the file, counted from 1" in pages["4,1,2"]["before"]["channels"]
+    one = card(FORMATS["onnx"], "float32", "m", network, (1, 32, 32, 1), "2")
+    assert one["input"]["channels"] == ["channel 2 of the file"]
+
+
 @pytest.mark.parametrize("name", ["onnx", "litert"])
 def test_a_file_of_patches_says_which_sizes_it_takes(store, name):
     network = trained(tiny(view="patches", scale=0.5, normalise="percentile", channels=1))

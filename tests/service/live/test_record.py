@@ -43,6 +43,16 @@ def test_a_folder_becomes_a_folder_of_what_predict_draws(images, tmp_path):
     assert np.array_equal(np.asarray(Image.open(out / "000001-cell0.png")), overlay(image, answer.labels))
 
 
+def test_a_folder_that_holds_somebody_s_pictures_is_refused(images, tmp_path):
+    out = tmp_path / "frames"
+    out.mkdir()
+    (out / ".hidden").write_text("")
+    (out / "000001.png").write_bytes(encoded(blob(41, 60)))
+    with pytest.raises(UserError, match="frames holds files already, which frames would lie among; give a new folder"):
+        record(predictor(), open_source(str(images)), out, None)
+    assert len(list(out.iterdir())) == 2
+
+
 def test_a_threshold_replaces_the_model_s_own(images, tmp_path):
     record(predictor(), open_source(str(images / "cell0.png")), tmp_path / "out", 1.0)
     drawn = np.asarray(Image.open(tmp_path / "out" / "000000-cell0.png"))

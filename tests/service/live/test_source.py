@@ -36,6 +36,13 @@ def test_a_folder_is_its_images_by_name_and_every_page_of_its_stacks(tmp_path):
         found.read(1, most=500)
 
 
+def test_a_stack_is_one_whatever_its_ending(tmp_path):
+    stack(tmp_path / "a.tif")
+    (tmp_path / "a.tif").rename(tmp_path / "a.png")
+    found = open_source(str(tmp_path))
+    assert [found.name(k) for k in range(len(found))] == ["a.png page 1", "a.png page 2", "a.png page 3"]
+
+
 def test_threads_share_the_pages_of_a_stack(tmp_path):
     with closing(open_source(str(stack(tmp_path / "c.tif", 20)))) as found, ThreadPoolExecutor(4) as threads:
         values = list(threads.map(lambda k: int(found.read(k).max()), range(20)))

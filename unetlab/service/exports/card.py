@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from unetlab.images.depth import RANGE, TAIL
+from unetlab.images.depth import LEAST_TAIL, RANGE, TAIL
 from unetlab.images.view import ALIGN
 from unetlab.inference.tiles import TILE
 from unetlab.service.exports.base import Format, Shape
@@ -15,15 +15,18 @@ FOLDER = "exports"
 """Of the artifacts of the run that trained a model: a folder a format and precision."""
 
 DEPTH = (
-    f"8 bits as they are; of more the image's percentiles {100 * TAIL:g} and {100 - 100 * TAIL:g} over all channels "
-    f"become the grey levels {RANGE[0]} and {RANGE[1]}, and what lies beyond is squeezed into those left"
+    f"8 bits as they are; of more the image's percentiles {100 * TAIL:g} and {100 - 100 * TAIL:g} over all channels, "
+    f"at least {LEAST_TAIL} values from either end, become the grey levels {RANGE[0]} and {RANGE[1]}, and what lies "
+    "beyond is squeezed into those left"
 )
 
 COLOURS = {1: ["grey"], 3: ["red", "green", "blue"]}
 
 
-def card(row: Format, precision: str, address: str, trained: Trained, shape: Shape) -> dict[str, Any]:
-    """The page, without what was measured.
+def card(
+    row: Format, precision: str, address: str, trained: Trained, shape: Shape, channels: str = ""
+) -> dict[str, Any]:
+    """The page, without what was measured, of a network that learnt from these `channels` of files, "" for all.
 
     Only the network is in the file. What comes before it, bit depth, resizing and normalisation, is in `before`; what
     comes after, cutting at the threshold and back to the image's size, in `after`.
@@ -41,7 +44,7 @@ def card(row: Format, precision: str, address: str, trained: Trained, shape: Sha
             **sides,
             "dtype": "float32",
             "range": [0.0, 1.0],
-            "channels": COLOURS.get(shape[3], [f"channel {k + 1}" for k in range(shape[3])]),
+            "channels": _learnt(channels, shape[3]),
         },
         "output": {
             "shape": [*shape[:3], outputs],
@@ -49,10 +52,25 @@ def card(row: Format, precision: str, address: str, trained: Trained, shape: Sha
             "range": [0.0, 1.0],
             "channels": _channels(outputs, list(recipe.classes or ())),
         },
-        "before": {"depth": DEPTH, "size": _size(recipe, shape), "normalisation": _normalisation(trained)},
+        "before": {
+            "channels": _of_file(channels),
+            "depth": DEPTH,
+            "size": _size(recipe, shape),
+            "normalisation": _normalisation(trained),
+        },
         "after": {"threshold": None if recipe.classes else recipe.threshold}
         | {name: getattr(recipe, name) for name in ("tta", "objects", "seeds", "least_object", "confidence")},
     }
+
+
+def _learnt(channels: str, count: int) -> list[str]:
+    told = [each.strip() for each in channels.split(",") if each.strip().isdecimal()]
+    names = [f"channel {each} of the file" for each in told]
+    return names if len(names) == count else COLOURS.get(count, [f"channel {k + 1}" for k in range(count)])
+
+
+def _of_file(channels: str) -> str:
+    return f"channels={channels} of the file, counted from 1, and no others" if channels else "those of the file"
 
 
 def _normalisation(trained: Trained) -> str:

@@ -115,8 +115,11 @@ def ahead(items: Iterable[T]) -> Iterator[T]:
 def _into(folder: Path) -> Callable[[str, np.ndarray], None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        held = any(not each.name.startswith(".") for each in folder.iterdir())
     except OSError as error:
         raise unwritable(folder, error) from error
+    if held:
+        raise UserError(f"out={folder} holds files already, which frames would lie among; give a new folder")
 
     def write(name: str, drawn: np.ndarray) -> None:
         try:

@@ -54,7 +54,7 @@ class Frames:
     def _numbers(self, number: int) -> range:
         """Of a file's pages, counted from 0 as in the file."""
         source = self.files[number][1]
-        if isinstance(source, Path) and source.suffix.lower() not in codecs.STACKS:
+        if isinstance(source, Path) and not codecs.may_be_stack(source):
             return range(1)
         try:
             with codecs.open_pages(source, *self.choice) as opened:
