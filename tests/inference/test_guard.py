@@ -11,7 +11,7 @@ from conftest import blob, encoded, log_tiny
 from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import scoring_server
 
-from unetlab.inference import guard
+from unetlab.inference import guard, package
 
 JSON = (b"content-type", b"application/json")
 REQUEST = b'{"dataframe_split": {"columns": ["image"], "data": [["abc"]]}}'
@@ -76,6 +76,12 @@ def test_a_good_request_and_its_answer_pass_as_they_are(parts):
         (b"hello", (JSON,), 400, "the body is no JSON in UTF-8 (Expecting value"),
         (b"\xff\xfe\x00", (JSON,), 400, "the body is no JSON"),
         (b"[1, 2]", (JSON,), 400, "the body is no object such as"),
+        (
+            b'{"params": {"treshold": 0.9}}',
+            (JSON,),
+            400,
+            "no parameter 'treshold'; there are threshold, channels, pages",
+        ),
         (b'{"a":' + b"[" * 40 + b"]" * 40 + b"}", (JSON,), 400, "nests values more than 8 deep"),
     ],
 )
@@ -90,6 +96,10 @@ def test_json_that_takes_memory_or_depth_is_refused(body):
     with pytest.raises(guard.Refused) as caught:
         guard.check(body)
     assert caught.value.status == 400 and "\n" not in caught.value.message
+
+
+def test_the_parameters_are_those_of_the_model():
+    assert [each.name for each in package.PARAMS.params] == list(guard.PARAMS)
 
 
 def test_a_slow_body_ends_and_a_client_that_goes_away_gets_no_answer(monkeypatch):

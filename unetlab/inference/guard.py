@@ -31,6 +31,9 @@ MOST_VALUES = 100_000
 MOST_NESTED = 8
 """Lists and dictionaries within each other; a request for this model has four."""
 
+PARAMS = ("threshold", "channels", "pages")
+"""What a request may say besides its images."""
+
 SLOWEST = 60.0
 """Seconds a body may take to arrive."""
 
@@ -190,7 +193,8 @@ async def _drained(receive: Receive) -> None:
 
 
 def check(body: bytes) -> None:
-    """Raises Refused for a body that is no JSON, or one of too many values or too many within each other."""
+    """Raises Refused for a body that is no JSON, or one of too many values or too many within each other, and for a
+    parameter that there is none of, which MLflow would pass over."""
     if sum(body.count(sign) for sign in (b",", b"[", b"{")) > MOST_VALUES:
         raise Refused(400, f"the body holds more than {MOST_VALUES:,} values; a row is one image in base64")
     try:
@@ -199,6 +203,9 @@ def check(body: bytes) -> None:
         raise Refused(400, f"the body is no JSON in UTF-8 ({_short(str(error), 120)})") from None
     if not isinstance(request, dict):
         raise Refused(400, f"the body is no object such as {EXAMPLE}")
+    params = request.get("params")
+    if isinstance(params, dict) and (odd := sorted(set(params) - set(PARAMS))):
+        raise Refused(400, f"there is no parameter {_short(odd[0], 40)!r}; there are {', '.join(PARAMS)}")
     level: list[Any] = [request]
     for _ in range(MOST_NESTED):
         level = [each for one in level for each in (one.values() if isinstance(one, dict) else one)]
