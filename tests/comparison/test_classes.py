@@ -94,6 +94,17 @@ def test_what_a_third_run_invents_changes_nothing_between_two_others(store):
     assert np.isnan(found.ranking().set_index("name").loc["never", "native_dice/eggs"])
 
 
+def test_of_many_models_of_classes_each_is_compared_with_the_best(store, monkeypatch):
+    monkeypatch.setattr("unetlab.comparison.compare.EVERY_PAIR_OF_CLASSES", 2)
+    base = difficulty()
+    for k in range(3):
+        log_classes(f"s{k}", base - 0.05 * k + noise(k), eggs_of(base - 0.05 * k))
+    found = compare()
+    assert set(found.pairs["a"]) == {"s0"} and any(
+        "each is compared with the best only" in note for note in found.notes
+    )
+
+
 def test_classes_are_not_compared_with_one_mask_nor_with_other_classes(store):
     base = difficulty()
     log_classes("classes", base, eggs_of(base))

@@ -1,19 +1,22 @@
 """Comparison of runs read back from MLflow."""
 
+import dataclasses
 import doctest
 import sys
 from pathlib import Path
 
 import mlflow
 import numpy as np
+import pandas as pd
 import pytest
 from fake_runs import IDS, difficulty, log_setup_run, score_table
 from scipy import stats
 
-from unetlab.comparison import report
+from unetlab.comparison import contenders, report
 from unetlab.comparison.compare import EVERY_PAIR, compare, contest, ranking_metric
 from unetlab.errors import UserError
 from unetlab.metrics.table import METRICS
+from unetlab.tracking import read
 
 
 def _noise(seed: int, size: float = 0.02, n: int = len(IDS)) -> np.ndarray:
@@ -267,6 +270,16 @@ def test_a_model_of_which_no_run_says_what_it_learnt_is_named(store):
     mlflow.MlflowClient().set_tag(ids[1], "seen_images", "unknown: its run is not in this store")
     (note,) = (note for note in compare().notes if "trained on" in note)
     assert ids[1] in note and ids[0] not in note and "its scores are too good" in note
+    assert "(its run is not in this store)" in note
+
+
+def test_the_share_that_splits_have_in_common_is_of_images_where_blocks_part_a_scene(store):
+    for groups, share in ((np.arange(20), 6 / 14), (np.arange(20) // 2, 3 / 7), (np.zeros(20, int), 6 / 14)):
+        sides = pd.DataFrame({"id": np.arange(20), "side": ["train"] * 14 + ["test"] * 6, "group": groups})
+        kept = {"split.csv": sides.to_csv(index=False).encode()}
+        run = log_setup_run("a", difficulty(), artifacts=kept)
+        record = dataclasses.replace(read.find_one(run), sides={"train": 14, "test": 6})
+        assert contenders.test_share_of(record) == pytest.approx(share)
 
 
 def test_labels_that_nobody_drew_are_named(store):

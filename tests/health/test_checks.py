@@ -145,6 +145,9 @@ def test_h005_image_on_both_sides():
     copied = sides.assign(group=range(4), sha=["a", "b", "c", "c"])  # pixel for pixel, in groups of their own
     assert "1 test image (image4)" in check_run(_changed(sides=copied))[0].explanation
     assert _codes(_changed(sides=copied.assign(sha=list("abcd")))) == []
+    blocks = {**HEALTHY.params, "split": "blocks"}  # which part the scene that a stack is
+    assert _codes(_changed(sides=sides, params=blocks)) == []
+    assert _codes(_changed(sides=copied, params=blocks)) == ["H005"]
 
 
 def test_h006_too_few_images():

@@ -238,6 +238,7 @@ def test_sections_that_look_like_copies_are_split_by_blocks_and_are_one_scene_in
     summary = run_setup(TINY, told, QUIET)
     assert summary.figures["test/images"] == 4
     assert summary.figures["test/scenes"] == len(set(images.card.groups[images.sides.test])) < 3
+    assert "H005" not in mlflow.get_run(summary.run_id).data.tags["health"]  # though blocks part its scene
 
 
 def test_blocks_that_part_a_group_that_was_told_are_refused(store, pairs, light):

@@ -39,4 +39,5 @@ def test_one_scene_and_too_few_show_nothing():
     assert np.isnan(detectable_difference(np.arange(4.0), ["one"] * 4))
     assert detectable_difference(scattered(5)) == np.inf
     assert scenes_needed(np.arange(4.0), ["one"] * 4) == scenes_needed(np.zeros(5)) == 0
+    assert scenes_needed(scattered(30) * 0.05 + 1e-12) == 10**9  # as many as nobody has
     assert least_scenes(0.05) == 6 and scenes_needed(np.ones(3)) == 6

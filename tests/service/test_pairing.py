@@ -27,7 +27,8 @@ def trained(data, test: slice, dice: float, known: bool = True, fold: int = 1, *
     with mlflow.start_run() as run:
         tags = {"setup": "tiny", "role": "search", "dataset": dataset.name, "dataset_digest": dataset.digest}
         mlflow.set_tags({**tags, "split_digest": f"split{test.start}"})
-        mlflow.log_params({"data": str(data), "seed": 0, "twin_seed": None})
+        channels = changes.get("learnt_channels", "")
+        mlflow.log_params({"data": str(data), "seed": 0, "twin_seed": None, "channels": channels})
         mlflow.log_metrics({"test/native_dice": dice, "test/images": len(table)})
         mlflow.log_text(table.to_csv(index=False), "scores/test.csv")
         mlflow.log_text((sides if known else sides.drop(columns="sha")).to_csv(index=False), "split.csv")

@@ -9,6 +9,7 @@ import pandas as pd
 
 from unetlab.comparison.contenders import (
     EVERY_PAIR,
+    EVERY_PAIR_OF_CLASSES,
     TRAIN_SHARE,
     listed,
     names_of,
@@ -150,7 +151,8 @@ def compare(
       large.
 
     The Dice of a class is compared on the images in which the class is, in the truth or in either of the two answers;
-    of two models the one that invents none there is right, with a Dice of 1.
+    of two models the one that invents none there is right, with a Dice of 1. `ranking` has each model's mean over its
+    own such images, as its run has it, and so have repeats; both may order models otherwise.
 
     **What is drawn.** Copies, frames of one take and tiles of one field are no independent witnesses: what is drawn and
     flipped is the scene, as `split.csv` of the runs has it, with all its images; what is estimated stays the mean over
@@ -161,9 +163,9 @@ def compare(
     the verdict is "cannot tell". The p-value rules because it takes two tests to convince: sign flips, which ask
     nothing of the scores' shape, and Student's t, which knows that few large scenes say little.
 
-    **How many.** Up to 40 contenders every pair is compared. Beyond, each is compared with the best only, so that the
-    work grows with the runs and not with their square; since the best was picked by looking, Holm's correction still
-    counts all pairs. `Comparison.pair` gives any other pair.
+    **How many.** Up to 40 contenders, of classes 10, every pair is compared. Beyond, each is compared with the best
+    only, so that the work grows with the runs and not with their square; since the best was picked by looking, Holm's
+    correction still counts all pairs. `Comparison.pair` gives any other pair.
 
     **Repeats.** Runs with a tag `repeat` are compared setup by setup. Seeds on the same split are averaged image by
     image. Over several splits each gives one mean difference, and the variance is corrected for the images they share
@@ -231,7 +233,9 @@ def contest(
     names = tuple(names[i] for i in order)
     ordered = {metric: values[order] for metric, values in scores.items()}
     k = len(names)
-    which = np.stack(np.triu_indices(k, 1), axis=1) if k <= EVERY_PAIR else np.array([[0, i] for i in range(1, k)])
+    # of a class each pair has images of its own, and takes as long as all pairs do of other scores
+    few = k <= (EVERY_PAIR_OF_CLASSES if any("/" in metric for metric in scores) else EVERY_PAIR)
+    which = np.stack(np.triu_indices(k, 1), axis=1) if few else np.array([[0, i] for i in range(1, k)])
     pairs = _pairs(names, ordered, which, scenes, repeats, test_share, seed)
     if repeats > 1:
         low, high = significance.corrected_resampled_t(ordered[first], test_share)[1:3]
@@ -251,7 +255,7 @@ def contest(
         pairs=pairs,
         intervals=np.clip(np.stack([low, high], axis=1), 0, 1),  # a t interval over few splits knows no bounds
         best=tuple(name for name in names if name not in told),
-        notes=tuple(_notes(behind, k, n, tuple(scenes), repeats)),
+        notes=tuple(_notes(behind, k, n, tuple(scenes), repeats, few)),
     )
 
 
@@ -393,7 +397,9 @@ def _counted(images: int, scenes: Sequence[str]) -> str:
     return f"{images} test images in {several} scene{'s' * (several != 1)}"
 
 
-def _notes(behind: Sequence[tuple[Record, ...]], k: int, n: int, scenes: tuple[str, ...], repeats: int) -> list[str]:
+def _notes(
+    behind: Sequence[tuple[Record, ...]], k: int, n: int, scenes: tuple[str, ...], repeats: int, every: bool
+) -> list[str]:
     notes = []
     units = significance.count_scenes(scenes or None, n)
     if repeats > 1:
@@ -407,15 +413,16 @@ def _notes(behind: Sequence[tuple[Record, ...]], k: int, n: int, scenes: tuple[s
         notes.append(f"{_counted(n, scenes)} are too few: no difference could pass the test, however large.")
     if repeats == 1 and not scenes and any(behind):
         notes.append("No run says which test images show one scene: each counts as one of its own.")
-    if k > EVERY_PAIR:
+    if not every:
         notes.append(
             f"{k} contenders: each is compared with the best only, and p-values are corrected for all "
             f"{k * (k - 1) // 2:,} pairs, since the best was picked by looking."
         )
     for each in [record for runs in behind for record in runs]:
-        if each.tags.get("seen_images", "").startswith("unknown"):
-            trained = f"No run says what {each.name} ({each.run_id}) was trained on"
-            notes.append(f"{trained}: if these images are among it, its scores are too good.")
+        if (seen := each.tags.get("seen_images", "")).startswith("unknown"):
+            why = seen.partition(": ")[2] or "its run does not say"
+            trained = f"Nobody knows whether {each.name} ({each.run_id}) was trained on these images ({why})"
+            notes.append(f"{trained}: if it was, its scores are too good.")
     made = sorted({each.tags.get("scored_against", "masks") for runs in behind for each in runs} - {"masks"})
     if made:
         notes.append(

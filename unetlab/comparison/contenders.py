@@ -2,12 +2,17 @@
 
 from collections.abc import Sequence
 
+import pandas as pd
+
 from unetlab.errors import UserError
 from unetlab.tracking.read import SIDES, Record, budget, table
 from unetlab.tracking.read import scenes as read_scenes
 
 EVERY_PAIR = 40
 """Up to so many contenders (780 pairs) every pair is compared, beyond that each with the best."""
+
+EVERY_PAIR_OF_CLASSES = 10
+"""The same of those that tell classes apart: each pair has images of its own, and is tested by itself."""
 
 LATEST = 10
 """Runs that are asked which images show one scene: all have the same images, and one answer is enough."""
@@ -31,15 +36,21 @@ def scenes_of(records: Sequence[Record], ids: Sequence[str]) -> tuple[str, ...]:
 
 
 def test_share_of(of: Record) -> float:
-    """Test over training scenes, or images where the run does not know scenes."""
+    """Test over training scenes, or images where the run does not know scenes, or blocks part them."""
     sides = table(of, SIDES, ["side", "group"])
-    if sides is not None and {"side", "group"} <= set(sides):
+    if sides is not None and {"side", "group"} <= set(sides) and not _parted(sides):
         held = sides.groupby("side")["group"].nunique()
         if {"train", "test"} <= set(held.index):
             return float(held["test"] / held["train"])
     if {"train", "test"} <= set(of.sides):
         return of.sides["test"] / of.sides["train"]
     return TRAIN_SHARE
+
+
+def _parted(sides: pd.DataFrame) -> bool:
+    """Whether a scene lies on both sides, as where a stack is split in blocks."""
+    groups = {side: set(part) for side, part in sides.groupby("side")["group"]}
+    return bool(groups.get("train", set()) & groups.get("test", set()))
 
 
 def refuse_different(records: Sequence[Record], tags: Sequence[str]) -> None:

@@ -184,7 +184,8 @@ def image_on_both_sides(run: RunData) -> HealthFinding | None:
         sides = run.sides
         tests = sides["side"] == "test"
         alike = pd.Series(False, sides.index)
-        for column in {"group", "sha"}.intersection(sides):  # runs of before pixels were known have no sha
+        # blocks part the scene that a stack is, with a gap; runs of before pixels were known have no sha
+        for column in ({"sha"} if run.params.get("split") == "blocks" else {"group", "sha"}).intersection(sides):
             alike |= sides[column].isin(set(sides.loc[~tests, column]))
         near = sorted(sides.loc[tests & alike, "id"].astype(str))
     found = sorted({*both, *near})

@@ -16,7 +16,7 @@ from unetlab.health import examine
 from unetlab.metrics import classes
 from unetlab.options import Reading
 from unetlab.service import scoring
-from unetlab.service.loading import class_names, in_words, learnt_channels, load, other_channels
+from unetlab.service.loading import class_names, in_words, learnt_channels, load, other_channels, same_channels
 from unetlab.service.seen import Origin, origin, seen, spread_over_scenes
 from unetlab.service.shards import Spread, in_turn
 from unetlab.tracking import ui
@@ -90,8 +90,8 @@ def evaluate(
     card = check(dataset, groups)
     _refuse_unknown(card)
     met = _seen(model, data, whence, dataset, card.groups, allow_seen, console)
-    learnt = learnt_channels(segmenter.metadata)
-    if met == "0" and learnt != reading["channels"]:
+    learnt = learnt_channels(segmenter.metadata) or whence.channels
+    if met == "0" and not same_channels(learnt, reading["channels"]):
         met = f"unknown: read by channels={reading['channels'] or 'all'}, learnt from channels={learnt or 'all'}"
         said = f"{model} cannot know these images again if it learnt from them ({met.removeprefix('unknown: ')})"
         console.print(f"{said}: if so, these scores are too good", highlight=False, soft_wrap=True, markup=False)

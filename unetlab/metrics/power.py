@@ -1,6 +1,7 @@
 """What so many scenes can show: the power of `significance.paired_test`."""
 
 import functools
+import math
 
 import numpy as np
 from scipy import optimize, stats
@@ -19,6 +20,9 @@ POWER = 0.8
 
 FEW = 13
 """Scenes up to which flips come in steps so large that they ask for more than Student's t."""
+
+MOST = 10**9
+"""Scenes that nobody has: no more are asked for."""
 
 TRIES = 400
 """Simulated comparisons by which that is measured."""
@@ -60,8 +64,9 @@ def scenes_needed(differences: np.ndarray, scenes: Scenes = None, level: float =
     if not np.isfinite(between) or mean == 0:
         return 0
     quantiles = stats.norm.ppf(1 - level / 2) + stats.norm.ppf(POWER)
-    n = max(count_scenes(scenes, len(differences)) + 1, int((quantiles * between / mean) ** 2), least_scenes(level))
-    while _away(n - 1.0, level) * _lift(n, level) * between > mean * np.sqrt(n):
+    most = min((quantiles * between / mean) ** 2, float(MOST))
+    n = max(count_scenes(scenes, len(differences)) + 1, int(most), least_scenes(level))
+    while n < MOST and _away(n - 1.0, level) * _lift(n, level) * between > mean * math.sqrt(n):
         n += 1
     return n
 

@@ -125,6 +125,11 @@ def learnt_channels(metadata: Model) -> str:
     return str((metadata.metadata or {}).get("channels", ""))
 
 
+def same_channels(one: str, other: str) -> bool:
+    """Whether two choices of channels are the same, however blanks are set."""
+    return "".join(one.split()) == "".join(other.split())
+
+
 def other_channels(metadata: Model, channels: str) -> list[str]:
     """The line that says so, where a model learnt from certain channels and nothing says which to read now."""
     learnt = learnt_channels(metadata)

@@ -11,7 +11,7 @@ from mlflow.entities.model_registry import ModelVersion
 from unetlab.data import Dataset
 from unetlab.errors import UserError
 from unetlab.service import gate, scoring
-from unetlab.service.loading import class_names, described, in_words, learnt_channels, load
+from unetlab.service.loading import class_names, described, in_words, load, same_channels
 from unetlab.service.own import open_again
 from unetlab.service.seen import SIDES, Origin, origin, seen, spread_over_scenes
 from unetlab.tracking import read
@@ -55,7 +55,7 @@ def pair(challenger: Record, name: str, champion: ModelVersion) -> Pair:
     standing = read.find_one(str(champion.run_id))
     if all(challenger.tags.get(tag) == standing.tags.get(tag) for tag in ("dataset_digest", "split_digest")):
         return _pair(metric, own, _scores(standing, metric), sides, f"the champion, version {champion.version},")
-    _refuse_other_channels(challenger, name, champion)
+    _refuse_other_channels(challenger, standing, champion)
     dataset = _data_of(challenger)
     rows = np.array([dataset.ids.index(id) for id in own.index])
     scenes = _scenes(sides, own.index)
@@ -98,16 +98,13 @@ def _refuse_other_classes(challenger: Record, name: str, champion: ModelVersion)
         )
 
 
-def _refuse_other_channels(challenger: Record, name: str, champion: ModelVersion) -> None:
+def _refuse_other_channels(challenger: Record, standing: Record, champion: ModelVersion) -> None:
     """Read by the challenger's, images would show the champion what it never learnt, and none would be known again."""
-    own, standing = (
-        learnt_channels(described(f"models:/{model}"))
-        for model in (challenger.tags["final_model"], f"{name}/{champion.version}")
-    )
-    if own != standing:
+    own, other = (one.params.get("channels", "") for one in (challenger, standing))
+    if not same_channels(own, other):
         raise UserError(
             f"it learnt from channels={own or 'all'} and version {champion.version}, the champion, from channels="
-            f"{standing or 'all'}, so neither can be scored on what the other reads; let a person decide"
+            f"{other or 'all'}, so neither can be scored on what the other reads; let a person decide"
         )
 
 

@@ -28,6 +28,7 @@ class Origin:
         setup: that made it; "unknown" where nothing says.
         tags: of the logged model and its run.
         sides: the run's `split.csv`, None where there is none.
+        channels: of files, from which it learnt, as the run was told.
     """
 
     model_id: str | None
@@ -35,6 +36,7 @@ class Origin:
     setup: str
     tags: dict[str, str]
     sides: pd.DataFrame | None
+    channels: str = ""
 
     @property
     def recorded(self) -> bool:
@@ -80,6 +82,7 @@ def origin(segmenter: PyFuncModel) -> Origin:
         setup=tags.get("setup", "unknown"),
         tags={key: value for key, value in tags.items() if not key.startswith("mlflow.")},
         sides=sides,
+        channels=run.data.params.get("channels", "") if run else "",
     )
 
 

@@ -70,6 +70,8 @@ def _learnt(channels: str, count: int) -> list[str]:
 
 
 def _of_file(channels: str) -> str:
+    if channels.strip() == "pages":
+        return "each channel of the file is an image of its own"
     return f"channels={channels} of the file, counted from 1, and no others" if channels else "those of the file"
 
 
