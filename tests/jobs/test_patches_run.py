@@ -34,7 +34,7 @@ def touching(folder, n=16, apart=False):
         height, width = [(40, 60), (30, 50), (64, 64), (25, 90)][i % 4]
         y, x = np.mgrid[:height, :width]
         labels = np.zeros((height, width), np.uint8)
-        for number, middle in enumerate((12, 23 + 6 * apart, width - 9), start=1):
+        for number, middle in enumerate((8, 26, width - 7) if apart else (12, 23, width - 9), start=1):
             labels[(y - height // 2) ** 2 + (x - middle) ** 2 < 36] = number
         image = np.clip((labels > 0) * 150 + rng.normal(40, 10, labels.shape), 0, 255).astype(np.uint8)
         Image.fromarray(image).save(folder / "images" / f"{i:02d}.png")
