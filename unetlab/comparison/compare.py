@@ -1,6 +1,5 @@
 """Which setup is better, and how sure is that? Reads runs from MLflow and from nowhere else."""
 
-import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -20,6 +19,7 @@ from unetlab.comparison.contenders import (
     scenes_of,
     test_share_of,
 )
+from unetlab.comparison.pairs import LEVEL, means_of, pairs_of
 from unetlab.errors import UserError
 from unetlab.metrics import significance
 from unetlab.metrics.table import METRICS, word_of
@@ -36,9 +36,6 @@ def ranking_metric(names: Collection[str]) -> str:
         if metric in names:
             return metric
     raise UserError(f"runs have none of {', '.join(METRICS)} for each test image; run them again with this version")
-
-
-LEVEL = 0.05
 
 
 @dataclass(frozen=True)
@@ -92,7 +89,7 @@ class Comparison:
         if len(found):
             return found
         which = np.array([[places[a], places[b]]])
-        return _pairs(self.names, self.scores, which, self.scenes, self.repeats, self.test_share)
+        return pairs_of(self.names, self.scores, which, self.scenes, self.repeats, self.test_share)
 
     def ranking(self) -> pd.DataFrame:
         """One row a contender, best first.
@@ -100,7 +97,7 @@ class Comparison:
         Columns rank, name, setup, each metric's mean, _low and _high of the one that ranks, behind_best (of that one),
         behind_low, behind_high, p_holm against the first, and among_best.
         """
-        means = {metric: _means(values) for metric, values in self.scores.items()}
+        means = {metric: means_of(values) for metric, values in self.scores.items()}
         first = self.metric
         against = self.pairs[(self.pairs["metric"] == first) & (self.pairs["a"] == self.names[0])].set_index("b")
         against = against.reindex(list(self.names))
@@ -236,7 +233,7 @@ def contest(
     # of a class each pair has images of its own, and takes as long as all pairs do of other scores
     few = k <= (EVERY_PAIR_OF_CLASSES if any("/" in metric for metric in scores) else EVERY_PAIR)
     which = np.stack(np.triu_indices(k, 1), axis=1) if few else np.array([[0, i] for i in range(1, k)])
-    pairs = _pairs(names, ordered, which, scenes, repeats, test_share, seed)
+    pairs = pairs_of(names, ordered, which, scenes, repeats, test_share, seed)
     if repeats > 1:
         low, high = significance.corrected_resampled_t(ordered[first], test_share)[1:3]
     else:
@@ -257,92 +254,6 @@ def contest(
         best=tuple(name for name in names if name not in told),
         notes=tuple(_notes(behind, k, n, tuple(scenes), repeats, few)),
     )
-
-
-def _pairs(
-    names: Sequence[str],
-    scores: Mapping[str, np.ndarray],
-    which: np.ndarray,
-    scenes: Sequence[str],
-    repeats: int,
-    test_share: float,
-    seed: int = 0,
-) -> pd.DataFrame:
-    """The rows of Comparison.pairs for places `which`, int (pairs, 2)."""
-    a, b = which.T
-    family = math.comb(len(names), 2)
-    tables = []
-    tested = {}
-    for metric, values in scores.items():
-        found = _tested(values[a], values[b], scenes, test_share if repeats > 1 else None, seed)
-        if not np.isnan(found.mean).all():
-            tested[metric] = found
-    for metric, found in tested.items():
-        adjusted = _holm(metric, {name: other.p_value for name, other in tested.items()}, family)
-        verdict = np.where(found.mean > 0, "a better", "b better")
-        tables.append(
-            pd.DataFrame(
-                {
-                    "metric": metric,
-                    "a": np.asarray(names)[a],
-                    "b": np.asarray(names)[b],
-                    "difference": found.mean,
-                    "low": np.clip(found.low, -1, 1),  # as the intervals of means above
-                    "high": np.clip(found.high, -1, 1),
-                    "p": found.p_value,
-                    "p_holm": adjusted,
-                    "effect": found.effect,
-                    "verdict": np.where(adjusted < LEVEL, verdict, "cannot tell"),
-                }
-            )
-        )
-    every = pd.concat(tables, ignore_index=True)
-    return every[every["difference"].notna()].reset_index(drop=True)
-
-
-def _tested(
-    a: np.ndarray, b: np.ndarray, scenes: Sequence[str], test_share: float | None, seed: int
-) -> significance.Paired:
-    """Tests of scores, float64 (pairs, units) each, over repeated splits where there is a `test_share`.
-
-    Scores of a class are NaN where it is in neither truth nor answer. Images in which it is for one of a pair count:
-    the other is right there, 1. Of repeats those count in which both have a score. NaN, with a p-value of 1, for pairs
-    that have fewer than two.
-    """
-    if test_share is None:
-        there = ~(np.isnan(a) & np.isnan(b))
-        a, b = np.nan_to_num(a, nan=1.0), np.nan_to_num(b, nan=1.0)
-    else:
-        there = ~(np.isnan(a) | np.isnan(b))
-    found = np.full((5, len(a)), np.nan)
-    found[3] = 1
-    alike, which = np.unique(there, axis=0, return_inverse=True)
-    for number, kept in enumerate(alike):
-        if kept.sum() < 2:
-            continue
-        rows = which == number
-        differences = (a - b)[np.ix_(rows, kept)]
-        if test_share is None:
-            own = np.asarray(scenes)[kept].tolist() if scenes else None
-            found[:, rows] = significance.paired(differences, own, seed=seed)
-        else:
-            found[:, rows] = significance.corrected_resampled_t(differences, test_share)
-    return significance.Paired(*found)
-
-
-def _means(values: np.ndarray) -> np.ndarray:
-    """Means of rows over what is there, NaN where nothing is."""
-    return pd.DataFrame(values).mean(axis=1).to_numpy()
-
-
-def _holm(metric: str, p_values: Mapping[str, np.ndarray], family: int) -> np.ndarray:
-    """The p-values of a metric over all pairs, a family of its own, but those of the classes of a score are one."""
-    score, _, kind = metric.partition("/")
-    if not kind:
-        return significance.holm(p_values[metric], family)
-    kin = [name for name in p_values if name.startswith(f"{score}/")]
-    every = significance.holm(np.concatenate([p_values[name] for name in kin]), family * len(kin))
-    return np.asarray(np.split(every, len(kin))[kin.index(metric)])
 
 
 def _compare_repeats(records: Sequence[Record], seed: int) -> Comparison:
@@ -371,7 +282,7 @@ def _compare_repeats(records: Sequence[Record], seed: int) -> Comparison:
     if len(splits) == 1:
         return contest(setups, per_split[0], ids, behind, scenes_of(records, ids), seed=seed)
     shared = [name for name in per_split[0] if all(name in each for each in per_split)]
-    means = {name: np.stack([_means(each[name]) for each in per_split], axis=1) for name in shared}
+    means = {name: np.stack([means_of(each[name]) for each in per_split], axis=1) for name in shared}
     share = test_share_of(records[0])
     return contest(setups, means, splits, behind, repeats=len(splits), test_share=share, seed=seed)
 

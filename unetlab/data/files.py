@@ -11,7 +11,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 from unetlab.errors import UserError, refuse_no_text
 from unetlab.images.codecs import CONTAINERS, is_container
@@ -97,7 +97,6 @@ class FolderFiles:
             return _hash([str(self.folder.resolve()), *(self._state(name) for name in self.names)])
         except OSError as error:  # a folder that can be listed and not entered
             _refuse_unread(error)
-            raise
 
     def _state(self, name: str) -> str:
         path = self.folder / name
@@ -276,7 +275,7 @@ def _hidden(parts: Iterable[str]) -> bool:
     return any(part.startswith((".", "__MACOSX")) for part in parts)
 
 
-def _refuse_unread(error: OSError) -> None:
+def _refuse_unread(error: OSError) -> NoReturn:
     raise UserError(f"{error.filename} cannot be read ({error.strerror}); check its permissions") from error
 
 

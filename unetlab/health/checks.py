@@ -222,17 +222,18 @@ def too_few_images(run: RunData) -> HealthFinding | None:
         return None
     counted = f"{n} test images" + ("" if scenes is None else f" of {units} scene{'s' * (units != 1)}")
     smallest = f"{least:.3f} {WORDS[column]} four times in five, and smaller ones less often"
-    needed = max(LEAST_SCENES, scenes_needed(gains, scenes))
-    # of one scene nothing is known of the spread
-    many = f"about {needed:,} test scenes would" if units > 1 else f"at least {needed} test scenes can"
+    remedy = "Take test images of more scenes before you rank models."
+    if gain > 0:
+        needed = max(LEAST_SCENES, scenes_needed(gains, scenes))
+        # of one scene nothing is known of the spread
+        many = f"about {needed:,} test scenes would" if units > 1 else f"at least {needed} test scenes can"
+        remedy = f"Claim no gain; {many} show one of this size, if it is one."
     return HealthFinding(
         "H006",
         "too few test images for the difference",
         (f"{counted} can show no difference, however large" if none else f"{counted} show {smallest}")
         + f"; this run's gain over {words[rival]} is {gain:+.3f}.",
-        f"Claim no gain; {many} show one of this size, if it is one."
-        if gain > 0
-        else "Take test images of more scenes before you rank models.",
+        remedy,
         {"images": n, "scenes": units, **({} if none else {"detectable": least}), "gain": gain},
     )
 

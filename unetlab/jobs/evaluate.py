@@ -16,7 +16,7 @@ from unetlab.health import examine
 from unetlab.metrics import classes
 from unetlab.options import Reading
 from unetlab.service import scoring
-from unetlab.service.loading import class_names, in_words, learnt_channels, load, other_channels, same_channels
+from unetlab.service.loading import class_names, in_words, load, other_channels, same_channels
 from unetlab.service.seen import Origin, origin, seen, spread_over_scenes
 from unetlab.service.shards import Spread, in_turn
 from unetlab.tracking import ui
@@ -89,12 +89,7 @@ def evaluate(
     _refuse_other_classes(model, class_names(segmenter.metadata), data, dataset)
     card = check(dataset, groups)
     _refuse_unknown(card)
-    met = _seen(model, data, whence, dataset, card.groups, allow_seen, console)
-    learnt = learnt_channels(segmenter.metadata) or whence.channels
-    if met == "0" and not same_channels(learnt, reading["channels"]):
-        met = f"unknown: read by channels={reading['channels'] or 'all'}, learnt from channels={learnt or 'all'}"
-        said = f"{model} cannot know these images again if it learnt from them ({met.removeprefix('unknown: ')})"
-        console.print(f"{said}: if so, these scores are too good", highlight=False, soft_wrap=True, markup=False)
+    met = _seen(model, data, whence, dataset, card.groups, reading["channels"], allow_seen, console)
     ui.open_experiment()
     name = model.removeprefix("models:/")
     kept = f"models:/{whence.model_id}" if whence.model_id else model
@@ -154,7 +149,14 @@ def _refuse_other_classes(model: str, names: Sequence[str], data: str, dataset: 
 
 
 def _seen(
-    model: str, data: str, whence: Origin, dataset: Dataset, scenes: np.ndarray, allowed: bool, console: Console
+    model: str,
+    data: str,
+    whence: Origin,
+    dataset: Dataset,
+    scenes: np.ndarray,
+    channels: str,
+    allowed: bool,
+    console: Console,
 ) -> str:
     """The tag that says how many of the images the model has seen. Raises UserError where that is not allowed."""
     if not whence.recorded or whence.sides is None:
@@ -168,7 +170,14 @@ def _seen(
     own = seen(whence.sides, dataset.ids, dataset.sha)
     every = spread_over_scenes(own, scenes)
     if not every.any():
-        return "0"
+        if same_channels(whence.channels, channels):
+            return "0"
+        why = f"read by channels={channels or 'all'}, learnt from channels={whence.channels or 'all'}"
+        said = (
+            f"{model} cannot know these images again if it learnt from them ({why}): if so, these scores are too good"
+        )
+        console.print(said, highlight=False, soft_wrap=True, markup=False)
+        return f"unknown: {why}"
     names = ", ".join(dataset.ids[i][:40] for i in np.flatnonzero(own)[:3]) + (" ..." if own.sum() > 3 else "")
     more = int(every.sum() - own.sum())
     others = f", {more} more of their scenes" if more else ""

@@ -21,7 +21,7 @@ from unetlab.service.exports.card import FOLDER, NAME, card
 from unetlab.service.exports.check import Loss, calibration_images, loss
 from unetlab.service.exports.network import trained
 from unetlab.service.exports.speed import speed
-from unetlab.service.loading import learnt_channels, load, pinned, predictor_of
+from unetlab.service.loading import load, pinned, predictor_of
 from unetlab.service.own import Own, own_images
 from unetlab.service.seen import Origin, origin
 from unetlab.tracking import ui
@@ -115,7 +115,7 @@ def export(
             _refuse(lost, title, allow_loss)
             _tell(console, "timing both")
             times = speed(row, network, file, calibration)
-            page = card(row, precision, kept, network, shape, learnt_channels(segmenter.metadata))
+            page = card(row, precision, kept, network, shape, whence.channels)
             page["checked"] = {**_figures(lost), "test_images": len(lost.table), "scenes": lost.scenes}
             page["checked"] |= {"tta": int(network.recipe.tta)}  # around the file in both, and not in it
             (folder / NAME).write_text(json.dumps(page, indent=2) + "\n")

@@ -12,6 +12,7 @@ from mlflow.tracking import MlflowClient
 
 from unetlab.data import Dataset
 from unetlab.metrics.baselines import Rivals, class_rivals, constant_answer, few
+from unetlab.service.loading import learnt_channels
 from unetlab.tracking import read
 
 SIDES = "split.csv"
@@ -28,7 +29,7 @@ class Origin:
         setup: that made it; "unknown" where nothing says.
         tags: of the logged model and its run.
         sides: the run's `split.csv`, None where there is none.
-        channels: of files, from which it learnt, as the run was told.
+        channels: of files, from which it learnt, as the model says, or the run of one that was logged before they did.
     """
 
     model_id: str | None
@@ -82,7 +83,7 @@ def origin(segmenter: PyFuncModel) -> Origin:
         setup=tags.get("setup", "unknown"),
         tags={key: value for key, value in tags.items() if not key.startswith("mlflow.")},
         sides=sides,
-        channels=run.data.params.get("channels", "") if run else "",
+        channels=learnt_channels(segmenter.metadata) or (run.data.params.get("channels", "") if run else ""),
     )
 
 
